@@ -1,0 +1,41 @@
+# One library per room. The DEPENDS of a room are the only rooms whose headers it may include
+# (tests/architecture_test.py checks the includes against these lines).
+
+# ATen's headers take seconds to parse; they are precompiled once and reused by every target with the same flags.
+file(WRITE ${CMAKE_BINARY_DIR}/aten_pch.cpp "// Holds the precompiled ATen header.\n")
+add_library(outliers_aten_pch OBJECT ${CMAKE_BINARY_DIR}/aten_pch.cpp)
+target_link_libraries(outliers_aten_pch PUBLIC outliers_flags ${TORCH_LIBRARIES} fmt::fmt-header-only)
+target_precompile_headers(outliers_aten_pch PRIVATE <ATen/ATen.h> <ATen/Parallel.h> <fmt/format.h> <string> <vector> <optional> <memory>)
+
+# outliers_room(NAME SOURCES ... [DEPENDS rooms...] [LINK libraries...])
+function(outliers_room name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
+  add_library(outliers_${name} STATIC ${arg_SOURCES})
+  add_library(outliers::${name} ALIAS outliers_${name})
+  target_include_directories(outliers_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  list(TRANSFORM arg_DEPENDS PREPEND outliers::)
+  target_link_libraries(outliers_${name} PUBLIC outliers_flags ${arg_DEPENDS} ${TORCH_LIBRARIES} fmt::fmt-header-only PRIVATE ${arg_LINK})
+  target_precompile_headers(outliers_${name} REUSE_FROM outliers_aten_pch)
+endfunction()
+
+# outliers_test(FILE [DEPENDS rooms...] [LABELS labels...] [TIMEOUT seconds])
+# One program per test file, one ctest entry named room.file; it runs in tests/ so that goldens have short paths.
+function(outliers_test file)
+  cmake_parse_arguments(arg "" "TIMEOUT" "DEPENDS;LABELS;LINK" ${ARGN})
+  cmake_path(GET file STEM stem)
+  cmake_path(GET CMAKE_CURRENT_SOURCE_DIR FILENAME room)
+  set(target ${room}_${stem})
+  add_executable(${target} ${file})
+  list(TRANSFORM arg_DEPENDS PREPEND outliers::)
+  target_link_libraries(${target} PRIVATE ${arg_DEPENDS} outliers_flags ${TORCH_LIBRARIES} fmt::fmt-header-only GTest::gmock GTest::gtest_main ${arg_LINK})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${target} PRIVATE OUTLIERS_TESTS_DIR="${PROJECT_SOURCE_DIR}/tests")
+  target_precompile_headers(${target} REUSE_FROM outliers_aten_pch)
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  add_test(NAME ${room}.${stem} COMMAND ${target} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}/tests)
+  set_tests_properties(${room}.${stem} PROPERTIES LABELS "${room};${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
+    SKIP_REGULAR_EXPRESSION "every test was skipped"
+    ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1;UBSAN_OPTIONS=print_stacktrace=1")
+endfunction()

@@ -1,0 +1,37 @@
+# Language level, warnings, sanitizers, linker and compiler cache: everything that holds for all targets.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set_property(GLOBAL PROPERTY USE_FOLDERS ON)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+if(OUTLIERS_ASSERT)
+  string(REPLACE "-DNDEBUG" "" CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
+  string(REPLACE "-DNDEBUG" "" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
+endif()
+
+# Flags live in one interface target; every room and test links it, so a precompiled header can be shared.
+add_library(outliers_flags INTERFACE)
+target_compile_options(outliers_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>)
+if(OUTLIERS_MARCH)
+  target_compile_options(outliers_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=${OUTLIERS_MARCH}>)
+endif()
+if(OUTLIERS_SANITIZE)
+  target_compile_options(outliers_flags INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${OUTLIERS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all>)
+  target_link_options(outliers_flags INTERFACE -fsanitize=${OUTLIERS_SANITIZE})
+endif()
+
+find_program(OUTLIERS_MOLD mold)
+if(OUTLIERS_MOLD AND NOT OUTLIERS_SANITIZE)
+  add_link_options(-fuse-ld=mold)
+endif()
+find_program(OUTLIERS_CCACHE ccache)
+if(OUTLIERS_CCACHE)
+  # The sloppiness lets ccache cache files that use the precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${OUTLIERS_CCACHE})
+endif()

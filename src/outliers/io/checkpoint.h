@@ -1,0 +1,77 @@
+// A checkpoint as a set of named tensors: one GGUF file, one safetensors file, or a Hugging Face directory
+// with one or many safetensors. Knows names, shapes and encodings; knows no model. Files are mapped, never
+// read whole, and every offset, product and count in them is checked before use.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <nlohmann/json_fwd.hpp>
+
+namespace outliers::io {
+
+enum class Format { gguf, safetensors };
+const char* format_name(Format format);
+
+/// One tensor as stored.
+struct TensorInfo {
+  std::string name;            ///< as in the file
+  std::vector<int64_t> shape;  ///< row-major, outermost first (GGUF's order reversed), as PyTorch shows it
+  std::string encoding;        ///< "F32", "BF16", "Q4_K", "F8_E4M3", ...
+  uint64_t bytes = 0;          ///< size in the file
+  int64_t elements() const;
+};
+
+class GgufMetadata;  // io/gguf.h
+
+/// Thread-safe for reading. Tensors handed out own their memory.
+class Checkpoint {
+ public:
+  virtual ~Checkpoint() = default;
+
+  /// Opens a .gguf or .safetensors file, or a directory that holds one of them (model.safetensors.index.json,
+  /// model.safetensors, or exactly one .gguf). Only headers are read.
+  static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path);
+
+  virtual Format format() const = 0;
+  const std::filesystem::path& path() const { return path_; }
+  /// All tensors, in file order.
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }
+  /// nullptr when there is none of that name.
+  const TensorInfo* find(const std::string& name) const;
+  /// Sum of the tensors' stored bytes.
+  uint64_t weight_bytes() const;
+
+  /// The whole tensor dequantised to `dtype` (float32, float16, bfloat16 or float64), in TensorInfo::shape,
+  /// on the CPU. Dequantisation is exact in float32 (bit-equal to gguf-py), then rounded once to `dtype`.
+  /// Integer tensors (I8..I64, BOOL) are converted the same way. Throws for an unknown name.
+  at::Tensor load(const std::string& name, at::ScalarType dtype) const;
+  /// Rows `rows` (int64 [n], along dimension 0) of a tensor of two or more dimensions; reads only those rows.
+  at::Tensor load_rows(const std::string& name, const at::Tensor& rows, at::ScalarType dtype) const;
+  /// Rows [begin, end) along dimension 0.
+  at::Tensor load_row_range(const std::string& name, int64_t begin, int64_t end, at::ScalarType dtype) const;
+  /// The dtype the tensor is stored in, or float32 for quantised and integer encodings.
+  at::ScalarType native_dtype(const std::string& name) const;
+
+  /// Asks the kernel to read the tensor's pages in the background / to forget them.
+  virtual void prefetch(const std::string& name) const = 0;
+  virtual void release(const std::string& name) const = 0;
+
+  /// GGUF only: its key/value metadata; nullptr for safetensors.
+  virtual const GgufMetadata* metadata() const { return nullptr; }
+  /// The directory where config.json, tokenizer.json and the like stand beside the weights (safetensors).
+  std::filesystem::path directory() const;
+
+ protected:
+  /// Decodes elements [begin, end) of a tensor (both multiples of the encoding's block) into float32 or,
+  /// where the stored dtype is `out`'s own, copies. Implemented by each format over its mapped bytes.
+  virtual const uint8_t* data(const TensorInfo& info) const = 0;
+
+  std::filesystem::path path_;
+  std::vector<TensorInfo> tensors_;
+};
+
+}  // namespace outliers::io

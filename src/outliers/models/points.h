@@ -1,0 +1,61 @@
+// The named places of a forward pass. Capture, statistics and (later) interventions use this one table.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace outliers::models {
+
+/// Points of one layer in the order they are computed, then the model's own.
+/// query, key: after QK-norm, before rotary; value: before anything; attn_out, down_out: after the
+/// projection, before any post-norm; resid_mid, resid_out: after the addition; attn_norm_out, mlp_norm_out:
+/// what the projections read.
+enum class Point {
+  resid_in,
+  attn_norm_out,
+  query,
+  key,
+  value,
+  attn_logits,
+  attn_probs,
+  attn_out,
+  resid_mid,
+  mlp_norm_out,
+  gate_out,
+  act_out,
+  up_out,
+  down_in,
+  down_out,
+  resid_out,
+  final_norm_out,
+  logits,  // not of a layer: named without "layer.N."
+};
+
+struct PointInfo {
+  Point point;
+  const char* name;
+  bool per_layer;
+  const char* shape;        ///< symbolic: "[B, T, D]"
+  const char* description;  ///< one line
+};
+
+/// The table, in order.
+const std::vector<PointInfo>& point_table();
+const char* point_name(Point point);
+
+/// One place: layer.3.down_in, or final_norm_out (layer -1).
+struct Site {
+  int64_t layer;
+  Point point;
+  bool operator==(const Site&) const = default;
+  bool operator<(const Site& o) const { return layer != o.layer ? layer < o.layer : point < o.point; }
+};
+std::string site_name(Site site);
+
+/// Parses "layer.*.resid_out,layer.3.down_in,logits" against a model of `layers` layers: each item may use *
+/// (any layer), a..b ranges (layer.2..5.down_in) and negative layers (layer.-1.resid_out). Unknown names
+/// throw with the nearest known.
+std::vector<Site> parse_sites(const std::string& text, int64_t layers);
+
+}  // namespace outliers::models

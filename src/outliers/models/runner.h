@@ -1,0 +1,91 @@
+// Layer-major forward pass: all batches pass layer l before layer l+1 is loaded, so each weight byte is read
+// once and only one or two layers and the hidden states are in memory. Observers see the points they ask for
+// while they exist.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "outliers/models/model.h"
+#include "outliers/models/points.h"
+#include "outliers/ops/attention.h"
+
+namespace outliers::models {
+
+/// Sequences of one length that are run together. ids int64 [B,T], CPU.
+struct Batch {
+  std::string name;  ///< "prompt", "corpus"
+  at::Tensor ids;
+};
+
+/// Where in the run a tensor belongs: sequences [first_sequence, first_sequence + x.size(0)) of
+/// batches[batch].
+struct Slice {
+  size_t batch;
+  int64_t first_sequence;
+};
+
+/// One projection matrix of a layer, by the names results.json uses.
+struct LayerWeight {
+  std::string module;  ///< "q", "k", "v", "o", "gate", "up", "down"
+  at::Tensor tensor;   ///< [out, in], compute dtype, on the run's device
+};
+
+/// What a run shows. Tensors live on the run's device; keep a reference to retain one, never write into it.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  /// Asked before a layer is computed. attn_logits and attn_probs are formed (T x T) only where wanted.
+  virtual bool wants(const Site& site, size_t batch) const = 0;
+  virtual bool wants_attention_sums(int64_t layer, size_t batch) const {
+    (void)layer;
+    (void)batch;
+    return false;
+  }
+  virtual bool wants_weights(int64_t layer) const {
+    (void)layer;
+    return false;
+  }
+  virtual void on_point(const Site& site, const Slice& slice, const at::Tensor& x) {
+    (void)site;
+    (void)slice;
+    (void)x;
+  }
+  virtual void on_attention_sums(int64_t layer, const Slice& slice, const ops::AttentionSums& sums) {
+    (void)layer;
+    (void)slice;
+    (void)sums;
+  }
+  /// One call a matrix, before the layer runs; the tensor is not kept for later by the runner's own needs
+  /// alone.
+  virtual void on_weight(int64_t layer, const LayerWeight& weight) {
+    (void)layer;
+    (void)weight;
+  }
+  virtual void on_layer_end(int64_t layer) { (void)layer; }
+};
+
+struct RunOptions {
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+  int64_t chunk_tokens =
+      2048;             ///< tokens computed at a time within a layer; bounds the memory of activations
+  bool logits = false;  ///< compute final_norm_out and logits at all
+  int64_t layers = -1;  ///< stop after this many layers; -1 = all
+};
+
+struct RunTimes {
+  double load_seconds = 0;           ///< reading and dequantising weights
+  double first_product_seconds = 0;  ///< from process start to the end of the first projection of layer 0
+  double forward_seconds = 0;        ///< everything but load and observers
+  double observer_seconds = 0;       ///< inside Observer calls
+};
+
+/// Runs the batches through the model and calls the observers in layer order.
+RunTimes run(const Model& model, const std::vector<Batch>& batches, const std::vector<Observer*>& observers,
+             const RunOptions& options);
+
+}  // namespace outliers::models

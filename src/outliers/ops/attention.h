@@ -1,0 +1,42 @@
+// Scaled dot-product attention that can also report where its probability mass went, without ever holding a T
+// x T matrix. B batch, T query tokens, S key tokens, H heads, Hk key/value heads, d head width.
+#pragma once
+
+#include <optional>
+
+#include <ATen/core/Tensor.h>
+
+namespace outliers::ops {
+
+/// How queries see keys, and what happens to the scores.
+struct AttentionPattern {
+  bool causal = true;
+  int64_t window = 0;       ///< sliding window: query i sees keys j with i - window < j <= i; 0 = no limit
+  double scale = 1.0;       ///< usually 1/sqrt(d)
+  double softcap = 0.0;     ///< scores become softcap * tanh(scores / softcap); 0 = off
+  at::Tensor sinks;         ///< [H] learnt logits that join each softmax's sum (gpt-oss); undefined = none
+  at::Tensor alibi_slopes;  ///< [H]: score += slope * (j - i); undefined = none
+};
+
+/// What the statistics need from the probabilities A [B,H,T,S], float32, on the device of the inputs.
+struct AttentionSums {
+  at::Tensor
+      key_sums;  ///< [B,H,S]: sum over queries of A. Its mean over H is the accumulated score of a key.
+  at::Tensor sink_rates;  ///< [B,H]: mean over the first min(T, 64) queries of A[:, :, i, 0] (Gu et al.
+                          ///< 2410.10781, alpha_1)
+};
+inline constexpr int64_t kSinkTokens = 64;
+
+/// q [B,H,T,d], k and v [B,Hk,S,d] (H a multiple of Hk; any strides) -> [B,H,T,d] in q's dtype.
+/// Softmax and sums are float32 (float64 for float64 inputs). Fills `sums` when given, from the same scores.
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionPattern& pattern, AttentionSums* sums = nullptr);
+
+/// Full matrices for a short prompt: logits (after scale, soft-cap and bias, before the mask; masked entries
+/// -inf) and probabilities, both [B,H,T,S] float32.
+struct AttentionMaps {
+  at::Tensor logits, probs;
+};
+AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern);
+
+}  // namespace outliers::ops

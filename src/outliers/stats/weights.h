@@ -1,0 +1,32 @@
+// Outliers of one weight matrix: how far its largest entries stand above their row's and column's mean.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace outliers::stats {
+
+/// A column (or row) and how far its largest entry stands out.
+struct WeightLine {
+  int64_t index;     ///< the column (row)
+  double ratio;      ///< max abs W / mean abs W over the line
+  int64_t position;  ///< where in the line the largest entry is: its row (column)
+  double value;      ///< that entry, signed
+};
+
+struct WeightSummary {
+  double score = 0;           ///< largest max/mean over all rows and all columns (paper, section 3.2)
+  bool score_is_row = false;  ///< the line the score comes from is a row, else a column
+  int64_t score_index = 0;
+  double max = 0, mean = 0, median = 0;           ///< of abs W, exact
+  double kurtosis_pearson = 0;                    ///< of W, no epsilon
+  int64_t nonfinite = 0;                          ///< NaN and Inf, left out of everything else
+  std::vector<WeightLine> top_columns, top_rows;  ///< by ratio
+};
+
+/// w is [out, in] (PyTorch's Linear: column = input channel), any float dtype, CPU or CUDA.
+WeightSummary weight_summary(const at::Tensor& w, int64_t top = 10);
+
+}  // namespace outliers::stats

@@ -1,0 +1,75 @@
+// Text to token ids and back, with the ids of Hugging Face `tokenizers`. Byte-level BPE and
+// SentencePiece-style BPE with byte fallback, read from tokenizer.json or from a GGUF's metadata. Knows no
+// files: callers hand in the bytes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace outliers::text {
+
+/// --bos: what stands before the first token.
+/// model: what the checkpoint's own tokenizer adds (post-processor, add_bos_token); always / never: exactly
+/// one / no BOS, whatever the checkpoint says. EOS that a post-processor would append is kept under `model`
+/// only.
+enum class BosPolicy { model, always, never };
+
+/// The tokenizer part of a GGUF's metadata (tokenizer.ggml.*), copied out by the caller.
+struct GgufVocabulary {
+  std::string model;  ///< "gpt2" (byte-level BPE) or "llama" (SentencePiece BPE)
+  std::string pre;    ///< pre-tokeniser name: "qwen2", "llama-bpe", "default", ...; may be empty
+  std::vector<std::string> tokens;  ///< by id
+  std::vector<float> scores;        ///< by id; empty where the file has none
+  std::vector<int32_t> types;  ///< by id: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
+  std::vector<std::string> merges;  ///< "left right"; empty for SentencePiece
+  std::optional<int64_t> bos, eos, unknown, padding;
+  std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
+};
+
+struct SpecialToken {
+  int32_t id;
+  std::string text;
+  std::string role;  ///< "bos", "eos", "unk", "pad", or "" for other added special tokens
+};
+
+struct Encoding {
+  std::vector<int32_t> ids;
+};
+
+/// Immutable and safe to use from many threads.
+class Tokenizer {
+ public:
+  /// `tokenizer_json` and `tokenizer_config_json` (may be empty) are the files' contents.
+  static std::unique_ptr<Tokenizer> from_json(std::string_view tokenizer_json,
+                                              std::string_view tokenizer_config_json = {});
+  static std::unique_ptr<Tokenizer> from_gguf(GgufVocabulary vocabulary);
+  virtual ~Tokenizer() = default;
+
+  /// Invalid UTF-8 is replaced by U+FFFD as Python's bytes.decode(errors="replace") does, before tokenising.
+  virtual std::vector<int32_t> encode(std::string_view text, BosPolicy bos = BosPolicy::model) const = 0;
+  /// Ids back to text, special tokens included; bytes that are no UTF-8 become U+FFFD.
+  virtual std::string decode(const std::vector<int32_t>& ids) const = 0;
+  /// The vocabulary's own spelling of a token ("Ġthe", "▁the", "<0x0A>"). Throws for an id out of range.
+  virtual std::string piece(int32_t id) const = 0;
+  /// The token as a reader should see it on an axis or in a table: its text with a leading space kept,
+  /// control characters escaped (\n), and a lone part of a UTF-8 sequence as \xNN.
+  virtual std::string display(int32_t id) const = 0;
+
+  virtual int64_t size() const = 0;             ///< ids run from 0 to size()-1
+  virtual std::string description() const = 0;  ///< "byte-level BPE, 151643 + 22 tokens"
+  virtual std::vector<SpecialToken> special_tokens() const = 0;
+  virtual std::optional<int32_t> bos() const = 0;
+  virtual bool is_special(int32_t id) const = 0;
+  /// Id of an exact vocabulary spelling, if there is one.
+  virtual std::optional<int32_t> find(std::string_view piece) const = 0;
+};
+
+/// The bytes with every maximal invalid part replaced by U+FFFD (Unicode's recommended practice, as Python
+/// does).
+std::string replace_invalid_utf8(std::string_view bytes);
+
+}  // namespace outliers::text
