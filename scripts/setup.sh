@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs what the build and the tests need: Debian/Ubuntu packages and a .venv with PyTorch. Does nothing where all is there.
+# With OUTLIERS_PYTHON=/path/to/python (one that has torch 2.11 or newer) it installs nothing and only says what is missing.
+set -euo pipefail
+source "$(dirname "$0")/lib.sh"
+
+PACKAGES=(
+  g++ cmake ninja-build pkg-config git ccache mold
+  python3 python3-venv
+  libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev zlib1g-dev
+  libgtest-dev libgmock-dev libbenchmark-dev
+  clang clang-format clang-tidy
+)
+
+missing=()
+for package in "${PACKAGES[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+
+if [ -n "${OUTLIERS_PYTHON:-}" ]; then
+  "$OUTLIERS_PYTHON" -c 'import torch' 2>/dev/null || die "OUTLIERS_PYTHON=$OUTLIERS_PYTHON cannot import torch; install torch 2.11 or newer there, or unset it"
+  [ ${#missing[@]} -eq 0 ] || say "OUTLIERS_PYTHON is set, so nothing is installed; if the build stops: apt-get install ${missing[*]}"
+  exit 0
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  command -v apt-get >/dev/null || die "install these packages (Debian's names): ${missing[*]}"
+  sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+  say "installing ${missing[*]}"
+  $sudo apt-get update -q
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+fi
+
+venv=$ROOT/.venv
+stamp=$venv/.requirements
+if ! cmp -s "$ROOT/requirements.txt" "$stamp"; then
+  say "creating .venv with PyTorch"
+  [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --requirement "$ROOT/requirements.txt"
+  cp "$ROOT/requirements.txt" "$stamp"
+fi

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Checks that the rooms include each other only in the allowed direction, and a few rules of the house.
+
+The allowed edges are read from the DEPENDS of each room's CMakeLists.txt, so there is one place that states them; this
+test holds that list itself against the direction core <- {io, text, ops, stats, report} <- models <- studies <- apps.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LEVEL = {"core": 0, "io": 1, "text": 1, "ops": 1, "stats": 1, "report": 1, "models": 2, "interventions": 3, "train": 3, "eval": 3, "studies": 4}
+problems = []
+
+
+def declared(room):
+    text = (ROOT / "src/outliers" / room / "CMakeLists.txt").read_text()
+    match = re.search(r"DEPENDS\s+([a-z\s]+?)(?:LINK|SOURCES|\))", text)
+    return set(match.group(1).split()) if match else set()
+
+
+rooms = sorted(p.parent.name for p in (ROOT / "src/outliers").glob("*/CMakeLists.txt"))
+allowed = {}
+for room in rooms:
+    allowed[room] = declared(room)
+    for other in allowed[room]:
+        if LEVEL[other] >= LEVEL[room]:
+            problems.append(f"room {room} declares a link to {other}, which is not below it")
+
+
+def reachable(room):
+    seen, stack = set(), [room]
+    while stack:
+        for other in allowed.get(stack.pop(), ()):
+            if other not in seen:
+                seen.add(other)
+                stack.append(other)
+    return seen
+
+
+includes = 0
+for path in sorted((ROOT / "src/outliers").rglob("*")):
+    if path.suffix not in {".h", ".cpp", ".cu", ".cuh"}:
+        continue
+    room = path.relative_to(ROOT / "src/outliers").parts[0]
+    may = reachable(room) | {room}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        match = re.match(r'#include "outliers/([a-z_]+)/', line)
+        if match:
+            includes += 1
+            if match.group(1) not in may:
+                problems.append(f"{path.relative_to(ROOT)}:{number}: room {room} may not include room {match.group(1)}")
+        if path.suffix in {".cu", ".cuh"} and re.match(r"#include <(ATen|torch|c10)", line):
+            problems.append(f"{path.relative_to(ROOT)}:{number}: kernels compile without PyTorch's headers")
+
+# Compute code asks traits, never names.
+families = set(re.findall(r'\.name = "([a-z0-9_]+)"', "".join(p.read_text() for p in (ROOT / "src/outliers/models").rglob("famil*.cpp"))))
+families |= {"llama", "qwen2", "gemma3"}
+for room in ("ops", "stats", "studies", "report", "io"):
+    for path in (ROOT / "src/outliers" / room).rglob("*.cpp"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            for family in families:
+                if f'"{family}"' in line:
+                    problems.append(f'{path.relative_to(ROOT)}:{number}: names the family "{family}"; use a trait')
+
+# A golden that nothing reads proves nothing.
+goldens = ROOT / "tests/golden"
+sources = "".join(p.read_text() for p in (ROOT / "tests").rglob("*") if p.suffix in {".cpp", ".h"} or (p.suffix == ".py" and "oracle" not in p.parts))
+writers = "".join(p.read_text() for p in (ROOT / "tests/oracle").glob("*.py"))
+for path in goldens.rglob("*"):
+    if path.is_file() and path.suffix != ".md":
+        names = [path.name, path.stem, path.parent.name]
+        if not any(n in sources for n in names):
+            problems.append(f"{path.relative_to(ROOT)}: no test reads it")
+        if not any(n in writers for n in names) and not any(part in writers for part in path.relative_to(goldens).parts):
+            problems.append(f"{path.relative_to(ROOT)}: no script in tests/oracle writes it")
+
+for problem in problems:
+    print(problem)
+print(f"{len(rooms)} rooms, {includes} includes, {len(problems)} problems")
+sys.exit(1 if problems or includes == 0 else 0)
