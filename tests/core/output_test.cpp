@@ -66,14 +66,14 @@ TEST_F(OutputTest, FullDiskIsAnError) {
 TEST_F(OutputTest, DirectoryReplacesOnlyWhenComplete) {
   fs::create_directory(root_ / "d");
   std::ofstream(root_ / "d" / "old") << "1";
-  EXPECT_THROW(OutputDirectory(root_ / "d", false), Error);
+  EXPECT_THROW(OutputDirectory(root_ / "d", false, "old"), Error);
   {
-    OutputDirectory dir(root_ / "d", true);
+    OutputDirectory dir(root_ / "d", true, "old");
     std::ofstream(dir.temporary() / "new") << "2";
   }
   EXPECT_TRUE(fs::exists(root_ / "d" / "old"));
   EXPECT_EQ(entries(), 1u);
-  OutputDirectory dir(root_ / "d/", true);
+  OutputDirectory dir(root_ / "d/", true, "old");
   std::ofstream(dir.temporary() / "new") << "2";
   dir.commit();
   EXPECT_TRUE(fs::exists(root_ / "d" / "new"));
@@ -81,9 +81,18 @@ TEST_F(OutputTest, DirectoryReplacesOnlyWhenComplete) {
   EXPECT_EQ(entries(), 1u);
 }
 
+TEST_F(OutputTest, ForceLeavesAForeignDirectoryAlone) {
+  fs::create_directory(root_ / "home");
+  EXPECT_NO_THROW(OutputDirectory(root_ / "home", true, "results.json")) << "an empty directory may go";
+  std::ofstream(root_ / "home" / "thesis.tex") << "1";
+  EXPECT_THROW(OutputDirectory(root_ / "home", true, "results.json"), Error);
+  EXPECT_TRUE(fs::exists(root_ / "home" / "thesis.tex"));
+  EXPECT_EQ(entries(), 1u);
+}
+
 TEST_F(OutputTest, ParentThatIsAFile) {
   std::ofstream(root_ / "f") << "1";
-  EXPECT_THROW(OutputDirectory(root_ / "f" / "d", false), Error);
+  EXPECT_THROW(OutputDirectory(root_ / "f" / "d", false, "old"), Error);
 }
 
 }  // namespace

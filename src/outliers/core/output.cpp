@@ -66,9 +66,15 @@ void OutputFile::commit() {
   }
 }
 
-OutputDirectory::OutputDirectory(fs::path path, bool force) : path_(path.lexically_normal()) {
+OutputDirectory::OutputDirectory(fs::path path, bool force, const std::string& marker)
+    : path_(path.lexically_normal()) {
   if (!path_.has_filename()) path_ = path_.parent_path();
   check_absent(path_, force);
+  std::error_code unreadable;
+  require(
+      !fs::is_directory(path_) || fs::is_empty(path_, unreadable) || fs::exists(path_ / marker, unreadable),
+      "{} has no {} in it, so --force does not replace it; remove it by hand or choose another place",
+      path_.string(), marker);
   temporary_ = temporary_beside(path_);
   std::error_code ec;
   fs::remove_all(temporary_, ec);

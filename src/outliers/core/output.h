@@ -37,7 +37,9 @@ class OutputDirectory {
  public:
   /// Throws when `path` exists (unless `force`), or its parent cannot be written to; so a long run fails
   /// early.
-  OutputDirectory(std::filesystem::path path, bool force);
+  /// `force` replaces a directory only when it is empty or holds `marker`, so that a slip of the keyboard
+  /// does not delete somebody's files.
+  OutputDirectory(std::filesystem::path path, bool force, const std::string& marker);
   ~OutputDirectory();
   OutputDirectory(const OutputDirectory&) = delete;
   OutputDirectory& operator=(const OutputDirectory&) = delete;

@@ -1,0 +1,99 @@
+#include "common.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "outliers/core/error.h"
+
+namespace outliers::apps {
+
+void add_model(CLI::App& command, std::string& model) {
+  command.add_option("MODEL", model, "a .gguf or .safetensors file, or a Hugging Face directory")->required();
+}
+
+void add_bos(CLI::App& command, text::BosPolicy& bos) {
+  static const std::map<std::string, text::BosPolicy> policies = {{"model", text::BosPolicy::model},
+                                                                  {"always", text::BosPolicy::always},
+                                                                  {"never", text::BosPolicy::never}};
+  command
+      .add_option_function<std::string>(
+          "--bos", [&bos](const std::string& name) { bos = policies.at(name); },
+          "what stands before the first token: what the tokenizer adds (model), one BOS (always), none "
+          "(never)")
+      ->check(CLI::IsMember({"model", "always", "never"}))
+      ->type_name("POLICY")
+      ->default_str("model");
+}
+
+void Compute::add(CLI::App& command) {
+  command.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str()->type_name("DEVICE");
+  command.add_option("--dtype", dtype, "auto is float32 on the CPU, the checkpoint's own elsewhere")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
+      ->capture_default_str()
+      ->type_name("DTYPE");
+  command.add_option("--threads", threads, "CPU threads; 0 is one a core")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str()
+      ->type_name("N");
+}
+
+at::Device Compute::prepare() const {
+  if (threads > 0) at::set_num_threads(threads);
+  at::globalContext().setFloat32MatmulPrecision("highest");
+  at::Device place(at::kCPU);
+  try {
+    place = at::Device(device);
+  } catch (const c10::Error&) {
+    throw UsageError(
+        fmt::format("--device: unknown device '{}'; known: cpu, cuda, cuda:N", printable(device)));
+  }
+  if (place.is_cpu()) return at::Device(at::kCPU);
+  if (!place.is_cuda())
+    throw UsageError(
+        fmt::format("--device: unknown device '{}'; known: cpu, cuda, cuda:N", printable(device)));
+#ifdef OUTLIERS_WITH_CUDA
+  require(at::hasCUDA(), "--device {}: no CUDA device is usable here; use --device cpu", device);
+  const auto devices = at::globalContext().getAcceleratorHooksInterface(at::kCUDA).deviceCount();
+  const at::DeviceIndex number = place.has_index() ? place.index() : at::DeviceIndex{0};
+  require(number < devices, "--device {}: this machine has {} CUDA device(s), counted from 0", device,
+          static_cast<int>(devices));
+  at::globalContext().lazyInitDevice(at::kCUDA);
+  return at::Device(at::kCUDA, number);
+#else
+  fail(
+      "--device {}: this build has no CUDA; build with the preset cuda and a CUDA build of PyTorch, or use "
+      "--device cpu",
+      device);
+#endif
+}
+
+at::ScalarType Compute::resolve(const io::Checkpoint& checkpoint, at::Device place) const {
+  if (dtype == "float32") return at::kFloat;
+  if (dtype == "bfloat16") return at::kBFloat16;
+  if (dtype == "float16") return at::kHalf;
+  if (place.is_cpu()) return at::kFloat;
+  for (const io::TensorInfo& info : checkpoint.tensors()) {
+    if (info.shape.size() < 2) continue;  // norms and biases are often kept wider than the matrices
+    const at::ScalarType native = checkpoint.native_dtype(info.name);
+    return native == at::kDouble ? at::kFloat : native;
+  }
+  return at::kFloat;
+}
+
+std::string read_text(const std::string& path) {
+  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  if (file) text.assign(std::istreambuf_iterator<char>(file), {});
+  require(file.good() || file.eof(), "cannot read {}: {}", path, std::strerror(errno != 0 ? errno : EIO));
+  return text;
+}
+
+}  // namespace outliers::apps

@@ -1,0 +1,34 @@
+// Options that several commands share, and the way they read text.
+#pragma once
+
+#include <string>
+
+#include <ATen/core/Tensor.h>
+#include <CLI/CLI.hpp>
+
+#include "outliers/io/checkpoint.h"
+#include "outliers/text/tokenizer.h"
+
+namespace outliers::apps {
+
+/// The MODEL argument.
+void add_model(CLI::App& command, std::string& model);
+/// --bos model|always|never.
+void add_bos(CLI::App& command, text::BosPolicy& bos);
+
+/// --device, --dtype and --threads.
+struct Compute {
+  std::string device = "cpu", dtype = "auto";
+  int threads = 0;
+
+  void add(CLI::App& command);
+  /// Sets the number of threads and switches TF32 off. Throws where the device is not there.
+  at::Device prepare() const;
+  /// `auto` is float32 on the CPU, and what the checkpoint stores (float32 where quantised) elsewhere.
+  at::ScalarType resolve(const io::Checkpoint& checkpoint, at::Device device) const;
+};
+
+/// Contents of a file, or of standard input for "-".
+std::string read_text(const std::string& path);
+
+}  // namespace outliers::apps

@@ -1,0 +1,46 @@
+#include <cstdio>
+#include <memory>
+
+#include "outliers/core/error.h"
+#include "outliers/models/model.h"
+#include "outliers/report/inspect_text.h"
+#include "outliers/studies/describe.h"
+
+#include "commands.h"
+#include "common.h"
+
+namespace outliers::apps {
+namespace {
+
+struct Options {
+  std::string model;
+  bool json = false;
+};
+
+void run(const Options& options) {
+  nlohmann::ordered_json description;
+  try {
+    description = studies::inspect(*models::Model::open(options.model));
+  } catch (const Error& error) {
+    // A checkpoint of no known family still has tensors to show; a file that is no checkpoint fails here
+    // again.
+    description = studies::inspect(*io::Checkpoint::open(options.model));
+    description["problem"] = error.what();
+  }
+  const std::string text = options.json ? description.dump(1) + "\n" : report::inspect_text(description);
+  std::fputs(text.c_str(), stdout);
+  if (description.contains("problem")) fail("{}", description["problem"].get<std::string>());
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("inspect", "print what a checkpoint is: family, sizes, tokenizer, tensors");
+  auto options = std::make_shared<Options>();
+  add_model(*command, options->model);
+  command->add_flag("--json", options->json, "print JSON instead of text");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace outliers::apps

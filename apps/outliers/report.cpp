@@ -1,0 +1,81 @@
+#include <cstdio>
+#include <memory>
+
+#include "outliers/core/error.h"
+#include "outliers/core/output.h"
+#include "outliers/models/model.h"
+#include "outliers/report/summary_text.h"
+#include "outliers/studies/survey.h"
+
+#include "commands.h"
+#include "common.h"
+
+namespace outliers::apps {
+namespace {
+
+struct Options {
+  std::string model, output, corpus;
+  studies::SurveyOptions survey;
+  Compute compute;
+  bool force = false, json = false;
+};
+
+void run(Options& options) {
+  studies::SurveyOptions& survey = options.survey;
+  survey.device = options.compute.prepare();
+  survey.corpus = options.corpus;
+  OutputDirectory output(options.output, options.force, "results.json");
+  const auto model = models::Model::open(options.model);
+  survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
+  const studies::Survey result = studies::survey(*model, survey);
+  studies::write_survey(result, output.temporary());
+  output.commit();
+  if (options.json) {
+    std::fputs((result.results.dump(1) + "\n").c_str(), stdout);
+  } else {
+    std::fputs(report::summary_text(result.results).c_str(), stdout);
+    std::fputs(fmt::format("{:<12}{}/results.json, {}/arrays.npz\n", "files", options.output, options.output)
+                   .c_str(),
+               stdout);
+  }
+}
+
+}  // namespace
+
+void add_report(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("report", "find and locate the outliers of a model");
+  auto options = std::make_shared<Options>();
+  add_model(*command, options->model);
+  command->add_option("-o,--output", options->output, "directory for results.json and arrays.npz")
+      ->required()
+      ->type_name("DIR");
+  command
+      ->add_option("--prompt", options->survey.prompt,
+                   "text to look at token by token (default: the paper's)")
+      ->type_name("TEXT");
+  command
+      ->add_option("--corpus", options->corpus,
+                   "text to measure on: .txt, .jsonl or .jsonl.gz (default: one that comes along)")
+      ->type_name("FILE");
+  command->add_option("--sequences", options->survey.sequences, "windows of the corpus")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->capture_default_str()
+      ->type_name("N");
+  command->add_option("--tokens", options->survey.tokens, "tokens of a window, a BOS counted")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
+      ->capture_default_str()
+      ->type_name("N");
+  add_bos(*command, options->survey.bos);
+  options->compute.add(*command);
+  command
+      ->add_option("--seed", options->survey.seed,
+                   "0: the corpus from its start; else windows from random places")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->type_name("N");
+  command->add_flag("--force", options->force, "replace the report in DIR");
+  command->add_flag("--json", options->json, "print results.json instead of the summary");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace outliers::apps

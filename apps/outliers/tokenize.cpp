@@ -1,0 +1,66 @@
+#include <cstdio>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+#include "outliers/core/error.h"
+#include "outliers/models/model.h"
+#include "outliers/report/format.h"
+
+#include "commands.h"
+#include "common.h"
+
+namespace outliers::apps {
+namespace {
+
+struct Options {
+  std::string model, text, file;
+  text::BosPolicy bos = text::BosPolicy::model;
+  bool json = false;
+};
+
+void run(const Options& options, bool has_text) {
+  const auto model = models::Model::open(options.model);
+  const text::Tokenizer& tokenizer = model->tokenizer();
+  const std::vector<int32_t> ids =
+      tokenizer.encode(has_text ? options.text : read_text(options.file), options.bos);
+  if (options.json) {
+    nlohmann::ordered_json result = {{"ids", ids},
+                                     {"pieces", nlohmann::ordered_json::array()},
+                                     {"tokens", nlohmann::ordered_json::array()}};
+    for (const int32_t id : ids) {
+      result["pieces"].push_back(tokenizer.piece(id));
+      result["tokens"].push_back(tokenizer.display(id));
+    }
+    // A lone byte of a longer character is no UTF-8; JSON gets the replacement character there.
+    const auto replace = nlohmann::ordered_json::error_handler_t::replace;
+    std::fputs((result.dump(1, ' ', false, replace) + "\n").c_str(), stdout);
+    return;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    rows.push_back({fmt::format("{}", i), fmt::format("{}", ids[i]), printable(tokenizer.piece(ids[i])),
+                    fmt::format("\"{}\"", tokenizer.display(ids[i]))});
+  }
+  std::fputs(report::table({"token", "id", "piece", "text"}, rows).c_str(), stdout);
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("tokenize", "show the ids and pieces of a text");
+  auto options = std::make_shared<Options>();
+  add_model(*command, options->model);
+  CLI::Option* text = command->add_option("--text", options->text, "the text")->type_name("TEXT");
+  command
+      ->add_option("--file", options->file, "a file that holds the text; - is standard input (the default)")
+      ->excludes(text)
+      ->type_name("FILE")
+      ->default_str("-");
+  options->file = "-";
+  add_bos(*command, options->bos);
+  command->add_flag("--json", options->json, "print JSON instead of a table");
+  command->callback([options, text] { run(*options, text->count() > 0); });
+}
+
+}  // namespace outliers::apps

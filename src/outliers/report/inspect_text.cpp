@@ -1,0 +1,112 @@
+#include "outliers/report/inspect_text.h"
+
+#include <fmt/format.h>
+
+#include "outliers/core/error.h"
+#include "outliers/report/format.h"
+
+namespace outliers::report {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr size_t kWidth = 100, kIndent = 12;
+
+std::string line(const char* label, const std::string& text) {
+  return fmt::format("{:<{}}{}\n", label, kIndent, fold(text, kWidth, kIndent));
+}
+
+std::string yes(const ordered_json& flag, const char* text) {
+  return flag.get<bool>() ? fmt::format(", {}", text) : "";
+}
+
+std::string join(const ordered_json& shape) {
+  std::string text;
+  for (const auto& size : shape) text += fmt::format("{}{}", text.empty() ? "" : " x ", size.get<int64_t>());
+  return text.empty() ? "scalar" : text;
+}
+
+std::string attention(const ordered_json& model, const ordered_json& traits) {
+  std::string text = fmt::format("{} heads, {} key/value heads, width {}", model["heads"].get<int64_t>(),
+                                 model["kv_heads"].get<int64_t>(), model["head_width"].get<int64_t>());
+  text += yes(traits["qk_norm"], "QK-norm") + yes(traits["attention_bias"], "biases on q, k, v");
+  if (traits["attention_softcap"] != 0.0)
+    text += fmt::format(", soft-cap {}", traits["attention_softcap"].get<double>());
+  if (traits["sliding_layers"] != 0) {
+    text += fmt::format(", window of {} tokens in {} of {} layers", traits["sliding_window"].get<int64_t>(),
+                        traits["sliding_layers"].get<int64_t>(), model["layers"].get<int64_t>());
+  }
+  for (const auto& rotary : traits["rotary"]) {
+    text += fmt::format(", rotary base {:g}", rotary["base"].get<double>());
+    if (rotary["scaling"] != "none") {
+      text += fmt::format(" ({} scaling, factor {:g})", rotary["scaling"].get<std::string>(),
+                          rotary["factor"].get<double>());
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string inspect_text(const ordered_json& d) {
+  std::string text;
+  if (d.contains("model")) {
+    const ordered_json& model = d["model"];
+    const ordered_json& traits = d["traits"];
+    text += line("model", fmt::format("{}", model["name"].get<std::string>()));
+    text += line("family", fmt::format("{}, {} parameters, {} in {}", model["family"].get<std::string>(),
+                                       count(model["parameters"]), bytes(model["weight_bytes"].get<double>()),
+                                       model["format"].get<std::string>()));
+    text +=
+        line("sizes", fmt::format("L {} layers, D {} width, F {} MLP width, V {} vocabulary, {} positions",
+                                  model["layers"].get<int64_t>(), model["width"].get<int64_t>(),
+                                  model["mlp_width"].get<int64_t>(), count(model["vocabulary"]),
+                                  count(model["positions"])));
+    text += line("attention", attention(model, traits));
+    text +=
+        line("MLP", fmt::format("{}{}, {} norm, epsilon {:g}{}{}", traits["activation"].get<std::string>(),
+                                traits["gated_mlp"].get<bool>() ? " with a gate" : "",
+                                traits["norm"].get<std::string>(), traits["norm_epsilon"].get<double>(),
+                                yes(traits["sandwich_norms"], "norms after attention and MLP too"),
+                                yes(traits["tied_embeddings"], "tied embeddings")));
+    if (d["tokenizer"].is_null()) {
+      text += line("tokenizer", "none in the checkpoint");
+    } else {
+      std::string roles, others;
+      size_t more = 0;
+      for (const auto& token : d["tokenizer"]["special_tokens"]) {
+        const std::string role = token["role"], name = printable(token["text"].get<std::string>());
+        if (!role.empty()) {
+          roles +=
+              fmt::format("{}{} {} ({})", roles.empty() ? "" : ", ", role, name, token["id"].get<int64_t>());
+        } else if (others.size() < 120) {
+          others += fmt::format("{}{} ({})", others.empty() ? "" : ", ", name, token["id"].get<int64_t>());
+        } else {
+          ++more;
+        }
+      }
+      if (more > 0) others += fmt::format(", and {} more", more);
+      text += line("tokenizer", d["tokenizer"]["description"]);
+      text += line("special", roles + (roles.empty() || others.empty() ? "" : "; ") + others);
+    }
+  } else {
+    text += line("checkpoint",
+                 fmt::format("{}, {} of {}", d["path"].get<std::string>(),
+                             bytes(d["weight_bytes"].get<double>()), d["format"].get<std::string>()));
+  }
+  std::string encodings;
+  for (const auto& e : d["encodings"]) {
+    encodings +=
+        fmt::format("{}{} ({} tensors, {})", encodings.empty() ? "" : ", ", e["encoding"].get<std::string>(),
+                    e["tensors"].get<int64_t>(), bytes(e["bytes"].get<double>()));
+  }
+  text += line("encodings", encodings) + "\n";
+
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& t : d["tensors"]) {
+    rows.push_back({t["name"], join(t["shape"]), t["encoding"], bytes(t["bytes"].get<double>())});
+  }
+  return text + table({"tensor", "shape", "encoding", "size"}, rows);
+}
+
+}  // namespace outliers::report

@@ -1,0 +1,276 @@
+#include "outliers/report/summary_text.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "outliers/core/error.h"
+#include "outliers/report/format.h"
+
+namespace outliers::report {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr size_t kWidth = 100, kIndent = 12;
+
+std::string line(const char* label, const std::string& text) {
+  return fmt::format("{:<{}}{}\n", label, kIndent, fold(text, kWidth, kIndent));
+}
+
+std::string quoted(const std::string& text) {
+  return fmt::format("\"{}\"", printable(text, 48));
+}
+
+size_t index(const ordered_json& value) {
+  return value.get<size_t>();
+}
+
+// "the initial token "Summer"", "token 3 "." (strong delimiter)".
+std::string token_name(const ordered_json& prompt, int64_t token) {
+  const std::string text = quoted(prompt["tokens"][static_cast<size_t>(token)]);
+  const std::string kind = prompt["classes"][static_cast<size_t>(token)];
+  return token == 0 ? fmt::format("the initial token {}", text)
+                    : fmt::format("token {} {} ({})", token, text, kind);
+}
+
+// What made the place large (or small again): the neuron whose product leads the MLP's sum, or attention.
+std::string writer(const ordered_json& write) {
+  const double mlp = write["mlp"], attention = write["attention"];
+  if (std::abs(attention) > std::abs(mlp)) return fmt::format("attention adds {}", number(attention));
+  std::string text = fmt::format("the MLP adds {}", number(mlp));
+  if (write["neurons"].empty()) return text;
+  std::string neurons;
+  const double first = std::abs(write["neurons"][0]["product"].get<double>());
+  for (const auto& n : write["neurons"]) {
+    if (std::abs(n["product"].get<double>()) < first / 10) break;
+    neurons += fmt::format("{}{} ({} x {})", neurons.empty() ? "" : ", ", n["neuron"].get<int64_t>(),
+                           number(n["down_in"]), number(n["weight"]));
+  }
+  return fmt::format("{}, led by down_in neuron{} {}", text,
+                     neurons.find(',') == std::string::npos ? "" : "s", neurons);
+}
+
+std::string heading(const ordered_json& r) {
+  const ordered_json& m = r["model"];
+  return fmt::format("{} ({}, {}, {} layers, D {}, {} parameters, {})\n", m["name"].get<std::string>(),
+                     m["family"].get<std::string>(), m["format"].get<std::string>(),
+                     m["layers"].get<int64_t>(), m["width"].get<int64_t>(), count(m["parameters"]),
+                     bytes(m["weight_bytes"].get<double>()));
+}
+
+std::string measured(const ordered_json& r) {
+  const ordered_json& run = r["run"];
+  return fmt::format("prompt {} ({} tokens), {} x {} tokens of {}, BOS {}, {} on {}",
+                     quoted(r["prompt"]["text"]), r["prompt"]["ids"].size(), run["sequences"].get<int64_t>(),
+                     run["tokens_per_sequence"].get<int64_t>(), run["corpus"].get<std::string>(),
+                     run["bos"].get<std::string>(), run["dtype"].get<std::string>(),
+                     run["device"].get<std::string>());
+}
+
+std::string life(const ordered_json& r) {
+  const ordered_json& s = r["summary"];
+  const ordered_json& layers = r["activations"]["prompt"]["resid_out"];
+  const ordered_json& writes = r["writes"];
+  std::vector<double> maxima;
+  for (const auto& layer : layers) maxima.push_back(layer["max"]);
+  const std::string strip = fmt::format("layer 0 {} {}  max of the residual stream, log scale",
+                                        sparkline(maxima), maxima.size() - 1);
+  if (!s["found"].get<bool>()) {
+    double tallest = 0;
+    for (const auto& layer : layers) {
+      if (layer["median"] > 0.0)
+        tallest = std::max(tallest, layer["max"].get<double>() / layer["median"].get<double>());
+    }
+    return line("outlier",
+                fmt::format("none: no value of the residual stream exceeds {} medians of its layer",
+                            number(tallest))) +
+           line("", strip);
+  }
+  const size_t born = index(s["born_layer"]), peak = index(s["peak_layer"]);
+  const ordered_json& birth = writes[born]["largest"];
+  std::string text;
+  const ordered_json& neurons = birth["neurons"];
+  if (!neurons.empty() &&
+      std::abs(birth["mlp"].get<double>()) >= std::abs(birth["attention"].get<double>())) {
+    text = line("born", fmt::format("in layer {}: mlp.down_proj column {} (down_in {}) writes channel {} of "
+                                    "{}: {} where the median is {}",
+                                    born, neurons[0]["neuron"].get<int64_t>(), number(neurons[0]["down_in"]),
+                                    birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
+                                    number(std::abs(birth["resid_out"].get<double>())),
+                                    number(layers[born]["median"])));
+  } else {
+    text =
+        line("born",
+             fmt::format("in layer {}: attention writes channel {} of {}: {} where the median is {}", born,
+                         birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
+                         number(std::abs(birth["resid_out"].get<double>())), number(layers[born]["median"])));
+  }
+  const ordered_json& top = layers[peak]["top"][0];
+  const size_t last = s["removed_layer"].is_null() ? maxima.size() - 1 : index(s["removed_layer"]) - 1;
+  text += line("carried", fmt::format("to layer {}, largest in layer {}: {} in channel {} of {}", last, peak,
+                                      number(std::abs(top["value"].get<double>())),
+                                      top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"])));
+  if (s["removed_layer"].is_null()) {
+    text += line("removed", "by no layer; the final norm takes it away");
+  } else {
+    const size_t removed = index(s["removed_layer"]);
+    const ordered_json& w = writes[removed];
+    text +=
+        line("removed", fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}",
+                                    removed, writer(w["followed"]), w["followed"]["channel"].get<int64_t>(),
+                                    number(w["followed"]["resid_in"]), number(layers[removed]["max"])));
+  }
+  return text + line("", strip);
+}
+
+std::string places(const ordered_json& r) {
+  const ordered_json& s = r["summary"];
+  std::string channels;
+  size_t shown = 0;
+  for (const auto& channel : s["massive_channels"]) {
+    if (++shown > 8) break;
+    channels += fmt::format("{}{}", channels.empty() ? "" : ", ", channel.get<int64_t>());
+  }
+  if (s["massive_channels"].size() > 8)
+    channels += fmt::format(" and {} more", s["massive_channels"].size() - 8);
+  std::string tokens;
+  shown = 0;
+  for (const auto& token : s["massive_tokens"]) {
+    if (++shown > 5) break;
+    tokens += fmt::format("{}{} {} (layers {}-{})", tokens.empty() ? "" : ", ", token["token"].get<int64_t>(),
+                          quoted(token["text"]), token["first_layer"].get<int64_t>(),
+                          token["last_layer"].get<int64_t>());
+  }
+  if (s["massive_tokens"].size() > 5) tokens += fmt::format(" and {} more", s["massive_tokens"].size() - 5);
+  if (channels.empty()) return line("massive", "no activation is above 100 and above 1,000 medians");
+  return line("massive", fmt::format("channels {}; tokens {}", channels, tokens));
+}
+
+std::string weights(const ordered_json& r) {
+  struct Score {
+    double score;
+    int64_t layer;
+    std::string module, axis;
+    int64_t index;
+  };
+  std::vector<Score> scores;
+  for (const auto& layer : r["weights"]) {
+    for (const auto& [name, m] : layer["modules"].items()) {
+      scores.push_back({m["score"], layer["layer"], name, m["axis"], m["index"]});
+    }
+  }
+  if (scores.empty()) return "";
+  std::stable_sort(scores.begin(), scores.end(),
+                   [](const Score& a, const Score& b) { return a.score > b.score; });
+  const double median = scores[scores.size() / 2].score;
+  std::string text;
+  for (size_t i = 0; i < std::min<size_t>(3, scores.size()); ++i) {
+    text += fmt::format("{}{} at layer {} {} {} {}", i == 0 ? "" : ", ", number(scores[i].score),
+                        scores[i].layer, scores[i].module, scores[i].axis, scores[i].index);
+  }
+  return line("weights",
+              fmt::format("max/mean of abs W {}; median of all projections {}", text, number(median)));
+}
+
+std::string attention(const ordered_json& r) {
+  const ordered_json& layers = r["attention"]["corpus"];
+  const double tokens = r["run"]["tokens_per_sequence"];
+  size_t best = 0;
+  double best_score = -1, sink = 0;
+  int64_t heads = 0, keys = 0;
+  std::map<std::string, int64_t> classes;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    if (!layers[l]["top_keys"].empty() && layers[l]["top_keys"][0]["score"].get<double>() > best_score) {
+      best_score = layers[l]["top_keys"][0]["score"];
+      best = l;
+    }
+    for (const auto& head : layers[l]["heads"]) {
+      sink += head["sink_rate"].get<double>();
+      ++heads;
+    }
+    for (const auto& key : layers[l]["outlier_keys"]) {
+      ++classes[key["class"]];
+      ++keys;
+    }
+  }
+  if (best_score < 0 || heads == 0) return "";
+  std::string text =
+      fmt::format("layer {}: one key ({}) receives {} of {}'s probability; sink rate {} over all heads", best,
+                  quoted(layers[best]["top_keys"][0]["token_text"]), percent(best_score / tokens),
+                  "its sequence", percent(sink / static_cast<double>(heads)));
+  if (keys > 0) {
+    text += "; outlier keys are";
+    std::vector<std::pair<int64_t, std::string>> order;
+    for (const auto& [name, n] : classes) order.emplace_back(n, name);
+    std::sort(order.rbegin(), order.rend());
+    for (size_t i = 0; i < order.size(); ++i) {
+      text += fmt::format("{} {} {}", i == 0 ? "" : ",", order[i].second,
+                          percent(static_cast<double>(order[i].first) / static_cast<double>(keys)));
+    }
+  }
+  return line("attention", text);
+}
+
+std::string alignment(const ordered_json& r) {
+  const ordered_json& a = r["summary"]["alignment"];
+  std::string text;
+  if (!a["weight_activation"].is_null()) {
+    text = fmt::format("the top weight column is the top down_in channel in {} of layers",
+                       percent(a["weight_activation"]));
+  }
+  if (!a["activation_attention"].is_null()) {
+    text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ",
+                        percent(a["activation_attention"]));
+  }
+  return text.empty() ? "" : line("alignment", text);
+}
+
+std::string headroom(const ordered_json& r) {
+  std::string text;
+  for (const auto& [point, h] : r["summary"]["headroom"].items()) {
+    if (h.is_null()) continue;
+    const double fp16 = h["of_fp16_max"], fp8 = h["of_fp8_e4m3_max"];
+    text += fmt::format("{}{} reaches {} in layer {}: {} of float16's range{}, {} times e4m3's 448",
+                        text.empty() ? "" : "; ", point, number(h["max"]), h["layer"].get<int64_t>(),
+                        percent(fp16), fp16 > 1 ? " (it overflows)" : "", number(fp8));
+    if (!h["int8_step_over_median"].is_null())
+      text += fmt::format(", one int8 step is {} medians", number(h["int8_step_over_median"]));
+  }
+  return text.empty() ? "" : line("head-room", text);
+}
+
+std::string cost(const ordered_json& r) {
+  const ordered_json& s = r["run"]["seconds"];
+  std::string text = fmt::format("load {}, forward {}, statistics {}; peak memory {}", seconds(s["load"]),
+                                 seconds(s["forward"]), seconds(s["statistics"]),
+                                 bytes(r["run"]["peak_host_bytes"].get<double>()));
+  if (r["run"]["peak_device_bytes"] != 0)
+    text += fmt::format(", {} on the device", bytes(r["run"]["peak_device_bytes"].get<double>()));
+  return line("cost", text);
+}
+
+std::string nonfinite(const ordered_json& r) {
+  int64_t n = 0;
+  for (const char* batch : {"prompt", "corpus"}) {
+    for (const auto& [point, layers] : r["activations"][batch].items()) {
+      for (const auto& layer : layers) n += layer["nonfinite"].get<int64_t>();
+    }
+  }
+  return n == 0
+             ? ""
+             : line("warning",
+                    fmt::format("{} activations are NaN or infinite; they are left out of every number above",
+                                count(n)));
+}
+
+}  // namespace
+
+std::string summary_text(const ordered_json& r) {
+  return heading(r) + line("measured", measured(r)) + "\n" + life(r) + places(r) + weights(r) + attention(r) +
+         alignment(r) + headroom(r) + nonfinite(r) + cost(r);
+}
+
+}  // namespace outliers::report

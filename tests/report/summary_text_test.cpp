@@ -1,0 +1,122 @@
+#include "outliers/report/summary_text.h"
+
+#include <gmock/gmock.h>
+
+#include "outliers/report/format.h"
+
+namespace outliers::report {
+namespace {
+
+using nlohmann::ordered_json;
+using testing::HasSubstr;
+using testing::Not;
+
+// A three-layer model: born in layer 0, carried to layer 1, removed in layer 2.
+ordered_json results() {
+  const auto layer = [](int l, double max, double median) {
+    return ordered_json{{"layer", l},
+                        {"max", max},
+                        {"median", median},
+                        {"nonfinite", 0},
+                        {"top", {{{"value", -max}, {"sequence", 0}, {"token", 0}, {"channel", 7}}}}};
+  };
+  const auto write = [](double in, double attention, double mlp) {
+    return ordered_json{
+        {"token", 0},
+        {"channel", 7},
+        {"resid_in", in},
+        {"attention", attention},
+        {"mlp", mlp},
+        {"resid_out", in + attention + mlp},
+        {"neurons", {{{"neuron", 11}, {"down_in", 40.0}, {"weight", -2.5}, {"product", -100.0}}}}};
+  };
+  ordered_json module = {{"score", 321.0}, {"axis", "column"}, {"index", 11}};
+  ordered_json r;
+  r["model"] = {{"name", "tiny"}, {"family", "llama"}, {"format", "gguf"},   {"layers", 3},
+                {"width", 8},     {"heads", 2},        {"parameters", 1234}, {"weight_bytes", 5000}};
+  r["run"] = {{"device", "cpu"},
+              {"dtype", "float32"},
+              {"bos", "never"},
+              {"sequences", 2},
+              {"tokens_per_sequence", 100},
+              {"corpus", "a book"},
+              {"seconds", {{"load", 1.0}, {"forward", 2.0}, {"statistics", 0.5}, {"report", 0.0}}},
+              {"peak_host_bytes", 2000000},
+              {"peak_device_bytes", 0}};
+  r["prompt"] = {{"text", "Hi there"},
+                 {"ids", {1, 2}},
+                 {"tokens", {"Hi", " there"}},
+                 {"classes", {"initial token", "other"}}};
+  r["activations"]["prompt"]["resid_out"] = {layer(0, 500, 0.25), layer(1, 1199, 0.5), layer(2, 30, 0.5)};
+  r["activations"]["corpus"]["resid_out"] = r["activations"]["prompt"]["resid_out"];
+  r["weights"] = {{{"layer", 0}, {"modules", {{"down", module}}}}};
+  r["attention"]["corpus"] = {
+      {{"layer", 0},
+       {"top_keys",
+        {{{"sequence", 0}, {"key", 0}, {"score", 60.0}, {"token_text", "Hi"}, {"class", "initial token"}}}},
+       {"heads", {{{"head", 0}, {"outlier_share", 0.6}, {"sink_rate", 0.5}}}},
+       {"outlier_keys", {{{"class", "initial token"}}}}}};
+  r["writes"] = {{{"layer", 0}, {"largest", write(0.1, 0, -500.1)}},
+                 {{"layer", 1}, {"largest", write(-500, 0, -699)}, {"followed", write(-500, 0, -699)}},
+                 {{"layer", 2}, {"largest", write(1, 2, 27)}, {"followed", write(-1199, 0, 1180)}}};
+  r["summary"] = {{"found", true},
+                  {"born_layer", 0},
+                  {"peak_layer", 1},
+                  {"removed_layer", 2},
+                  {"massive_channels", {7}},
+                  {"massive_tokens", {{{"token", 0}, {"text", "Hi"}, {"first_layer", 0}, {"last_layer", 1}}}},
+                  {"alignment", {{"weight_activation", 1.0}, {"activation_attention", nullptr}}},
+                  {"headroom",
+                   {{"resid_out",
+                     {{"layer", 1},
+                      {"max", 1199.0},
+                      {"of_fp16_max", 0.0183},
+                      {"of_fp8_e4m3_max", 2.68},
+                      {"int8_step_over_median", 18.9}}}}}};
+  return r;
+}
+
+TEST(SummaryText, ReadsLikeAnAnswer) {
+  const std::string text = summary_text(results());
+  // Folding may break a line anywhere.
+  std::string flat;
+  for (const char c : text) {
+    if (c == '\n')
+      flat += ' ';
+    else if (c != ' ' || flat.empty() || flat.back() != ' ')
+      flat += c;
+  }
+  EXPECT_THAT(flat, HasSubstr("in layer 0: mlp.down_proj column 11 (down_in 40.0) writes channel 7 of the "
+                              "initial token \"Hi\": 500 where the median is 0.25"));
+  EXPECT_THAT(flat, HasSubstr("to layer 1, largest in layer 1: 1,199 in channel 7"));
+  EXPECT_THAT(flat, HasSubstr("in layer 2: the MLP adds 1,180"));
+  EXPECT_THAT(flat, HasSubstr("321 at layer 0 down column 11"));
+  EXPECT_THAT(flat, HasSubstr("60 % of its sequence's probability"));
+  EXPECT_THAT(flat, Not(HasSubstr("warning")));
+}
+
+TEST(SummaryText, FitsOneScreen) {
+  const std::string text = summary_text(results());
+  EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 24);
+  for (size_t start = 0; start < text.size();) {
+    const size_t end = text.find('\n', start);
+    EXPECT_LE(display_width(text.substr(start, end - start)), 100u) << text.substr(start, end - start);
+    start = end + 1;
+  }
+}
+
+TEST(SummaryText, SaysWhenThereIsNothing) {
+  ordered_json r = results();
+  r["summary"]["found"] = false;
+  r["summary"]["massive_channels"] = r["summary"]["massive_tokens"] = ordered_json::array();
+  EXPECT_THAT(summary_text(r), HasSubstr("none: no value of the residual stream exceeds 2,398 medians"));
+}
+
+TEST(SummaryText, CountsNonfiniteValues) {
+  ordered_json r = results();
+  r["activations"]["corpus"]["resid_out"][1]["nonfinite"] = 12;
+  EXPECT_THAT(summary_text(r), HasSubstr("12 activations are NaN or infinite"));
+}
+
+}  // namespace
+}  // namespace outliers::report
