@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -47,7 +48,7 @@ class Checkpoint {
 
   /// The whole tensor dequantised to `dtype` (float32, float16, bfloat16 or float64), in TensorInfo::shape,
   /// on the CPU. Dequantisation is exact in float32 (bit-equal to gguf-py), then rounded once to `dtype`.
-  /// Integer tensors (I8..I64, BOOL) are converted the same way. Throws for an unknown name.
+  /// Integer tensors (I8..I64, U8..U64, BOOL) are converted the same way. Throws for an unknown name.
   at::Tensor load(const std::string& name, at::ScalarType dtype) const;
   /// Rows `rows` (int64 [n], along dimension 0) of a tensor of two or more dimensions; reads only those rows.
   at::Tensor load_rows(const std::string& name, const at::Tensor& rows, at::ScalarType dtype) const;
@@ -66,12 +67,21 @@ class Checkpoint {
   std::filesystem::path directory() const;
 
  protected:
-  /// Decodes elements [begin, end) of a tensor (both multiples of the encoding's block) into float32 or,
-  /// where the stored dtype is `out`'s own, copies. Implemented by each format over its mapped bytes.
+  /// First byte of the tensor in its mapped file; TensorInfo::bytes follow. Already checked to lie in the
+  /// file.
   virtual const uint8_t* data(const TensorInfo& info) const = 0;
+  /// Takes over the tensors; throws for a name that occurs twice, or elements that do not fit their bytes.
+  void set_tensors(std::vector<TensorInfo> tensors);
+  /// find(), or an Error that names the nearest tensor.
+  const TensorInfo& at(const std::string& name) const;
 
   std::filesystem::path path_;
+
+ private:
+  at::Tensor decode(const TensorInfo& info, uint64_t offset, int64_t elements, at::ScalarType dtype) const;
+
   std::vector<TensorInfo> tensors_;
+  std::unordered_map<std::string, size_t> index_;
 };
 
 }  // namespace outliers::io

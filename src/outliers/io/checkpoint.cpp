@@ -1,0 +1,193 @@
+#include "outliers/io/checkpoint.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "outliers/core/error.h"
+#include "outliers/core/suggest.h"
+#include "outliers/io/dequantize.h"
+#include "outliers/io/gguf.h"
+#include "outliers/io/safetensors.h"
+
+namespace outliers::io {
+namespace fs = std::filesystem;
+namespace {
+
+// What a plain encoding is in LibTorch, where it has it.
+std::optional<at::ScalarType> plain_dtype(std::string_view encoding) {
+  if (encoding == "F32") return at::kFloat;
+  if (encoding == "F16") return at::kHalf;
+  if (encoding == "BF16") return at::kBFloat16;
+  if (encoding == "F64") return at::kDouble;
+  return std::nullopt;
+}
+
+// Encodings whose values float32 cannot hold go through double, which holds all but the largest 64-bit
+// integers.
+template <typename T>
+void widen(const uint8_t* data, int64_t elements, double* out) {
+  for (int64_t i = 0; i < elements; ++i) {
+    T value;
+    std::memcpy(&value, data + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
+    out[i] = static_cast<double>(value);
+  }
+}
+
+void decode_wide(std::string_view encoding, const uint8_t* data, int64_t elements, double* out) {
+  if (encoding == "F64") return widen<double>(data, elements, out);
+  if (encoding == "I32") return widen<int32_t>(data, elements, out);
+  if (encoding == "I64") return widen<int64_t>(data, elements, out);
+  if (encoding == "U32") return widen<uint32_t>(data, elements, out);
+  return widen<uint64_t>(data, elements, out);
+}
+
+// The one checkpoint that a directory holds.
+std::unique_ptr<Checkpoint> open_directory(const fs::path& path) {
+  if (fs::exists(path / "model.safetensors.index.json"))
+    return open_safetensors_index(path / "model.safetensors.index.json");
+  if (fs::exists(path / "model.safetensors")) return open_safetensors(path / "model.safetensors");
+  std::vector<fs::path> gguf, safetensors;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.path().extension() == ".gguf") gguf.push_back(entry.path());
+    if (entry.path().extension() == ".safetensors") safetensors.push_back(entry.path());
+  }
+  require(gguf.size() <= 1, "{} holds {} GGUF files; name one of them, e.g. {}", path.string(), gguf.size(),
+          gguf.empty() ? "" : std::min_element(gguf.begin(), gguf.end())->filename().string());
+  if (gguf.size() == 1) return open_gguf(gguf.front());
+  require(safetensors.size() != 1, "{} holds no model.safetensors; name {} itself", path.string(),
+          safetensors.empty() ? "" : safetensors.front().filename().string());
+  fail("{} holds no checkpoint: no model.safetensors.index.json, model.safetensors or .gguf file",
+       path.string());
+}
+
+}  // namespace
+
+const char* format_name(Format format) {
+  return format == Format::gguf ? "gguf" : "safetensors";
+}
+
+int64_t TensorInfo::elements() const {
+  int64_t n = 1;
+  for (const int64_t size : shape) n *= size;
+  return n;
+}
+
+std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& path) {
+  std::error_code ec;
+  const fs::file_status status = fs::status(path, ec);
+  require(fs::exists(status), "no such file or directory: {}", path.string());
+  if (fs::is_directory(status)) return open_directory(path);
+  if (path.filename().string().ends_with(".index.json")) return open_safetensors_index(path);
+  if (is_gguf(path)) return open_gguf(path);
+  const std::string extension = path.extension().string();
+  require(extension != ".gguf", "{} is no GGUF file: it does not begin with \"GGUF\"; fetch it again",
+          path.string());
+  require(extension != ".bin" && extension != ".pt" && extension != ".pth",
+          "{} is a PyTorch pickle, which this version does not read; convert it to safetensors",
+          path.string());
+  return open_safetensors(path);
+}
+
+fs::path Checkpoint::directory() const {
+  const fs::path parent = fs::is_directory(path_) ? path_ : path_.parent_path();
+  return parent.empty() ? fs::path(".") : parent;
+}
+
+const TensorInfo* Checkpoint::find(const std::string& name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &tensors_[found->second];
+}
+
+const TensorInfo& Checkpoint::at(const std::string& name) const {
+  const TensorInfo* info = find(name);
+  if (info != nullptr) return *info;
+  std::vector<std::string> names;
+  for (const TensorInfo& t : tensors_) names.push_back(t.name);
+  const std::string near = nearest(name, names);
+  fail("{} has no tensor {}{}", path_.string(), printable(name),
+       near.empty() ? "" : "; the nearest is " + printable(near));
+}
+
+uint64_t Checkpoint::weight_bytes() const {
+  uint64_t sum = 0;
+  for (const TensorInfo& info : tensors_) sum += info.bytes;
+  return sum;
+}
+
+void Checkpoint::set_tensors(std::vector<TensorInfo> tensors) {
+  tensors_ = std::move(tensors);
+  index_.reserve(tensors_.size());
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    require(index_.emplace(tensors_[i].name, i).second, "{}: tensor {} occurs twice", path_.string(),
+            printable(tensors_[i].name));
+  }
+}
+
+at::ScalarType Checkpoint::native_dtype(const std::string& name) const {
+  return plain_dtype(at(name).encoding).value_or(at::kFloat);
+}
+
+at::Tensor Checkpoint::decode(const TensorInfo& info, uint64_t offset, int64_t elements,
+                              at::ScalarType dtype) const {
+  const Encoding& encoding = *find_encoding(info.encoding);
+  const uint8_t* bytes = data(info) + offset;
+  if (plain_dtype(info.encoding) == dtype) {
+    at::Tensor out = at::empty({elements}, dtype);
+    auto* target = static_cast<uint8_t*>(out.data_ptr());
+    at::parallel_for(0, elements, 1 << 18, [&](int64_t begin, int64_t end) {
+      std::memcpy(target + begin * encoding.bytes, bytes + begin * encoding.bytes,
+                  static_cast<size_t>((end - begin) * encoding.bytes));
+    });
+    return out;
+  }
+  if (encoding.decode == nullptr) {
+    at::Tensor out = at::empty({elements}, at::kDouble);
+    decode_wide(info.encoding, bytes, elements, out.data_ptr<double>());
+    return out.to(dtype);
+  }
+  at::Tensor out = at::empty({elements}, at::kFloat);
+  float* target = out.data_ptr<float>();
+  const int64_t grain = std::max<int64_t>(1, (1 << 16) / encoding.elements);
+  at::parallel_for(0, elements / encoding.elements, grain, [&](int64_t begin, int64_t end) {
+    encoding.decode(bytes + begin * encoding.bytes, end - begin, target + begin * encoding.elements);
+  });
+  return dtype == at::kFloat ? out : out.to(dtype);
+}
+
+at::Tensor Checkpoint::load(const std::string& name, at::ScalarType dtype) const {
+  const TensorInfo& info = at(name);
+  return decode(info, 0, info.elements(), dtype).view(info.shape);
+}
+
+at::Tensor Checkpoint::load_row_range(const std::string& name, int64_t begin, int64_t end,
+                                      at::ScalarType dtype) const {
+  const TensorInfo& info = at(name);
+  require(info.shape.size() >= 2 && begin >= 0 && begin <= end && end <= info.shape[0],
+          "{}: rows {} to {} of tensor {}, which has {}", path_.string(), begin, end, printable(name),
+          info.shape.empty() ? 0 : info.shape[0]);
+  std::vector<int64_t> shape = info.shape;
+  const auto row_bytes = info.shape[0] == 0 ? 0 : info.bytes / static_cast<uint64_t>(info.shape[0]);
+  const int64_t row_elements = info.shape[0] == 0 ? 0 : info.elements() / info.shape[0];
+  shape[0] = end - begin;
+  return decode(info, static_cast<uint64_t>(begin) * row_bytes, row_elements * (end - begin), dtype)
+      .view(shape);
+}
+
+at::Tensor Checkpoint::load_rows(const std::string& name, const at::Tensor& rows,
+                                 at::ScalarType dtype) const {
+  const TensorInfo& info = at(name);
+  const at::Tensor wanted = rows.to(at::kCPU, at::kLong).contiguous();
+  std::vector<int64_t> shape = info.shape;
+  require(shape.size() >= 2, "{}: tensor {} has no rows", path_.string(), printable(name));
+  shape[0] = wanted.numel();
+  at::Tensor out = at::empty(shape, dtype);
+  const int64_t* index = wanted.data_ptr<int64_t>();
+  for (int64_t i = 0; i < wanted.numel(); ++i)
+    out[i].copy_(load_row_range(name, index[i], index[i] + 1, dtype)[0]);
+  return out;
+}
+
+}  // namespace outliers::io

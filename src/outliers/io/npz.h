@@ -1,0 +1,56 @@
+// NumPy's .npz: a zip archive of .npy arrays. The writer streams array by array and does not compress
+// (activations hardly shrink, and stored members can be mapped); the reader takes stored and deflated
+// members, so numpy.savez and savez_compressed files open too.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "outliers/core/output.h"
+
+namespace outliers::io {
+
+/// float16, float32, float64, bool, uint8 and signed integers keep their dtype; bfloat16, which NumPy does
+/// not have, is written as float32 (the values are the same).
+class NpzWriter {
+ public:
+  explicit NpzWriter(const std::filesystem::path& path, bool force = false);
+  /// Throws for a name that was added before or a dtype NumPy does not have.
+  void add(const std::string& name, const at::Tensor& tensor);
+  /// Writes the archive's directory and renames the file to its final name.
+  void commit();
+
+ private:
+  struct Member {
+    std::string name;
+    uint32_t crc;
+    uint64_t bytes, offset;
+  };
+  OutputFile file_;
+  std::vector<Member> members_;
+};
+
+/// Holds the archive's directory; arrays are read when asked for.
+class NpzReader {
+ public:
+  /// Throws for a file that is no zip archive, or that claims what cannot be.
+  explicit NpzReader(const std::filesystem::path& path);
+  ~NpzReader();
+  NpzReader(NpzReader&&) noexcept;
+
+  /// Without ".npy", in file order.
+  const std::vector<std::string>& names() const;
+  bool has(const std::string& name) const;
+  /// A CPU tensor of its own; throws for an unknown name, a damaged member (CRC-32), an object array or a
+  /// dtype LibTorch does not have.
+  at::Tensor read(const std::string& name) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace outliers::io
