@@ -1,0 +1,33 @@
+"""Runs the program as a user does, for the tests in this folder."""
+import os
+import pathlib
+import subprocess
+import unittest
+
+PROGRAM = os.environ["OUTLIERS_PROGRAM"]
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def run(*arguments, text_in=None, timeout=300, **options):
+    return subprocess.run([PROGRAM, *map(str, arguments)], input=text_in, capture_output=True, text=True, timeout=timeout, **options)
+
+
+class ProgramTest(unittest.TestCase):
+    def succeed(self, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, 0, f"{arguments}\n{done.stdout}\n{done.stderr}")
+        self.assertEqual(done.stderr, "", "nothing but errors and progress goes to standard error, and progress only to a terminal")
+        return done.stdout
+
+    def refuse(self, code, pattern, *arguments, **options):
+        """The program exits with `code` and one line that matches `pattern`."""
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, code, f"{arguments}\n{done.stdout}\n{done.stderr}")
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertRegex(done.stderr, pattern)
+        return done.stderr
+
+
+def models_directory():
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return pathlib.Path(os.environ.get("OUTLIERS_MODELS") or os.path.join(os.environ.get("OUTLIERS_CACHE") or os.path.join(cache, "outliers"), "models"))

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""`outliers report` from end to end on a tiny model whose outlier was planted (tiny.py)."""
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import tiny  # noqa: E402
+from program import ROOT, ProgramTest  # noqa: E402
+
+CORPUS = ("The ship sailed on. The sea was calm, and the crew slept.\n" * 40)
+
+
+class ReportTest(ProgramTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.dir = pathlib.Path(cls.folder.name)
+        cls.model = tiny.write_model(cls.dir / "tiny")
+        cls.corpus = cls.dir / "corpus.txt"
+        cls.corpus.write_text(CORPUS)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def report(self, name, *more):
+        out = self.dir / name
+        stdout = self.succeed("report", self.model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 40, *more)
+        return json.loads((out / "results.json").read_text()), np.load(out / "arrays.npz"), stdout
+
+    def test_finds_the_planted_outlier(self):
+        results, arrays, stdout = self.report("planted")
+        summary = results["summary"]
+        self.assertTrue(summary["found"])
+        self.assertEqual(summary["born_layer"], 1)
+        self.assertEqual(summary["removed_layer"], tiny.L - 1)
+        self.assertEqual(summary["massive_channels"], [3])
+        self.assertEqual([t["token"] for t in summary["massive_tokens"]], [0])
+        self.assertEqual(summary["massive_tokens"][0]["class"], "initial token")
+        birth = results["writes"][1]["largest"]
+        self.assertEqual((birth["channel"], birth["token"], birth["neurons"][0]["neuron"]), (3, 0, 5))
+        self.assertAlmostEqual(birth["resid_in"] + birth["attention"] + birth["mlp"], birth["resid_out"], delta=1e-3)
+        self.assertAlmostEqual(birth["neurons"][0]["product"], birth["neurons"][0]["down_in"] * birth["neurons"][0]["weight"], delta=1e-2)
+        down = results["weights"][1]["modules"]["down"]
+        self.assertEqual((down["top_columns"][0]["column"], down["top_columns"][0]["row"]), (5, 3))
+        self.assertIn("in layer 1: mlp.down_proj column 5", stdout)
+        self.assertIn(f"in layer {tiny.L - 1}: the MLP adds -", stdout)
+        # The windows begin with a BOS, so every one of them has the outlier at its first token.
+        top = results["activations"]["corpus"]["resid_out"][1]["top"]
+        self.assertEqual({(v["sequence"], v["token"], v["channel"]) for v in top[:3]}, {(s, 0, 3) for s in range(3)})
+
+    def test_follows_the_schema(self):
+        try:
+            import jsonschema
+        except ImportError:
+            self.skipTest("this Python has no jsonschema")
+        results, _, _ = self.report("schema")
+        schema = json.loads((ROOT / "docs/results.schema.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.Draft202012Validator(schema).validate(results)
+
+    def test_arrays_agree_with_the_numbers(self):
+        results, arrays, _ = self.report("arrays")
+        prompt = len(results["prompt"]["ids"])
+        shapes = {
+            "corpus.ids": (3, 40), "corpus.resid_out.channel_max": (tiny.L, tiny.D), "corpus.down_in.channel_max": (tiny.L, tiny.F),
+            "corpus.resid_out.token_max": (tiny.L, 3, 40), "corpus.down_in.token_max": (tiny.L, 3, 40),
+            "corpus.attention.key_scores": (tiny.L, 3, 40), "prompt.attention.key_scores": (tiny.L, 1, prompt),
+            "prompt.resid_out": (tiny.L, prompt, tiny.D), "prompt.down_in": (tiny.L, prompt, tiny.F),
+            "prompt.attention.probs": (tiny.L, tiny.H, prompt, prompt), "prompt.attention.probs_mean": (tiny.L, prompt, prompt),
+            "prompt.resid_out.channel_max": (tiny.L, tiny.D), "prompt.down_in.channel_max": (tiny.L, tiny.F),
+            "prompt.resid_out.token_max": (tiny.L, 1, prompt), "prompt.down_in.token_max": (tiny.L, 1, prompt),
+            "weights.down.columns": (tiny.L, 13, tiny.D), "weights.down.column_index": (tiny.L, 13),
+        }
+        self.assertEqual({name: arrays[name].shape for name in arrays.files}, shapes)
+        weights = tiny.weights()
+        for layer in range(tiny.L):
+            for batch in ("prompt", "corpus"):
+                for point in ("resid_out", "down_in"):
+                    s = results["activations"][batch][point][layer]
+                    channels, tokens = arrays[f"{batch}.{point}.channel_max"][layer], arrays[f"{batch}.{point}.token_max"][layer]
+                    self.assertEqual(np.float32(s["max"]), channels.max())
+                    self.assertEqual(np.float32(s["max"]), tokens.max())
+                    self.assertEqual(s["top_channels"][0]["channel"], int(channels.argmax()))
+            # The prompt's statistics can be had from its own activations: an oracle of one line each.
+            x = arrays["prompt.resid_out"][layer].astype(np.float64)
+            s = results["activations"]["prompt"]["resid_out"][layer]
+            self.assertEqual(s["median"], np.median(abs(x)))
+            self.assertAlmostEqual(s["mean"] / abs(x).mean(), 1, places=6)
+            kurtosis = ((x - x.mean()) ** 4).mean() / (x.std() ** 4 + 1e-6)
+            self.assertAlmostEqual(s["kurtosis_pearson"] / kurtosis, 1, places=5)
+            t, c = np.unravel_index(abs(x).argmax(), x.shape)
+            self.assertEqual((s["top"][0]["token"], s["top"][0]["channel"], np.float32(s["top"][0]["value"])), (t, c, np.float32(x[t, c])))
+            probs = arrays["prompt.attention.probs"][layer]
+            np.testing.assert_allclose(probs.sum(-1), 1, atol=1e-5)
+            np.testing.assert_allclose(probs.mean(0), arrays["prompt.attention.probs_mean"][layer], atol=1e-6)
+            np.testing.assert_allclose(probs.mean(0).sum(0), arrays["prompt.attention.key_scores"][layer][0], atol=1e-4)
+            np.testing.assert_allclose(arrays["corpus.attention.key_scores"][layer].sum(-1), 40, atol=1e-3)
+            w = abs(weights[f"model.layers.{layer}.mlp.down_proj.weight"].astype(np.float64))
+            module = results["weights"][layer]["modules"]["down"]
+            ratios = np.concatenate([w.max(1) / w.mean(1), w.max(0) / w.mean(0)])
+            self.assertAlmostEqual(module["score"] / ratios.max(), 1, places=5)
+            self.assertEqual(module["median"], np.median(w))
+            for place, column in enumerate(arrays["weights.down.column_index"][layer]):
+                if column >= 0:
+                    np.testing.assert_array_equal(arrays["weights.down.columns"][layer][place],
+                                                  weights[f"model.layers.{layer}.mlp.down_proj.weight"][:, column])
+
+    def test_prints_the_file_with_json(self):
+        results, _, stdout = self.report("json", "--json")
+        self.assertEqual(json.loads(stdout), results)
+
+    def test_same_twice_and_with_other_threads(self):
+        def timeless(results):
+            results["run"].pop("seconds"), results["run"].pop("first_product_seconds"), results["run"].pop("peak_host_bytes")
+            return results
+        first, _, _ = self.report("twice-a", "--threads", 1)
+        second, _, _ = self.report("twice-b", "--threads", 1)
+        self.assertEqual(timeless(first), timeless(second))
+
+    def test_seed_takes_other_windows(self):
+        _, first, _ = self.report("seed-0")
+        _, other, _ = self.report("seed-3", "--seed", 3)
+        _, again, _ = self.report("seed-3-again", "--seed", 3)
+        self.assertFalse((first["corpus.ids"] == other["corpus.ids"]).all())
+        np.testing.assert_array_equal(other["corpus.ids"], again["corpus.ids"])
+
+    def test_bos_policies(self):
+        for policy, first in (("model", tiny.BOS), ("always", tiny.BOS), ("never", ord("H"))):
+            results, arrays, _ = self.report(f"bos-{policy}", "--bos", policy, "--prompt", "Hello")
+            self.assertEqual(results["prompt"]["ids"][0], first)
+            self.assertEqual((arrays["corpus.ids"][:, 0] == tiny.BOS).all(), policy != "never")
+
+    def test_bfloat16_finds_it_too(self):
+        results, _, _ = self.report("bf16", "--dtype", "bfloat16")
+        self.assertEqual(results["run"]["dtype"], "bfloat16")
+        self.assertEqual((results["summary"]["born_layer"], results["summary"]["removed_layer"]), (1, tiny.L - 1))
+
+    def test_jsonl_corpus(self):
+        path = self.dir / "corpus.jsonl"
+        path.write_text("".join(json.dumps({"text": CORPUS}) + "\n" for _ in range(2)))
+        out = self.dir / "jsonl"
+        self.succeed("report", self.model, "-o", out, "--corpus", path, "--sequences", 2, "--tokens", 16)
+        self.assertIn("corpus.jsonl", json.loads((out / "results.json").read_text())["run"]["corpus"])
+
+    def test_default_corpus(self):
+        out = self.dir / "default"
+        self.succeed("report", self.model, "-o", out, "--sequences", 4, "--tokens", 64)
+        self.assertEqual(np.load(out / "arrays.npz")["corpus.ids"].shape, (4, 64))
+
+    def test_leaves_nothing_else_behind(self):
+        self.report("clean/deep")
+        self.assertEqual([p.name for p in (self.dir / "clean").iterdir()], ["deep"])
+        self.assertEqual(sorted(p.name for p in (self.dir / "clean/deep").iterdir()), ["arrays.npz", "results.json"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
