@@ -11,15 +11,19 @@ enum class NormKind { rms, layer };
 enum class Activation { silu, gelu_tanh, gelu, relu };
 
 /// Rotary position embedding, one per kind of layer (Gemma 3 has a local and a global one).
+/// models/rotary.h turns it into frequencies.
 struct Rotary {
   double base = 10000.0;
   int64_t width = 0;    ///< rotated part of the head; 0 = none
   std::string scaling;  ///< "", "linear", "llama3", "yarn", "dynamic", "longrope"
   double factor = 1.0;
   double low_frequency_factor = 1.0, high_frequency_factor = 4.0;  ///< llama3
-  int64_t original_positions = 0;                                  ///< llama3, yarn, longrope
-  double beta_fast = 32.0, beta_slow = 1.0, attention_factor = 0;  ///< yarn; 0 = derived
-  std::vector<double> factors;  ///< explicit divisor per frequency (longrope, GGUF rope_freqs.weight)
+  int64_t original_positions = 0;            ///< llama3, yarn, longrope; dynamic: where growth begins
+  double beta_fast = 32.0, beta_slow = 1.0;  ///< yarn
+  bool truncate = true;                      ///< yarn: its correction range is rounded to whole frequencies
+  double attention_factor = 1.0;             ///< multiplies cos and sin
+  std::vector<double> factors;  ///< divisor per frequency (GGUF's rope_freqs.weight, longrope's short ones)
+  std::vector<double> long_factors;  ///< longrope: used instead beyond original_positions
 };
 
 struct Config {
@@ -40,7 +44,7 @@ struct Config {
   bool mlp_bias = false;
   bool tied_embeddings = false;
   double embedding_scale =
-      1.0;  ///< multiplies the embeddings (Gemma: sqrt(D), rounded to the checkpoint's dtype)
+      1.0;  ///< multiplies the embeddings (Gemma: sqrt(D)), after rounding to the dtype of the run
   double attention_scale = 0;                       ///< multiplies q.k
   double attention_softcap = 0, logit_softcap = 0;  ///< 0 = off
 

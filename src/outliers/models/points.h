@@ -54,8 +54,9 @@ struct Site {
 std::string site_name(Site site);
 
 /// Parses "layer.*.resid_out,layer.3.down_in,logits" against a model of `layers` layers: each item may use *
-/// (any layer), a..b ranges (layer.2..5.down_in) and negative layers (layer.-1.resid_out). Unknown names
-/// throw with the nearest known.
+/// (any layer), a..b ranges with both ends included (layer.2..5.down_in) and negative layers
+/// (layer.-1.resid_out). Names may hold * too (layer.0.*, layer.3.down_*). Each site once, in the order of
+/// computation. Unknown names and layers throw, with the nearest known name.
 std::vector<Site> parse_sites(const std::string& text, int64_t layers);
 
 }  // namespace outliers::models

@@ -1,0 +1,173 @@
+// GGUF's metadata, by the keys of ggml's docs/gguf.md. What GGUF has no key for (tied embeddings, biases) is
+// read off the tensors, as its own readers do.
+#include <cmath>
+
+#include <ATen/ATen.h>
+
+#include "outliers/core/error.h"
+#include "outliers/io/gguf.h"
+#include "outliers/models/config_reader.h"
+#include "outliers/models/rotary.h"
+
+namespace outliers::models {
+
+namespace {
+
+/// The keys of one architecture: "llama.block_count".
+class Keys {
+ public:
+  Keys(const io::GgufMetadata& metadata, std::string prefix, std::string where)
+      : metadata_(metadata), prefix_(std::move(prefix) + "."), where_(std::move(where)) {}
+
+  std::string name(const char* key) const { return prefix_ + key; }
+  bool has(const char* key) const { return metadata_.has(name(key)); }
+  std::optional<int64_t> maybe_integer(const char* key) const { return metadata_.integer(name(key)); }
+  std::optional<double> maybe_number(const char* key) const { return metadata_.number(name(key)); }
+  int64_t integer(const char* key) const {
+    const std::optional<int64_t> value = maybe_integer(key);
+    require(value.has_value(), "{}: the metadata lacks '{}'", where_, name(key));
+    return *value;
+  }
+  double number(const char* key, double otherwise) const { return maybe_number(key).value_or(otherwise); }
+
+ private:
+  const io::GgufMetadata& metadata_;
+  std::string prefix_, where_;
+};
+
+std::vector<double> read_factors(const io::Checkpoint& checkpoint, const char* name) {
+  const io::TensorInfo* info = checkpoint.find(name);
+  if (info == nullptr) return {};
+  require(info->shape.size() == 1 && info->shape[0] <= 65536, "{}: '{}' should be a vector",
+          printable(checkpoint.path().string()), name);
+  const at::Tensor values = checkpoint.load(name, at::kDouble);
+  return {values.data_ptr<double>(), values.data_ptr<double>() + values.numel()};
+}
+
+Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std::string& where,
+                   const std::optional<std::string>& type, const Config& config) {
+  Rotary rotary;
+  rotary.base = keys.number("rope.freq_base", 10000.0);
+  rotary.width = keys.maybe_integer("rope.dimension_count").value_or(config.head_width);
+  rotary.original_positions =
+      keys.maybe_integer("rope.scaling.original_context_length").value_or(config.max_positions);
+  require(rotary.original_positions >= 1, "{}: 'rope.scaling.original_context_length' should be positive",
+          where);
+  rotary.factors = read_factors(checkpoint, "rope_freqs.weight");
+  const std::string scaling = type.value_or(keys.has("rope.scale_linear") ? "linear" : "none");
+  const double factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 1.0));
+  // Writers state a type of "none" or a factor of 1 or 0 for rotaries that are not scaled.
+  if (scaling == "none" || (scaling == "linear" && (factor == 1 || factor == 0))) return rotary;
+  require(rotary.factors.empty(), "{}: rotary scaling '{}' together with rope_freqs.weight is not supported",
+          where, printable(scaling));
+  rotary.scaling = scaling;
+  rotary.factor = factor;
+  if (scaling == "linear") return rotary;
+  if (scaling == "yarn") {
+    rotary.beta_fast = keys.number("rope.scaling.yarn_beta_fast", 32.0);
+    rotary.beta_slow = keys.number("rope.scaling.yarn_beta_slow", 1.0);
+    rotary.attention_factor =
+        keys.number("rope.scaling.attn_factor", 1.0) * yarn_attention_factor(rotary.factor);
+    require(!keys.has("rope.scaling.yarn_log_multiplier"), "{}: '{}' is not supported", where,
+            keys.name("rope.scaling.yarn_log_multiplier"));
+  } else if (scaling == "longrope") {
+    rotary.factors = read_factors(checkpoint, "rope_factors_short.weight");
+    rotary.long_factors = read_factors(checkpoint, "rope_factors_long.weight");
+    require(!rotary.factors.empty() && !rotary.long_factors.empty(),
+            "{}: longrope needs the tensors rope_factors_short.weight and rope_factors_long.weight", where);
+    rotary.attention_factor = keys.number("rope.scaling.attn_factor", 1.0);
+  } else {
+    fail("{}: rotary scaling '{}' is not supported; known: linear, yarn, longrope", where,
+         printable(scaling));
+  }
+  return rotary;
+}
+
+std::vector<bool> sliding_layers(const io::GgufMetadata& metadata, const Family& family, const Keys& keys,
+                                 const std::string& where, int64_t layers, int64_t window) {
+  std::vector<bool> sliding(static_cast<size_t>(layers), false);
+  if (window == 0) return sliding;
+  const std::string pattern_key = keys.name("attention.sliding_window_pattern");
+  // Either one flag a layer, or n: every n-th layer is global.
+  if (metadata.count(pattern_key) > 1) {
+    const std::vector<bool> flags = *metadata.booleans(pattern_key);
+    require(flags.size() >= sliding.size(), "{}: '{}' has {} entries for {} layers", where, pattern_key,
+            flags.size(), layers);
+    for (size_t layer = 0; layer < sliding.size(); ++layer) sliding[layer] = flags[layer];
+    return sliding;
+  }
+  require(family.windows == WindowRule::all || family.windows == WindowRule::all_but_nth,
+          "{}: '{}' does not say which layers it is for", where, keys.name("attention.sliding_window"));
+  const int64_t pattern = metadata.integer(pattern_key).value_or(family.window_pattern);
+  require(family.windows == WindowRule::all || pattern >= 1, "{}: '{}' should be positive", where,
+          pattern_key);
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    sliding[static_cast<size_t>(layer)] = family.windows == WindowRule::all || (layer + 1) % pattern != 0;
+  }
+  return sliding;
+}
+
+}  // namespace
+
+Described describe_gguf(const io::Checkpoint& checkpoint) {
+  const io::GgufMetadata& metadata = *checkpoint.metadata();
+  const std::string where = printable(checkpoint.path().string());
+  const std::string architecture = metadata.string("general.architecture").value_or("");
+  const Family& family = family_of_gguf(architecture, where);
+  const Keys keys(metadata, architecture, where);
+  require(keys.maybe_integer("expert_count").value_or(0) == 0, "{}: mixtures of experts are not supported",
+          where);
+
+  Config config = family.traits;
+  config.family = family.name;
+  config.name = metadata.string("general.name").value_or("");
+  config.norm_adds_one = false;  // GGUF's writers add the one
+  config.layers = keys.integer("block_count");
+  config.width = keys.integer("embedding_length");
+  config.heads = keys.integer("attention.head_count");
+  require(config.layers >= 1 && config.layers <= 10000 && config.heads >= 1,
+          "{}: '{}' and '{}' should be positive", where, keys.name("block_count"),
+          keys.name("attention.head_count"));
+  config.kv_heads = keys.maybe_integer("attention.head_count_kv").value_or(config.heads);
+  config.head_width = keys.maybe_integer("attention.key_length").value_or(config.width / config.heads);
+  const int64_t value_width = keys.maybe_integer("attention.value_length").value_or(config.head_width);
+  require(value_width == config.head_width, "{}: values of {} channels with keys of {} are not supported",
+          where, value_width, config.head_width);
+  config.mlp_width = keys.integer("feed_forward_length");
+  config.max_positions = keys.integer("context_length");
+  config.norm_epsilon = keys.number("attention.layer_norm_rms_epsilon", 1e-6);
+  const io::TensorInfo* embedding = checkpoint.find("token_embd.weight");
+  config.vocabulary = embedding != nullptr && !embedding->shape.empty()
+                          ? embedding->shape[0]
+                          : static_cast<int64_t>(metadata.count("tokenizer.ggml.tokens"));
+  config.tied_embeddings = checkpoint.find("output.weight") == nullptr;
+  config.attention_bias =
+      family.biases == Biases::query_key_value || checkpoint.find("blk.0.attn_q.bias") != nullptr;
+  config.output_bias =
+      family.biases == Biases::from_checkpoint && checkpoint.find("blk.0.attn_output.bias") != nullptr;
+  config.mlp_bias =
+      family.biases == Biases::from_checkpoint && checkpoint.find("blk.0.ffn_up.bias") != nullptr;
+  if (family.scaled_embeddings) config.embedding_scale = std::sqrt(static_cast<double>(config.width));
+  const bool by_width = config.layers == family.gguf_layers_scaled_by_width;
+  config.attention_scale = keys.number(
+      "attention.scale",
+      1.0 / std::sqrt(static_cast<double>(by_width ? config.width / config.heads : config.head_width)));
+  config.attention_softcap = keys.number("attn_logit_softcapping", 0.0);
+  config.logit_softcap = keys.number("final_logit_softcapping", 0.0);
+
+  const int64_t window = keys.maybe_integer("attention.sliding_window").value_or(0);
+  const Rotary global =
+      read_rotary(checkpoint, keys, where, metadata.string(keys.name("rope.scaling.type")), config);
+  Rotary local = global;
+  if (family.local_rotary_base > 0) {
+    local = Rotary();
+    local.base = keys.number("rope.freq_base_swa", family.local_rotary_base);
+    local.width = global.width;
+  }
+  set_layers(config, sliding_layers(metadata, family, keys, where, config.layers, window), window, global,
+             local);
+  check_config(config, where);
+  return {&family, config};
+}
+
+}  // namespace outliers::models

@@ -1,0 +1,58 @@
+#include "outliers/models/config_reader.h"
+
+#include <cmath>
+
+#include "outliers/core/error.h"
+
+namespace outliers::models {
+
+void set_layers(Config& config, const std::vector<bool>& sliding, int64_t window, const Rotary& global,
+                const Rotary& local) {
+  config.rotaries = {global, local};
+  for (bool slides : sliding) {
+    config.windows.push_back(slides ? window : 0);
+    config.rotary_of_layer.push_back(slides ? 1 : 0);
+  }
+}
+
+void check_config(const Config& config, const std::string& where) {
+  const auto size = [&](const char* field, int64_t value, int64_t largest) {
+    require(value >= 1 && value <= largest, "{}: the number of {} is {}, which is not between 1 and {}",
+            where, field, value, largest);
+  };
+  constexpr int64_t kLargest = int64_t{1} << 24;
+  size("layers", config.layers, 10000);
+  size("channels (hidden size)", config.width, kLargest);
+  size("heads", config.heads, kLargest);
+  size("key/value heads", config.kv_heads, kLargest);
+  size("channels of a head", config.head_width, kLargest);
+  size("neurons (MLP width)", config.mlp_width, kLargest);
+  size("tokens in the vocabulary", config.vocabulary, kLargest);
+  size("positions", config.max_positions, int64_t{1} << 40);
+  require(config.heads % config.kv_heads == 0, "{}: {} heads cannot share {} key/value heads evenly", where,
+          config.heads, config.kv_heads);
+  require(config.norm_epsilon >= 0 && config.norm_epsilon < 1, "{}: the norm's epsilon is {}", where,
+          config.norm_epsilon);
+  require(std::isfinite(config.attention_scale) && config.attention_scale > 0,
+          "{}: the scale of the attention scores is {}", where, config.attention_scale);
+  require(std::isfinite(config.attention_softcap) && config.attention_softcap >= 0 &&
+              std::isfinite(config.logit_softcap) && config.logit_softcap >= 0,
+          "{}: a soft-cap is negative or not finite", where);
+  for (const Rotary& rotary : config.rotaries) {
+    require(rotary.width >= 0 && rotary.width <= config.head_width && rotary.width % 2 == 0,
+            "{}: {} rotary channels do not fit heads of {}", where, rotary.width, config.head_width);
+    require(std::isfinite(rotary.base) && rotary.base > 0 && std::isfinite(rotary.factor) &&
+                rotary.factor > 0 && std::isfinite(rotary.attention_factor) && rotary.attention_factor > 0,
+            "{}: the rotary's base, factor and attention factor must be positive", where);
+    for (const std::vector<double>* factors : {&rotary.factors, &rotary.long_factors}) {
+      require(factors->empty() || static_cast<int64_t>(factors->size()) * 2 == rotary.width,
+              "{}: {} rotary factors for {} frequencies", where, factors->size(), rotary.width / 2);
+      for (double factor : *factors) {
+        require(std::isfinite(factor) && factor > 0, "{}: a rotary factor is {}", where, factor);
+      }
+    }
+  }
+  for (int64_t window : config.windows) require(window >= 0, "{}: a sliding window of {}", where, window);
+}
+
+}  // namespace outliers::models

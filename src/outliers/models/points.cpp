@@ -1,0 +1,171 @@
+#include "outliers/models/points.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "outliers/core/error.h"
+#include "outliers/core/suggest.h"
+
+namespace outliers::models {
+
+const std::vector<PointInfo>& point_table() {
+  static const std::vector<PointInfo> table = {
+      {Point::resid_in, "resid_in", true, "[B, T, D]", "residual stream that enters the layer"},
+      {Point::attn_norm_out, "attn_norm_out", true, "[B, T, D]",
+       "normalised residual, read by the q, k and v projections"},
+      {Point::query, "query", true, "[B, H, T, d]", "queries after bias and QK-norm, before rotary"},
+      {Point::key, "key", true, "[B, Hk, T, d]", "keys after bias and QK-norm, before rotary"},
+      {Point::value, "value", true, "[B, Hk, T, d]", "values after bias"},
+      {Point::attn_logits, "attn_logits", true, "[B, H, T, T]",
+       "scores after scale and soft-cap, before the mask; float32, masked entries -inf"},
+      {Point::attn_probs, "attn_probs", true, "[B, H, T, T]", "softmax of the scores; float32"},
+      {Point::attn_out, "attn_out", true, "[B, T, D]",
+       "output of the attention's projection, before any post-norm"},
+      {Point::resid_mid, "resid_mid", true, "[B, T, D]",
+       "residual stream after the attention's output is added"},
+      {Point::mlp_norm_out, "mlp_norm_out", true, "[B, T, D]",
+       "normalised residual, read by the gate and up projections"},
+      {Point::gate_out, "gate_out", true, "[B, T, F]", "output of the gate projection"},
+      {Point::act_out, "act_out", true, "[B, T, F]", "activation function of gate_out"},
+      {Point::up_out, "up_out", true, "[B, T, F]", "output of the up projection"},
+      {Point::down_in, "down_in", true, "[B, T, F]", "act_out * up_out, read by the down projection"},
+      {Point::down_out, "down_out", true, "[B, T, D]", "output of the down projection, before any post-norm"},
+      {Point::resid_out, "resid_out", true, "[B, T, D]", "residual stream after the MLP's output is added"},
+      {Point::final_norm_out, "final_norm_out", false, "[B, T, D]", "normalised output of the last layer"},
+      {Point::logits, "logits", false, "[B, T, V]", "scores of the next token, after any soft-cap"},
+  };
+  return table;
+}
+
+const char* point_name(Point point) {
+  return point_table()[static_cast<size_t>(point)].name;
+}
+
+std::string site_name(Site site) {
+  if (site.layer < 0) return point_name(site.point);
+  return fmt::format("layer.{}.{}", site.layer, point_name(site.point));
+}
+
+namespace {
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  for (size_t end = 0; end != std::string::npos; begin = end + 1) {
+    end = text.find(separator, begin);
+    parts.push_back(text.substr(begin, end == std::string::npos ? end : end - begin));
+  }
+  return parts;
+}
+
+std::string trimmed(const std::string& text) {
+  const size_t begin = text.find_first_not_of(" \t\n");
+  if (begin == std::string::npos) return "";
+  return text.substr(begin, text.find_last_not_of(" \t\n") + 1 - begin);
+}
+
+/// Shell-like match in which * stands for any run of characters.
+bool glob_match(const char* pattern, const char* text) {
+  if (*pattern == '*')
+    return glob_match(pattern + 1, text) || (*text != '\0' && glob_match(pattern, text + 1));
+  if (*pattern != *text) return false;
+  return *pattern == '\0' || glob_match(pattern + 1, text + 1);
+}
+
+struct LayerRange {
+  int64_t first, last;
+};
+
+int64_t parse_layer(const std::string& text, int64_t layers, const std::string& item) {
+  int64_t layer = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    fail("'{}' in point '{}' is no layer: write a number, a range like 2..5, or *", printable(text),
+         printable(item));
+  }
+  const int64_t counted = layer < 0 ? layers + layer : layer;
+  require(counted >= 0 && counted < layers, "layer {} of point '{}' is outside the model's layers 0 to {}",
+          layer, printable(item), layers - 1);
+  return counted;
+}
+
+LayerRange parse_layers(const std::string& text, int64_t layers, const std::string& item) {
+  if (text == "*") return {0, layers - 1};
+  const size_t dots = text.find("..");
+  if (dots == std::string::npos) {
+    const int64_t layer = parse_layer(text, layers, item);
+    return {layer, layer};
+  }
+  const LayerRange range{parse_layer(text.substr(0, dots), layers, item),
+                         parse_layer(text.substr(dots + 2), layers, item)};
+  require(range.first <= range.last, "the layers of point '{}' run backwards", printable(item));
+  return range;
+}
+
+std::vector<Point> matching_points(const std::string& name, bool per_layer) {
+  std::vector<Point> points;
+  for (const PointInfo& info : point_table()) {
+    if (info.per_layer == per_layer && glob_match(name.c_str(), info.name)) points.push_back(info.point);
+  }
+  return points;
+}
+
+/// Says what was meant: the same point written with or without its layer, or the nearest name.
+[[noreturn]] void fail_unknown_point(const std::string& item, const std::string& name, bool per_layer) {
+  std::vector<std::string> known;
+  for (const PointInfo& info : point_table()) {
+    if (info.name == name) {
+      fail("point '{}' is {}; write '{}'", printable(item), info.per_layer ? "of a layer" : "not of a layer",
+           info.per_layer ? "layer.*." + name : name);
+    }
+    if (info.per_layer == per_layer) known.push_back(info.name);
+  }
+  const std::string close = nearest(name, known);
+  const std::string prefix = per_layer ? "layer.N." : "";
+  if (!close.empty()) fail("unknown point '{}'; did you mean '{}{}'?", printable(item), prefix, close);
+  if (!per_layer) {
+    for (const PointInfo& info : point_table()) known.push_back(std::string("layer.N.") + info.name);
+  }
+  fail("unknown point '{}'; known: {}{}", printable(item), prefix, fmt::join(known, ", " + prefix));
+}
+
+void parse_item(const std::string& item, int64_t layers, std::set<Site>& sites) {
+  constexpr std::string_view kPrefix = "layer.";
+  if (item.rfind(kPrefix, 0) != 0) {
+    const std::vector<Point> points = matching_points(item, false);
+    if (points.empty()) fail_unknown_point(item, item, false);
+    for (Point point : points) sites.insert({-1, point});
+    return;
+  }
+  const size_t dot = item.rfind('.');
+  require(dot >= kPrefix.size(), "point '{}' lacks its name: write layer.N.NAME, as in layer.3.down_in",
+          printable(item));
+  const std::string name = item.substr(dot + 1);
+  const std::vector<Point> points = matching_points(name, true);
+  if (points.empty()) fail_unknown_point(item, name, true);
+  const LayerRange range = parse_layers(item.substr(kPrefix.size(), dot - kPrefix.size()), layers, item);
+  for (int64_t layer = range.first; layer <= range.last; ++layer) {
+    for (Point point : points) sites.insert({layer, point});
+  }
+}
+
+}  // namespace
+
+std::vector<Site> parse_sites(const std::string& text, int64_t layers) {
+  std::set<Site> sites;
+  for (const std::string& part : split(text, ',')) {
+    const std::string item = trimmed(part);
+    require(!item.empty(), "the list of points '{}' has an empty item", printable(text));
+    parse_item(item, layers, sites);
+  }
+  // The model's own points come after the layers, as they are computed.
+  std::vector<Site> ordered(sites.begin(), sites.end());
+  std::stable_partition(ordered.begin(), ordered.end(), [](const Site& site) { return site.layer >= 0; });
+  return ordered;
+}
+
+}  // namespace outliers::models

@@ -1,0 +1,148 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "outliers/models/config_reader.h"
+#include "outliers/models/rotary.h"
+
+#include "support.h"
+
+namespace outliers::models {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Config read(const std::string& text) {
+  return describe_hugging_face(text, "config.json").config;
+}
+
+std::string error_of(const std::string& text) {
+  return tests::error_of([&] { read(text); });
+}
+
+/// A Llama of 4 layers with `extra` keys.
+std::string llama(const std::string& extra = "") {
+  return R"({"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
+             "num_attention_heads": 8, "vocab_size": 100)" +
+         (extra.empty() ? "" : ", " + extra) + "}";
+}
+
+TEST(HuggingFaceConfig, FillsWhatLlamaLeavesOut) {
+  const Config c = read(llama());
+  EXPECT_EQ(c.family, "llama");
+  EXPECT_EQ(c.kv_heads, 8);
+  EXPECT_EQ(c.head_width, 8);
+  EXPECT_EQ(c.max_positions, 2048);
+  EXPECT_EQ(c.activation, Activation::silu);
+  EXPECT_FALSE(c.attention_bias || c.output_bias || c.mlp_bias || c.tied_embeddings || c.qk_norm);
+  EXPECT_DOUBLE_EQ(c.attention_scale, 1 / std::sqrt(8.0));
+  EXPECT_EQ(c.rotaries[0].width, 8);
+  EXPECT_EQ(c.rotaries[0].base, 10000.0);
+  EXPECT_THAT(c.windows, ElementsAre(0, 0, 0, 0));
+}
+
+TEST(HuggingFaceConfig, ReadsBothStylesOfRotary) {
+  const char* styles[] = {
+      R"("rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+         "high_freq_factor": 4.0, "original_max_position_embeddings": 512})",
+      R"("rope_parameters": {"rope_theta": 5e5, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+         "high_freq_factor": 4.0, "original_max_position_embeddings": 512})"};
+  for (const char* style : styles) {
+    const Rotary r = read(llama(style)).rotaries[0];
+    EXPECT_EQ(r.scaling, "llama3");
+    EXPECT_EQ(r.base, 5e5);
+    EXPECT_EQ(r.factor, 8.0);
+    EXPECT_EQ(r.original_positions, 512);
+  }
+  EXPECT_EQ(read(llama(R"("rope_scaling": {"type": "linear", "factor": 2})")).rotaries[0].scaling, "linear");
+}
+
+TEST(HuggingFaceConfig, RefusesWhatItDoesNotCompute) {
+  EXPECT_THAT(error_of(llama(R"("rope_scaling": {"type": "mrope"})")), HasSubstr("'mrope' is not supported"));
+  EXPECT_THAT(error_of(llama(R"("hidden_act": "mish")")), HasSubstr("'mish'"));
+  EXPECT_THAT(error_of(llama(R"("quantization_config": {"quant_method": "gptq"})")), HasSubstr("'gptq'"));
+  EXPECT_THAT(error_of(llama(R"("sliding_window": 16)")), HasSubstr("'sliding_window'"));
+  EXPECT_THAT(error_of(R"({"model_type": "mamba"})"),
+              testing::AllOf(HasSubstr("'mamba'"), HasSubstr("llama, qwen2, gemma3")));
+  EXPECT_THAT(error_of(R"({"model_type": "qwen2", "num_hidden_layers": 2, "num_attention_heads": 2,
+                           "hidden_size": 8, "intermediate_size": 8, "vocab_size": 4,
+                           "layer_types": ["full_attention", "linear_attention"]})"),
+              HasSubstr("layer 1 has the type 'linear_attention'"));
+}
+
+TEST(HuggingFaceConfig, ExplainsBadFiles) {
+  EXPECT_THAT(error_of("{"), HasSubstr("not a JSON object"));
+  EXPECT_THAT(error_of("[1]"), HasSubstr("not a JSON object"));
+  EXPECT_THAT(error_of(R"({"model_type": "llama"})"), HasSubstr("'num_hidden_layers' is missing"));
+  EXPECT_THAT(error_of(llama(R"("head_dim": "8")")), HasSubstr("'head_dim' should be an integer"));
+  EXPECT_THAT(error_of(llama(R"("num_key_value_heads": 3)")), HasSubstr("8 heads cannot share 3"));
+  EXPECT_THAT(error_of(llama(R"("head_dim": 0)")), HasSubstr("channels of a head is 0"));
+  EXPECT_THAT(error_of(llama(R"("head_dim": 1e300)")), HasSubstr("'head_dim' should be an integer"));
+  EXPECT_THAT(error_of(llama(R"("head_dim": 7)")), HasSubstr("7 rotary channels do not fit"));
+  EXPECT_THAT(error_of(llama(R"("rope_scaling": {"type": "longrope", "short_factor": [1, 1],
+                                 "long_factor": [1, 1, 1, 1]})")),
+              HasSubstr("2 rotary factors for 4 frequencies"));
+}
+
+TEST(HuggingFaceConfig, QwenWindowsBeginAtMaxWindowLayers) {
+  const std::string sizes = R"({"model_type": "qwen2", "hidden_size": 64, "intermediate_size": 96,
+      "num_hidden_layers": 4, "num_attention_heads": 8, "vocab_size": 100, "sliding_window": 32,
+      "max_window_layers": 3)";
+  EXPECT_THAT(read(sizes + "}").windows, ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(read(sizes + R"(, "use_sliding_window": true})").windows, ElementsAre(0, 0, 0, 32));
+  EXPECT_TRUE(read(sizes + "}").attention_bias);
+  EXPECT_FALSE(read(sizes + "}").output_bias);
+}
+
+TEST(HuggingFaceConfig, GemmaHasLocalAndGlobalLayers) {
+  const Config c = read(R"({"model_type": "gemma3_text", "hidden_size": 640, "num_hidden_layers": 8,
+      "sliding_window": 512, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}})");
+  EXPECT_THAT(c.windows, ElementsAre(512, 512, 512, 512, 512, 0, 512, 512));
+  EXPECT_THAT(c.rotary_of_layer, ElementsAre(1, 1, 1, 1, 1, 0, 1, 1));
+  EXPECT_EQ(c.rotaries[0].base, 1e6);
+  EXPECT_EQ(c.rotaries[0].scaling, "linear");
+  EXPECT_EQ(c.rotaries[1].base, 1e4);
+  EXPECT_EQ(c.rotaries[1].scaling, "");
+  EXPECT_TRUE(c.tied_embeddings && c.norm_adds_one && c.sandwich_norms && c.qk_norm);
+  EXPECT_DOUBLE_EQ(c.embedding_scale, std::sqrt(640.0));
+  EXPECT_EQ(c.activation, Activation::gelu_tanh);
+}
+
+TEST(HuggingFaceConfig, ReadsTheLanguageModelOfAMultimodalCheckpoint) {
+  const Config c = read(R"({"model_type": "gemma3", "vision_config": {"hidden_size": 1152},
+      "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
+                      "sliding_window": 1024}})");
+  EXPECT_EQ(c.width, 2560);
+  EXPECT_EQ(c.heads, 8);
+  EXPECT_EQ(c.kv_heads, 4);
+  EXPECT_EQ(c.head_width, 256);
+  EXPECT_EQ(c.vocabulary, 262208);
+  EXPECT_EQ(c.windows[5], 0);
+  EXPECT_EQ(c.windows[6], 1024);
+}
+
+TEST(RotaryFrequencies, FollowTheirFormulas) {
+  Rotary r;
+  r.width = 4;
+  r.base = 100.0;
+  const auto values = [](const at::Tensor& t) {
+    return std::vector<float>(t.data_ptr<float>(), t.data_ptr<float>() + t.numel());
+  };
+  EXPECT_THAT(values(rotary_frequencies(r, 8)), ElementsAre(1.0f, testing::FloatEq(0.1f)));
+  r.scaling = "linear";
+  r.factor = 4;
+  EXPECT_THAT(values(rotary_frequencies(r, 8)), ElementsAre(0.25f, testing::FloatEq(0.025f)));
+  r.scaling = "dynamic";
+  r.original_positions = 8;
+  EXPECT_THAT(values(rotary_frequencies(r, 8)), ElementsAre(1.0f, testing::FloatEq(0.1f)));
+  // base' = 100 * (4 * 16 / 8 - 3)^(4/2) = 2500.
+  EXPECT_THAT(values(rotary_frequencies(r, 16)), ElementsAre(1.0f, testing::FloatEq(0.02f)));
+  r.scaling = "longrope";
+  r.factors = {1, 2};
+  r.long_factors = {4, 5};
+  EXPECT_THAT(values(rotary_frequencies(r, 8)), ElementsAre(1.0f, testing::FloatEq(0.05f)));
+  EXPECT_THAT(values(rotary_frequencies(r, 9)), ElementsAre(0.25f, testing::FloatEq(0.02f)));
+}
+
+}  // namespace
+}  // namespace outliers::models

@@ -1,0 +1,62 @@
+#include "outliers/models/points.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support.h"
+
+namespace outliers::models {
+namespace {
+
+std::vector<std::string> names(const std::string& text, int64_t layers) {
+  std::vector<std::string> result;
+  for (const Site& site : parse_sites(text, layers)) result.push_back(site_name(site));
+  return result;
+}
+
+std::string error_of(const std::string& text) {
+  return tests::error_of([&] { parse_sites(text, 4); });
+}
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(PointTable, IsInTheEnumsOrder) {
+  for (size_t i = 0; i < point_table().size(); ++i) EXPECT_EQ(point_table()[i].point, static_cast<Point>(i));
+  EXPECT_EQ(point_table().size(), 18u);
+  EXPECT_STREQ(point_name(Point::down_in), "down_in");
+  EXPECT_EQ(site_name({3, Point::down_in}), "layer.3.down_in");
+  EXPECT_EQ(site_name({-1, Point::logits}), "logits");
+}
+
+TEST(ParseSites, ReadsLayersRangesAndGlobs) {
+  EXPECT_THAT(names("layer.3.down_in", 4), ElementsAre("layer.3.down_in"));
+  EXPECT_THAT(names("layer.*.resid_out", 3),
+              ElementsAre("layer.0.resid_out", "layer.1.resid_out", "layer.2.resid_out"));
+  EXPECT_THAT(names("layer.1..2.key", 4), ElementsAre("layer.1.key", "layer.2.key"));
+  EXPECT_THAT(names("layer.-2..-1.key", 4), ElementsAre("layer.2.key", "layer.3.key"));
+  EXPECT_THAT(names("layer.0.down_*", 4), ElementsAre("layer.0.down_in", "layer.0.down_out"));
+  EXPECT_EQ(names("layer.*.*,*", 4).size(), 4 * 16 + 2u);
+}
+
+TEST(ParseSites, OrdersAsComputedAndDropsRepeats) {
+  EXPECT_THAT(names("logits, layer.1.query ,layer.0.resid_out,layer.1.query,final_norm_out", 2),
+              ElementsAre("layer.0.resid_out", "layer.1.query", "final_norm_out", "logits"));
+}
+
+TEST(ParseSites, ExplainsMistakes) {
+  EXPECT_THAT(error_of("layer.3.donw_in"), HasSubstr("did you mean 'layer.N.down_in'?"));
+  EXPECT_THAT(error_of("logit"), HasSubstr("did you mean 'logits'?"));
+  EXPECT_THAT(error_of("down_in"), HasSubstr("write 'layer.*.down_in'"));
+  EXPECT_THAT(error_of("layer.0.logits"), HasSubstr("write 'logits'"));
+  EXPECT_THAT(error_of("layer.4.down_in"), HasSubstr("outside the model's layers 0 to 3"));
+  EXPECT_THAT(error_of("layer.-5.down_in"), HasSubstr("outside"));
+  EXPECT_THAT(error_of("layer.2..1.down_in"), HasSubstr("backwards"));
+  EXPECT_THAT(error_of("layer.x.down_in"), HasSubstr("'x'"));
+  EXPECT_THAT(error_of("layer.down_in"), HasSubstr("lacks its name"));
+  EXPECT_THAT(error_of("zzz"), HasSubstr("known: final_norm_out, logits, layer.N.resid_in"));
+  EXPECT_THAT(error_of("layer.0.key,,logits"), HasSubstr("empty item"));
+}
+
+}  // namespace
+}  // namespace outliers::models
