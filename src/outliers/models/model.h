@@ -11,7 +11,10 @@
 
 #include "outliers/io/checkpoint.h"
 #include "outliers/models/config.h"
-#include "outliers/text/tokenizer.h"
+
+namespace outliers::text {
+class Tokenizer;  // text/tokenizer.h
+}
 
 namespace outliers::models {
 

@@ -8,17 +8,19 @@
 
 namespace outliers::ops {
 
-/// How queries see keys, and what happens to the scores.
+/// How queries see keys, and what happens to the scores. Query i of T stands at position p = S - T + i of the
+/// keys' sequence: the queries are its last T tokens, as with a key/value cache.
 struct AttentionPattern {
-  bool causal = true;
-  int64_t window = 0;       ///< sliding window: query i sees keys j with i - window < j <= i; 0 = no limit
+  bool causal = true;       ///< query sees keys j <= p; needs S >= T
+  int64_t window = 0;       ///< sliding window: p - window < j <= p; 0 = no limit; needs causal
   double scale = 1.0;       ///< usually 1/sqrt(d)
   double softcap = 0.0;     ///< scores become softcap * tanh(scores / softcap); 0 = off
   at::Tensor sinks;         ///< [H] learnt logits that join each softmax's sum (gpt-oss); undefined = none
-  at::Tensor alibi_slopes;  ///< [H]: score += slope * (j - i); undefined = none
+  at::Tensor alibi_slopes;  ///< [H]: score += slope * (j - p), after the soft-cap; undefined = none
 };
 
-/// What the statistics need from the probabilities A [B,H,T,S], float32, on the device of the inputs.
+/// What the statistics need from the probabilities A [B,H,T,S]: float32 (float64 for float64 inputs), on the
+/// device of the inputs.
 struct AttentionSums {
   at::Tensor
       key_sums;  ///< [B,H,S]: sum over queries of A. Its mean over H is the accumulated score of a key.
@@ -29,11 +31,12 @@ inline constexpr int64_t kSinkTokens = 64;
 
 /// q [B,H,T,d], k and v [B,Hk,S,d] (H a multiple of Hk; any strides) -> [B,H,T,d] in q's dtype.
 /// Softmax and sums are float32 (float64 for float64 inputs). Fills `sums` when given, from the same scores.
+/// Differentiable in q, k, v and sinks; the sums carry no gradient.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionPattern& pattern, AttentionSums* sums = nullptr);
 
 /// Full matrices for a short prompt: logits (after scale, soft-cap and bias, before the mask; masked entries
-/// -inf) and probabilities, both [B,H,T,S] float32.
+/// -inf) and probabilities, both [B,H,T,S] float32 (float64 for float64 inputs).
 struct AttentionMaps {
   at::Tensor logits, probs;
 };

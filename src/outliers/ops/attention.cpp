@@ -1,0 +1,62 @@
+// The public edge of attention: checks what comes in and picks the kernel.
+#include "outliers/ops/attention.h"
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+
+#include "outliers/core/error.h"
+#include "outliers/core/shape.h"
+#include "outliers/ops/blocked_attention.h"
+
+namespace outliers::ops {
+
+namespace {
+
+void check_pattern(const char* function, const AttentionPattern& pattern, int64_t H, int64_t T, int64_t S) {
+  require(std::isfinite(pattern.scale), "{}: the scale is {}, but must be finite", function, pattern.scale);
+  require(std::isfinite(pattern.softcap) && pattern.softcap >= 0,
+          "{}: the soft-cap is {}, but must be 0 (off) or positive", function, pattern.softcap);
+  require(pattern.window >= 0, "{}: the window is {}, but must be 0 (off) or positive", function,
+          pattern.window);
+  require(pattern.causal || pattern.window == 0, "{}: a sliding window needs causal attention", function);
+  require(!pattern.causal || S >= T, "{}: causal attention of {} queries needs at least as many keys, got {}",
+          function, T, S);
+  if (pattern.sinks.defined()) check_shape(pattern.sinks, function, "sinks", {H});
+  if (pattern.alibi_slopes.defined()) check_shape(pattern.alibi_slopes, function, "alibi_slopes", {H});
+}
+
+void check_queries_and_keys(const char* function, const at::Tensor& q, const at::Tensor& k) {
+  check_shape(q, function, "q", {-1, -1, -1, -1});
+  check_shape(k, function, "k", {q.size(0), -1, -1, q.size(3)});
+  require(k.size(1) > 0 && q.size(1) % k.size(1) == 0,
+          "{}: {} query heads are not a multiple of {} key heads", function, q.size(1), k.size(1));
+  require(k.size(2) > 0, "{}: there are no keys to attend to", function);
+  require(at::isFloatingType(q.scalar_type()) && q.scalar_type() == k.scalar_type(),
+          "{}: q is {} and k is {}, but both must be of one floating-point type", function,
+          toString(q.scalar_type()), toString(k.scalar_type()));
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionPattern& pattern, AttentionSums* sums) {
+  check_queries_and_keys("attention", q, k);
+  check_shape(v, "attention", "v", {k.size(0), k.size(1), k.size(2), -1});
+  require(v.scalar_type() == k.scalar_type(), "attention: k is {} and v is {}, but both must be of one type",
+          toString(k.scalar_type()), toString(v.scalar_type()));
+  check_pattern("attention", pattern, q.size(1), q.size(2), k.size(2));
+  return detail::blocked_attention(q, k, v, pattern, sums);
+}
+
+AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern) {
+  check_queries_and_keys("attention_maps", q, k);
+  check_pattern("attention_maps", pattern, q.size(1), q.size(2), k.size(2));
+  const at::ScalarType type = detail::score_type(q.scalar_type());
+  AttentionMaps maps;
+  maps.logits = detail::masked_scores(q.to(type), k.to(type), pattern, 0, q.size(2), 0, k.size(2));
+  maps.probs = detail::probabilities(maps.logits, pattern);
+  return maps;
+}
+
+}  // namespace outliers::ops

@@ -1,0 +1,103 @@
+// Attention block by block from ATen operations; see the header for its place.
+#include "outliers/ops/blocked_attention.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+namespace outliers::ops::detail {
+
+namespace {
+
+/// Scores of one block stay below this, whatever B and H are.
+constexpr int64_t kBlockBytes = int64_t{64} << 20;
+
+/// [B,H,t,x] -> [B,Hk,H/Hk*t,x], so that grouped heads meet their key head in one matrix product.
+at::Tensor group_heads(const at::Tensor& x, int64_t Hk) {
+  return x.reshape({x.size(0), Hk, x.size(1) / Hk * x.size(2), x.size(3)});
+}
+
+}  // namespace
+
+KeyRange visible_keys(int64_t first, int64_t last, int64_t T, int64_t S, const AttentionPattern& pattern) {
+  KeyRange range{0, S};
+  if (pattern.causal) range.end = S - T + last;
+  if (pattern.window > 0) range.begin = std::max<int64_t>(0, S - T + first - pattern.window + 1);
+  return range;
+}
+
+at::ScalarType score_type(at::ScalarType input) {
+  return input == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+at::Tensor masked_scores(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern,
+                         int64_t first, int64_t T, int64_t begin, int64_t S) {
+  const int64_t B = q.size(0), H = q.size(1), t = q.size(2), n = k.size(2);
+  at::Tensor scores =
+      at::matmul(group_heads(q, k.size(1)), k.transpose(-2, -1)).reshape({B, H, t, n}) * pattern.scale;
+  if (pattern.softcap > 0) scores = at::tanh(scores / pattern.softcap) * pattern.softcap;
+  if (!pattern.causal && !pattern.alibi_slopes.defined()) return scores;
+
+  // distance [t,n]: key position minus query position.
+  const auto positions = at::TensorOptions().dtype(at::kLong).device(q.device());
+  const at::Tensor distance = at::arange(begin, begin + n, positions).unsqueeze(0) -
+                              at::arange(S - T + first, S - T + first + t, positions).unsqueeze(1);
+  if (pattern.alibi_slopes.defined()) {
+    scores = scores + pattern.alibi_slopes.to(q.device(), scores.scalar_type()).view({H, 1, 1}) * distance;
+  }
+  if (pattern.causal) {
+    at::Tensor hidden = distance > 0;
+    if (pattern.window > 0) hidden = hidden.logical_or(distance <= -pattern.window);
+    scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+  }
+  return scores;
+}
+
+at::Tensor probabilities(const at::Tensor& scores, const AttentionPattern& pattern) {
+  if (!pattern.sinks.defined()) return at::softmax(scores, -1);
+  const at::Tensor sinks = pattern.sinks.to(scores.device(), scores.scalar_type())
+                               .view({1, scores.size(1), 1, 1})
+                               .expand({scores.size(0), scores.size(1), scores.size(2), 1});
+  return at::softmax(at::cat({scores, sinks}, -1), -1).slice(-1, 0, scores.size(-1));
+}
+
+at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             const AttentionPattern& pattern, AttentionSums* sums) {
+  const int64_t B = q.size(0), H = q.size(1), T = q.size(2), S = k.size(2);
+  const at::ScalarType type = score_type(q.scalar_type());
+  const at::Tensor keys = k.to(type), values = v.to(type);
+  if (sums) {
+    sums->key_sums = at::zeros({B, H, S}, q.options().dtype(type));
+    sums->sink_rates = at::zeros({B, H}, q.options().dtype(type));
+  }
+  const int64_t row_bytes = std::max<int64_t>(1, B * H * S * static_cast<int64_t>(c10::elementSize(type)));
+  const int64_t block = std::clamp<int64_t>(kBlockBytes / row_bytes, 1, 512);
+  const int64_t sink_queries = std::min(T, kSinkTokens);
+
+  std::vector<at::Tensor> outputs;
+  for (int64_t first = 0; first < T; first += block) {
+    const int64_t last = std::min(T, first + block);
+    const KeyRange range = visible_keys(first, last, T, S, pattern);
+    const at::Tensor visible = keys.slice(2, range.begin, range.end);
+    const at::Tensor probs = probabilities(
+        masked_scores(q.slice(2, first, last).to(type), visible, pattern, first, T, range.begin, S), pattern);
+    if (sums) {
+      const at::NoGradGuard no_grad;
+      sums->key_sums.slice(2, range.begin, range.end).add_(probs.sum(2));
+      if (first < sink_queries && range.begin == 0) {
+        const at::Tensor first_key = probs.slice(2, 0, std::min(last, sink_queries) - first).select(3, 0);
+        sums->sink_rates.add_(first_key.sum(2), 1.0 / static_cast<double>(sink_queries));
+      }
+    }
+    outputs.push_back(at::matmul(group_heads(probs, k.size(1)), values.slice(2, range.begin, range.end))
+                          .reshape({B, H, last - first, v.size(3)})
+                          .to(q.scalar_type()));
+  }
+  if (outputs.empty()) return at::zeros({B, H, T, v.size(3)}, q.options());
+  return at::cat(outputs, 2);
+}
+
+}  // namespace outliers::ops::detail
