@@ -210,12 +210,12 @@ TEST_F(GgufTest, DamagedFiles) {
   };
   for (size_t size = 0; size < whole.size(); ++size) attempt(whole.substr(0, size));
   std::mt19937 random(11);
-  for (int i = 0; i < 4000; ++i) {
+  for (int i = 0; i < 1500; ++i) {
     std::string bytes = whole;
     for (int k = 0; k < 2; ++k) bytes[random() % bytes.size()] = static_cast<char>(random());
     attempt(bytes);
   }
-  EXPECT_GT(refusals, 1000);
+  EXPECT_GT(refusals, 800);
 }
 
 TEST_F(GgufTest, DirectoryWithOneFile) {

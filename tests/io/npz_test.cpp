@@ -74,13 +74,13 @@ TEST(Npz, DamagedFiles) {
        {tests::read_file(scratch / "a.npz"), tests::read_file(tests::golden("io/numpy_compressed.npz"))}) {
     for (size_t size = 0; size < whole.size(); size += 3) attempt(whole.substr(0, size));
     std::mt19937 random(5);
-    for (int i = 0; i < 1500; ++i) {
+    for (int i = 0; i < 1000; ++i) {
       std::string bytes = whole;
       for (int k = 0; k < 3; ++k) bytes[random() % bytes.size()] = static_cast<char>(random());
       attempt(bytes);
     }
   }
-  EXPECT_GT(refused, 1000);
+  EXPECT_GT(refused, 800);
 }
 
 }  // namespace

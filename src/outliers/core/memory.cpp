@@ -1,0 +1,146 @@
+#include "outliers/core/memory.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <list>
+#include <mutex>
+#include <new>
+#include <sys/mman.h>
+#include <unordered_map>
+
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+
+namespace outliers {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20, kLarge = size_t{1} << 20, kAlignment = 64;
+
+class TensorAllocator : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    void* data = bytes == 0 ? nullptr : bytes < kLarge ? small(bytes) : large(bytes);
+    return {data, data, &TensorAllocator::release, c10::Device(c10::kCPU)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &TensorAllocator::release; }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override {
+    std::memcpy(to, from, bytes);
+  }
+
+  static TensorAllocator& instance() {
+    // Never destroyed: tensors in static storage are freed after main().
+    static auto* allocator = new TensorAllocator;
+    return *allocator;
+  }
+
+  void set_limit(uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    limit_ = bytes;
+    trim(limit_);
+  }
+  void drop_kept() {
+    const std::lock_guard lock(mutex_);
+    trim(0);
+  }
+  uint64_t kept() {
+    const std::lock_guard lock(mutex_);
+    return kept_bytes_;
+  }
+
+ private:
+  struct Block {
+    void* data;
+    size_t bytes;
+  };
+
+  static void* small(size_t bytes) {
+    void* data = nullptr;
+    if (posix_memalign(&data, kAlignment, bytes) != 0) throw std::bad_alloc();
+    return data;
+  }
+
+  void* large(size_t bytes) {
+    const size_t wanted = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    const std::lock_guard lock(mutex_);
+    // Newest first: its pages are the likeliest to be in a cache. A block may be a quarter too large.
+    for (auto block = kept_.begin(); block != kept_.end(); ++block) {
+      if (block->bytes < wanted || block->bytes > wanted + wanted / 4) continue;
+      void* data = block->data;
+      kept_bytes_ -= block->bytes;
+      used_.emplace(data, block->bytes);
+      kept_.erase(block);
+      return data;
+    }
+    void* data = map(wanted);
+    if (data == nullptr) {
+      trim(0);
+      data = map(wanted);
+    }
+    if (data == nullptr) throw std::bad_alloc();
+    used_.emplace(data, wanted);
+    return data;
+  }
+
+  // Aligned to a huge page: one page more is mapped, and what sticks out is unmapped.
+  static void* map(size_t bytes) {
+    void* raw = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (raw == MAP_FAILED) return nullptr;
+    auto* start = static_cast<char*>(raw);
+    const size_t skip = (kHugePage - reinterpret_cast<uintptr_t>(start) % kHugePage) % kHugePage;
+    if (skip > 0) munmap(start, skip);
+    if (skip < kHugePage) munmap(start + skip + bytes, kHugePage - skip);
+    madvise(start + skip, bytes, MADV_HUGEPAGE);
+    return start + skip;
+  }
+
+  static void release(void* data) {
+    if (data == nullptr) return;
+    TensorAllocator& self = instance();
+    {
+      const std::lock_guard lock(self.mutex_);
+      const auto block = self.used_.find(data);
+      if (block != self.used_.end()) {
+        self.kept_.push_front({data, block->second});
+        self.kept_bytes_ += block->second;
+        self.used_.erase(block);
+        self.trim(self.limit_);
+        return;
+      }
+    }
+    std::free(data);
+  }
+
+  void trim(uint64_t limit) {
+    while (kept_bytes_ > limit) {
+      munmap(kept_.back().data, kept_.back().bytes);
+      kept_bytes_ -= kept_.back().bytes;
+      kept_.pop_back();
+    }
+  }
+
+  std::mutex mutex_;
+  std::unordered_map<void*, size_t> used_;
+  std::list<Block> kept_;  // newest first
+  uint64_t kept_bytes_ = 0, limit_ = 0;
+};
+
+}  // namespace
+
+void install_tensor_allocator(uint64_t keep_bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  (void)keep_bytes;
+#else
+  TensorAllocator::instance().set_limit(keep_bytes);
+  c10::SetCPUAllocator(&TensorAllocator::instance());
+#endif
+}
+
+void release_kept_memory() {
+  TensorAllocator::instance().drop_kept();
+}
+
+uint64_t kept_memory_bytes() {
+  return TensorAllocator::instance().kept();
+}
+
+}  // namespace outliers
