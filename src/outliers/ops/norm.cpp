@@ -1,0 +1,82 @@
+#include "outliers/ops/norm.h"
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
+
+#include "outliers/core/error.h"
+#include "outliers/core/shape.h"
+#include "outliers/ops/rows.h"
+
+namespace outliers::ops {
+
+namespace {
+
+/// Sum of squares in 16 independent lanes: fast, and closer to the true sum than one running total.
+template <typename T, typename Sum>
+Sum sum_of_squares(const T* x, int64_t n) {
+  constexpr int64_t kLanes = 16;
+  Sum lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const Sum value = static_cast<Sum>(x[i + lane]);
+      lanes[lane] += value * value;
+    }
+  }
+  for (; i < n; ++i) lanes[i % kLanes] += static_cast<Sum>(x[i]) * static_cast<Sum>(x[i]);
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
+}
+
+template <typename T, typename Sum>
+void normalise_rows(const at::Tensor& x, const at::Tensor& weight, double epsilon, at::Tensor& out) {
+  const int64_t n = x.size(-1);
+  const RowOffsets offsets(x);
+  const T* input = x.const_data_ptr<T>();
+  const Sum* scale = weight.const_data_ptr<Sum>();
+  T* output = out.mutable_data_ptr<T>();
+  at::parallel_for(0, offsets.rows(), std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const T* from = input + offsets.at(row);
+      T* to = output + row * n;
+      const Sum mean = sum_of_squares<T, Sum>(from, n) / static_cast<Sum>(n);
+      const Sum inverse = Sum(1) / std::sqrt(mean + static_cast<Sum>(epsilon));
+      for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(static_cast<Sum>(from[i]) * inverse * scale[i]);
+    }
+  });
+}
+
+}  // namespace
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  check_shape(weight, "rms_norm", "weight", {x.size(-1)});
+  const at::ScalarType sum_type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  require(weight.scalar_type() == sum_type, "rms_norm: weight is {}, but should be {} for x of {}",
+          toString(weight.scalar_type()), toString(sum_type), toString(x.scalar_type()));
+  if (!x.is_cpu()) {
+    const at::Tensor wide = x.to(sum_type);
+    return (wide * at::rsqrt(wide.square().mean(-1, true) + epsilon) * weight).to(x.scalar_type());
+  }
+  const at::Tensor rows = x.stride(-1) == 1 ? x : x.contiguous();
+  at::Tensor out = at::empty(x.sizes(), x.options());
+  if (out.numel() == 0) return out;
+  if (x.scalar_type() == at::kDouble) {
+    normalise_rows<double, double>(rows, weight.contiguous(), epsilon, out);
+  } else {
+    AT_DISPATCH_SWITCH(x.scalar_type(), "rms_norm", AT_DISPATCH_CASE(at::kFloat, [&] {
+                         normalise_rows<scalar_t, float>(rows, weight.contiguous(), epsilon, out);
+                       }) AT_DISPATCH_CASE(at::kBFloat16, [&] {
+                         normalise_rows<scalar_t, float>(rows, weight.contiguous(), epsilon, out);
+                       }) AT_DISPATCH_CASE(at::kHalf, [&] {
+                         normalise_rows<scalar_t, float>(rows, weight.contiguous(), epsilon, out);
+                       }));
+  }
+  return out;
+}
+
+}  // namespace outliers::ops
