@@ -1,0 +1,318 @@
+// Merging with a heap over a linked list of symbols, and a cache of words in front of it.
+#include "outliers/text/bpe.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "outliers/core/error.h"
+#include "outliers/text/unicode.h"
+
+namespace outliers::text {
+
+void Vocabulary::reserve(size_t size, size_t bytes) {
+  require(size < (1u << 26), "a vocabulary of {} tokens is larger than any that exists", size);
+  arena_.resize(bytes);
+  pieces_.assign(size, std::string_view());
+  set_.assign(size, false);
+}
+
+void Vocabulary::set(int32_t id, std::string_view piece) {
+  std::copy(piece.begin(), piece.end(), arena_.begin() + static_cast<ptrdiff_t>(used_));
+  pieces_[static_cast<size_t>(id)] = std::string_view(arena_.data() + used_, piece.size());
+  set_[static_cast<size_t>(id)] = true;
+  used_ += piece.size();
+  longest_ = std::max(longest_, piece.size());
+}
+
+void Vocabulary::index() {
+  index_.reserve(pieces_.size());
+  for (size_t id = 0; id < pieces_.size(); ++id) {
+    if (!set_[id]) continue;
+    index_.insert(pieces_, static_cast<int32_t>(id));
+    ++count_;
+  }
+}
+
+struct Bpe::Symbol {
+  int32_t id;
+  int32_t previous, next;  // indices into the list, -1 at its ends
+  uint32_t begin, bytes;   // in the word; bytes == 0 for a symbol merged away
+  uint32_t characters;     // 0 for unknown and byte tokens, which implied merges never touch
+};
+
+// Ordered by merge order, then by position; `key` smaller is better.
+struct Bpe::Candidate {
+  uint64_t key;
+  int32_t id;
+  int32_t at;
+  bool operator<(const Candidate& other) const {  // std heaps put the largest on top
+    if (key != other.key) return key > other.key;
+    if (id != other.id) return id > other.id;
+    return at > other.at;
+  }
+};
+
+class Bpe::Scratch {
+ public:
+  std::vector<Symbol> symbols;
+  std::vector<Candidate> heap;
+  std::string spelled;
+
+  // Words up to this length are cached; longer ones are rare and their text would crowd out the rest.
+  static constexpr size_t longest_word = 64;
+
+  // The ids of a cached word, or nullptr.
+  const int32_t* find(std::string_view word, uint64_t hash, size_t& count) const {
+    const Entry& entry = entries_[hash & mask];
+    if (entry.hash != hash || entry.bytes != word.size() ||
+        std::string_view(text_.data() + entry.text, entry.bytes) != word) {
+      return nullptr;
+    }
+    count = entry.count;
+    return ids_.data() + entry.ids;
+  }
+
+  void insert(std::string_view word, uint64_t hash, const int32_t* ids, size_t count) {
+    if (text_.size() > text_limit || ids_.size() > text_limit) {
+      entries_.assign(mask + 1, Entry());
+      text_.clear();
+      ids_.clear();
+    }
+    entries_[hash & mask] =
+        Entry{hash, static_cast<uint32_t>(text_.size()), static_cast<uint32_t>(ids_.size()),
+              static_cast<uint32_t>(word.size()), static_cast<uint32_t>(count)};
+    text_.insert(text_.end(), word.begin(), word.end());
+    ids_.insert(ids_.end(), ids, ids + count);
+  }
+
+ private:
+  struct Entry {
+    uint64_t hash = 0;
+    uint32_t text = 0, ids = 0, bytes = 0, count = 0;
+  };
+  static constexpr size_t mask = (1u << 16) - 1;
+  static constexpr size_t text_limit = 4u << 20;
+  std::vector<Entry> entries_ = std::vector<Entry>(mask + 1);
+  std::vector<char> text_;
+  std::vector<int32_t> ids_;
+};
+
+Bpe::Bpe(Vocabulary vocabulary, BpeOptions options)
+    : vocabulary_(std::move(vocabulary)), options_(std::move(options)) {
+  for (int c = 0; c < 128; ++c) {
+    const char text = static_cast<char>(c);
+    ascii_[c] = vocabulary_.find(std::string_view(&text, 1));
+  }
+  for (int byte = 0; byte < 256; ++byte) fallback_[byte] = vocabulary_.find(fmt::format("<0x{:02X}>", byte));
+  find_safe_cuts();
+}
+
+Bpe::~Bpe() = default;
+
+// SentencePiece models see a whole line as one piece. No merge can cross a boundary that lies inside no
+// token, so a piece may be cut there and its words looked up in the cache. In front of "▁" nearly every
+// boundary is of that kind; the bytes behind which some token continues with "▁" are the exceptions.
+void Bpe::find_safe_cuts() {
+  constexpr std::string_view mark = "▁";
+  cuts_ = vocabulary_.find(mark) >= 0 && options_.continuing_prefix.empty() && options_.end_suffix.empty() &&
+          !options_.ignore_merges;
+  if (!cuts_) return;
+  for (const std::string_view piece : vocabulary_.pieces()) {
+    for (size_t at = piece.find(mark, 1); at != std::string_view::npos; at = piece.find(mark, at + 1)) {
+      joined_[static_cast<unsigned char>(piece[at - 1])] = true;
+    }
+  }
+}
+
+void Bpe::reserve_merges(size_t count) {
+  merges_.reserve(count);
+}
+
+void Bpe::add_merge(int32_t left, int32_t right, int32_t merged) {
+  merges_.insert(left, right, {merge_count_++, merged});
+}
+
+void Bpe::set_scores(std::vector<float> scores) {
+  for (size_t id = 0; id < scores.size(); ++id) {
+    require(!std::isnan(scores[id]), "the score of token {} is not a number", id);
+    if (scores[id] == 0) scores[id] = 0;  // -0 and 0 are the same score
+  }
+  scores_ = std::move(scores);
+}
+
+std::shared_ptr<Bpe::Scratch> Bpe::make_scratch() const { return std::make_shared<Scratch>(); }
+
+void Bpe::encode(std::string_view piece, bool raw_bytes, Scratch& scratch, std::vector<int32_t>& ids) const {
+  if (!cuts_ || raw_bytes) return encode_word(piece, raw_bytes, scratch, ids);
+  constexpr std::string_view mark = "▁";
+  size_t done = 0;
+  for (size_t at = piece.find(mark, 1); at != std::string_view::npos;
+       at = piece.find(mark, at + mark.size())) {
+    if (joined_[static_cast<unsigned char>(piece[at - 1])]) continue;
+    encode_word(piece.substr(done, at - done), false, scratch, ids);
+    done = at;
+  }
+  encode_word(piece.substr(done), false, scratch, ids);
+}
+
+void Bpe::encode_word(std::string_view word, bool raw_bytes, Scratch& scratch,
+                      std::vector<int32_t>& ids) const {
+  if (word.empty()) return;
+  const bool cached = word.size() <= Scratch::longest_word;
+  uint64_t hash = 0;
+  if (cached) {
+    // A scratch may see spelled and plain words; the same text must not stand for both.
+    hash = hash_bytes(word) ^ (raw_bytes ? 0x5bd1e995u : 0u);
+    size_t count = 0;
+    if (const int32_t* found = scratch.find(word, hash, count)) {
+      ids.insert(ids.end(), found, found + count);
+      return;
+    }
+  }
+  const size_t first = ids.size();
+  std::string_view spelled = word;
+  if (raw_bytes) {
+    scratch.spelled = spell_bytes(word);
+    spelled = scratch.spelled;
+  }
+  const int32_t whole = options_.ignore_merges ? vocabulary_.find(spelled) : -1;
+  if (whole >= 0) {
+    ids.push_back(whole);
+  } else {
+    merge_word(spelled, scratch, ids);
+  }
+  if (cached) scratch.insert(word, hash, ids.data() + first, ids.size() - first);
+}
+
+// The characters as symbols. Follows tokenizers' merge_word step by step, with its order of events: an
+// unknown waits until the next known character, byte tokens overtake it, and without an unknown token it
+// vanishes.
+void Bpe::first_symbols(std::string_view word, std::vector<Symbol>& symbols) const {
+  symbols.clear();
+  const auto add = [&](int32_t id, uint32_t begin, uint32_t bytes, uint32_t characters) {
+    symbols.push_back({id, 0, 0, begin, bytes, characters});
+  };
+  const bool affixed = !options_.continuing_prefix.empty() || !options_.end_suffix.empty();
+  uint32_t unknown_begin = 0, unknown_bytes = 0;
+  std::string decorated;
+  for (size_t at = 0; at < word.size();) {
+    const auto begin = static_cast<uint32_t>(at);
+    const auto bytes = static_cast<uint32_t>(sequence_length(word[at]));
+    at += bytes;
+    std::string_view character = word.substr(begin, bytes);
+    if (affixed) {
+      decorated = begin > 0 ? options_.continuing_prefix : "";
+      decorated += character;
+      if (at == word.size()) decorated += options_.end_suffix;
+      character = decorated;
+    }
+    const int32_t id = character.size() == 1 && static_cast<unsigned char>(character[0]) < 128
+                           ? ascii_[static_cast<unsigned char>(character[0])]
+                           : vocabulary_.find(character);
+    if (id >= 0) {
+      if (unknown_bytes > 0) add(*options_.unknown, unknown_begin, unknown_bytes, 0);
+      unknown_bytes = 0;
+      add(id, begin, bytes, 1);
+      continue;
+    }
+    if (options_.byte_fallback && std::all_of(character.begin(), character.end(), [this](char c) {
+          return fallback_[static_cast<unsigned char>(c)] >= 0;
+        })) {
+      for (size_t i = 0; i < character.size(); ++i) {
+        add(fallback_[static_cast<unsigned char>(character[i])], begin + static_cast<uint32_t>(i), 1, 0);
+      }
+      continue;
+    }
+    if (!options_.unknown) continue;
+    if (unknown_bytes > 0 && options_.fuse_unknown) {
+      unknown_bytes += bytes;
+    } else {
+      if (unknown_bytes > 0) add(*options_.unknown, unknown_begin, unknown_bytes, 0);
+      unknown_begin = begin;
+      unknown_bytes = bytes;
+    }
+  }
+  if (unknown_bytes > 0) add(*options_.unknown, unknown_begin, unknown_bytes, 0);
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    symbols[i].previous = static_cast<int32_t>(i) - 1;
+    symbols[i].next = i + 1 < symbols.size() ? static_cast<int32_t>(i) + 1 : -1;
+  }
+}
+
+// Whether the symbol at `at` may merge with the next one, and how early.
+bool Bpe::candidate(std::string_view word, const std::vector<Symbol>& symbols, int32_t at,
+                    Candidate& out) const {
+  const Symbol& left = symbols[static_cast<size_t>(at)];
+  const Symbol& right = symbols[static_cast<size_t>(left.next)];
+  if (scores_.empty()) {
+    const PairMap::Value* merge = merges_.find(left.id, right.id);
+    if (!merge) return false;
+    out = {merge->rank, merge->id, at};
+    return true;
+  }
+  if (left.characters == 0 || right.characters == 0) return false;
+  const size_t bytes = left.bytes + right.bytes;
+  if (bytes > vocabulary_.longest_bytes()) return false;
+  int32_t id;
+  if (left.begin + left.bytes == right.begin) {
+    id = vocabulary_.find(word.substr(left.begin, bytes));
+  } else {  // a character between them vanished
+    std::string joined(vocabulary_.piece(left.id));
+    id = vocabulary_.find(joined += vocabulary_.piece(right.id));
+  }
+  if (id < 0) return false;
+  // Best score first; of equal scores the longer left part, then the longer right part, then the smaller id.
+  uint32_t bits;
+  std::memcpy(&bits, &scores_[static_cast<size_t>(id)], sizeof bits);
+  const uint32_t ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  constexpr uint32_t most = 0xffff;
+  const uint64_t lengths =
+      uint64_t{most - std::min(left.characters, most)} << 16 | (most - std::min(right.characters, most));
+  out = {uint64_t{~ascending} << 32 | lengths, id, at};
+  return true;
+}
+
+void Bpe::merge_word(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const {
+  require(word.size() < static_cast<size_t>(std::numeric_limits<int32_t>::max()),
+          "a piece of {} bytes without a place to cut it is too long to tokenise", word.size());
+  std::vector<Symbol>& symbols = scratch.symbols;
+  std::vector<Candidate>& heap = scratch.heap;
+  first_symbols(word, symbols);
+  heap.clear();
+  Candidate next;
+  for (size_t i = 0; i + 1 < symbols.size(); ++i) {
+    if (candidate(word, symbols, static_cast<int32_t>(i), next)) heap.push_back(next);
+  }
+  std::make_heap(heap.begin(), heap.end());
+  const auto push = [&](int32_t at) {
+    if (!candidate(word, symbols, at, next)) return;
+    heap.push_back(next);
+    std::push_heap(heap.begin(), heap.end());
+  };
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end());
+    const Candidate best = heap.back();
+    heap.pop_back();
+    Symbol& left = symbols[static_cast<size_t>(best.at)];
+    if (left.bytes == 0 || left.next < 0) continue;
+    // The pair may have changed since it was queued. As in tokenizers, it counts as the same as long as it
+    // still makes the same token.
+    if (!candidate(word, symbols, best.at, next) || next.id != best.id) continue;
+    Symbol& right = symbols[static_cast<size_t>(left.next)];
+    left.id = best.id;
+    left.bytes += right.bytes;
+    left.characters += right.characters;
+    left.next = right.next;
+    right.bytes = 0;
+    if (left.next >= 0) symbols[static_cast<size_t>(left.next)].previous = best.at;
+    if (left.previous >= 0) push(left.previous);
+    if (left.next >= 0) push(best.at);
+  }
+  for (const Symbol& symbol : symbols) {
+    if (symbol.bytes > 0) ids.push_back(symbol.id);
+  }
+}
+
+}  // namespace outliers::text

@@ -1,0 +1,288 @@
+// A tokenizer from a GGUF's metadata. The file names its pre-tokeniser instead of describing it, so the
+// patterns are listed here; each row gives what the original model's tokenizer.json does.
+#include <algorithm>
+#include <map>
+
+#include "outliers/core/error.h"
+#include "outliers/core/suggest.h"
+#include "outliers/text/pipeline.h"
+#include "outliers/text/unicode.h"
+
+namespace outliers::text {
+namespace {
+
+enum TokenType { normal = 1, unknown_type = 2, control = 3, user_defined = 4, unused = 5, byte_type = 6 };
+
+// Patterns by the model that introduced them.
+constexpr const char* llama3_pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* qwen2_pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* gpt4o_pattern =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* tekken_pattern =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+    R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* deepseek3_words =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+PreTokenizerPtr isolate(const char* pattern) {
+  return make_split(Regex(pattern), SplitBehavior::isolated, false);
+}
+
+template <typename... Steps>
+PreTokenizerPtr in_sequence(Steps... steps) {
+  std::vector<PreTokenizerPtr> all;
+  (all.push_back(std::move(steps)), ...);
+  return make_sequence(std::move(all));
+}
+
+PreTokenizerPtr pattern_then_bytes(const char* pattern) {
+  return in_sequence(isolate(pattern), make_byte_level(false, false));
+}
+PreTokenizerPtr gpt2_style() {
+  return make_byte_level(false, true);
+}
+PreTokenizerPtr llama3_style() {
+  return pattern_then_bytes(llama3_pattern);
+}
+PreTokenizerPtr qwen2_style() {
+  return pattern_then_bytes(qwen2_pattern);
+}
+PreTokenizerPtr gpt4o_style() {
+  return pattern_then_bytes(gpt4o_pattern);
+}
+PreTokenizerPtr tekken_style() {
+  return pattern_then_bytes(tekken_pattern);
+}
+PreTokenizerPtr starcoder_style() {
+  return in_sequence(make_character_split(is_numeric, SplitBehavior::isolated), make_byte_level(false, true));
+}
+PreTokenizerPtr falcon_style() {
+  return in_sequence(make_character_split(is_punctuation, SplitBehavior::contiguous),
+                     make_byte_level(false, true),
+                     make_character_split(is_numeric, SplitBehavior::contiguous), isolate("[0-9][0-9][0-9]"));
+}
+PreTokenizerPtr deepseek3_style() {
+  return in_sequence(isolate(R"(\p{N}{1,3})"), isolate("[一-龥぀-ゟ゠-ヿ]+"), isolate(deepseek3_words),
+                     make_byte_level(false, false));
+}
+
+struct PreTokenizerRow {
+  PreTokenizerPtr (*make)();
+  bool nfc = false;
+  bool ignore_merges = false;
+  bool add_bos = false;  // where the file does not say
+};
+
+const std::map<std::string, PreTokenizerRow>& pre_tokenizers() {
+  static const PreTokenizerRow gpt2{gpt2_style}, neox{gpt2_style, true}, qwen2{qwen2_style, true},
+      llama3{llama3_style, false, true, true}, cl100k{llama3_style}, gpt4o{gpt4o_style, false, true},
+      starcoder{starcoder_style}, falcon{falcon_style}, tekken{tekken_style, false, true, true},
+      deepseek3{deepseek3_style};
+  static const std::map<std::string, PreTokenizerRow> rows = {
+      {"", gpt2},
+      {"default", gpt2},
+      {"gpt-2", gpt2},
+      {"phi-2", gpt2},
+      {"roberta-bpe", gpt2},
+      {"gpt-neox", neox},
+      {"mpt", neox},
+      {"olmo", neox},
+      {"qwen2", qwen2},
+      {"deepseek-r1-qwen", qwen2},
+      {"megrez", qwen2},
+      {"stablelm2", {qwen2_style}},
+      {"llama-bpe", llama3},
+      {"llama3", llama3},
+      {"llama-v3", llama3},
+      {"falcon3", llama3},
+      {"falcon-h1", llama3},
+      {"pixtral", llama3},
+      {"lfm2", llama3},
+      {"dbrx", cl100k},
+      {"smaug-bpe", {llama3_style, false, true}},
+      {"gpt-4o", gpt4o},
+      {"llama4", gpt4o},
+      {"tekken", tekken},
+      {"starcoder", starcoder},
+      {"refact", starcoder},
+      {"command-r", {starcoder_style, true}},
+      {"smollm", starcoder},
+      {"codeshell", starcoder},
+      {"falcon", falcon},
+      {"deepseek-v3", deepseek3},
+  };
+  return rows;
+}
+
+const PreTokenizerRow& pre_tokenizer_row(const std::string& name) {
+  const auto& rows = pre_tokenizers();
+  if (const auto row = rows.find(name); row != rows.end()) return row->second;
+  std::string known;
+  for (const auto& [other, row] : rows) {
+    if (!other.empty()) known += (known.empty() ? "" : ", ") + other;
+  }
+  fail("the GGUF's tokenizer.ggml.pre is \"{}\", which is not known; known are {}", printable(name), known);
+}
+
+std::optional<int32_t> checked_id(const std::optional<int64_t>& id, const char* key, size_t size) {
+  if (!id) return std::nullopt;
+  require(*id >= 0 && static_cast<size_t>(*id) < size,
+          "the GGUF's tokenizer.ggml.{} is {}, but it has {} tokens", key, *id, size);
+  return static_cast<int32_t>(*id);
+}
+
+Vocabulary read_vocabulary(const GgufVocabulary& file) {
+  size_t bytes = 0;
+  for (const std::string& token : file.tokens) bytes += token.size();
+  Vocabulary vocabulary;
+  vocabulary.reserve(file.tokens.size(), bytes);
+  for (size_t id = 0; id < file.tokens.size(); ++id) {
+    require(is_valid_utf8(file.tokens[id]), "token {} of the GGUF, {}, is not valid UTF-8", id,
+            printable(file.tokens[id]));
+    vocabulary.set(static_cast<int32_t>(id), file.tokens[id]);
+  }
+  vocabulary.index();
+  return vocabulary;
+}
+
+void add_listed_merges(Bpe& model, const std::vector<std::string>& merges) {
+  model.reserve_merges(merges.size());
+  std::string merged;
+  for (size_t i = 0; i < merges.size(); ++i) {
+    const std::string_view merge = merges[i];
+    const size_t space = merge.find(' ', 1);
+    require(space != std::string_view::npos && space + 1 < merge.size(),
+            "merge {} of the GGUF, \"{}\", is not two tokens with a space between", i, printable(merges[i]));
+    const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
+    merged.assign(left);
+    merged += right;
+    const auto& vocabulary = model.vocabulary();
+    const int32_t left_id = vocabulary.find(left), right_id = vocabulary.find(right),
+                  id = vocabulary.find(merged);
+    require(left_id >= 0 && right_id >= 0 && id >= 0,
+            "merge {} of the GGUF, \"{}\", names a token that is not in the vocabulary", i,
+            printable(merges[i]));
+    model.add_merge(left_id, right_id, id);
+  }
+}
+
+std::vector<AddedToken> added_tokens(const GgufVocabulary& file, bool byte_level) {
+  std::vector<AddedToken> added;
+  for (size_t id = 0; id < file.tokens.size(); ++id) {
+    const int32_t type = file.types.empty() ? int32_t{normal} : file.types[id];
+    const std::string& token = file.tokens[id];
+    const bool special = type == control || type == unknown_type;
+    // The byte alphabet has no blanks: a byte-level token spelled with them was added to the vocabulary
+    // later (GPT-NeoX's runs of spaces), whatever its type says.
+    const bool blank =
+        byte_level && std::any_of(token.begin(), token.end(), [](char c) { return c >= 0 && c <= ' '; });
+    if ((!special && type != user_defined && !blank) || token.empty()) continue;
+    AddedToken one;
+    one.id = static_cast<int32_t>(id);
+    one.content = token;
+    one.special = special;
+    added.push_back(std::move(one));
+  }
+  return added;
+}
+
+Parts byte_level_parts(GgufVocabulary& file) {
+  const PreTokenizerRow& row = pre_tokenizer_row(file.pre);
+  require(!file.merges.empty(),
+          "the GGUF's tokenizer is byte-level BPE, but it has no tokenizer.ggml.merges");
+  Parts parts;
+  parts.byte_level = true;
+  BpeOptions options;
+  options.ignore_merges = row.ignore_merges;
+  parts.model = std::make_unique<Bpe>(read_vocabulary(file), options);
+  add_listed_merges(*parts.model, file.merges);
+  parts.added = added_tokens(file, true);
+  if (row.nfc) parts.normalizer = make_normal_form(NormalForm::nfc);
+  parts.pre_tokenizer = row.make();
+  parts.decoder = make_byte_level_decoder();
+  if (!file.add_bos) file.add_bos = row.add_bos && file.bos;
+  return parts;
+}
+
+// Original SentencePiece models give user-defined pieces score 0, above every learned piece; converters to
+// GGUF write -1000. Runs of spaces among them are spelled with spaces there and with "▁" in the original.
+Parts sentencepiece_parts(GgufVocabulary& file) {
+  Parts parts;
+  for (size_t id = 0; id < file.types.size(); ++id) {
+    if (file.types[id] != user_defined) continue;
+    file.tokens[id] = replace_all(file.tokens[id], " ", std::nullopt, "▁");
+    if (id < file.scores.size()) file.scores[id] = 0;
+  }
+  BpeOptions options;
+  options.byte_fallback = true;
+  options.fuse_unknown = true;
+  parts.unknown = checked_id(file.unknown, "unknown_token_id", file.tokens.size());
+  if (!parts.unknown) {
+    const auto first = std::find(file.types.begin(), file.types.end(), int32_t{unknown_type});
+    if (first != file.types.end()) parts.unknown = static_cast<int32_t>(first - file.types.begin());
+  }
+  options.unknown = parts.unknown;
+  parts.model = std::make_unique<Bpe>(read_vocabulary(file), options);
+  if (file.merges.empty()) {
+    require(file.scores.size() == file.tokens.size(),
+            "the GGUF's SentencePiece tokenizer has {} tokens but {} scores", file.tokens.size(),
+            file.scores.size());
+    parts.model->set_scores(std::move(file.scores));
+  } else {
+    add_listed_merges(*parts.model, file.merges);
+  }
+  parts.added = added_tokens(file, false);
+
+  const bool prefix = file.add_space_prefix.value_or(true);
+  std::vector<NormalizerPtr> normalizers;
+  if (file.remove_extra_whitespaces.value_or(false)) {
+    normalizers.push_back(make_strip(true, true));
+    normalizers.push_back(make_replace("", Regex(" {2,}"), " "));
+  }
+  if (prefix) normalizers.push_back(make_prepend("▁"));
+  normalizers.push_back(make_replace(" ", std::nullopt, "▁"));
+  parts.normalizer = make_sequence(std::move(normalizers));
+
+  std::vector<DecoderPtr> decoders;
+  decoders.push_back(make_replace_decoder("▁", std::nullopt, " "));
+  decoders.push_back(make_byte_fallback_decoder());
+  decoders.push_back(make_fuse_decoder());
+  if (prefix) decoders.push_back(make_strip_decoder(" ", 1, 0));
+  parts.decoder = make_decoder_sequence(std::move(decoders));
+  if (!file.add_bos) file.add_bos = file.bos.has_value();
+  return parts;
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> Tokenizer::from_gguf(GgufVocabulary file) {
+  require(!file.tokens.empty(), "the GGUF has no tokenizer.ggml.tokens");
+  require(file.types.empty() || file.types.size() == file.tokens.size(),
+          "the GGUF has {} tokens but {} token types", file.tokens.size(), file.types.size());
+  require(file.model == "gpt2" || file.model == "llama",
+          "the GGUF's tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE) and llama "
+          "(SentencePiece BPE)",
+          printable(file.model));
+  Parts parts = file.model == "gpt2" ? byte_level_parts(file) : sentencepiece_parts(file);
+  const size_t size = file.tokens.size();
+  parts.bos = checked_id(file.bos, "bos_token_id", size);
+  parts.eos = checked_id(file.eos, "eos_token_id", size);
+  parts.unknown = checked_id(file.unknown, "unknown_token_id", size);
+  parts.padding = checked_id(file.padding, "padding_token_id", size);
+  if (file.add_bos.value_or(false)) {
+    require(parts.bos.has_value(), "the GGUF asks for a BOS (add_bos_token) but names none (bos_token_id)");
+    parts.before = {*parts.bos};
+  }
+  if (file.add_eos.value_or(false)) {
+    require(parts.eos.has_value(), "the GGUF asks for an EOS (add_eos_token) but names none (eos_token_id)");
+    parts.after = {*parts.eos};
+  }
+  return assemble(std::move(parts));
+}
+
+}  // namespace outliers::text

@@ -1,0 +1,512 @@
+// A tokenizer from Hugging Face's tokenizer.json (and tokenizer_config.json). The reader is strict: a
+// component, field or value that it does not know is an Error with its name, because an ignored one would
+// give other ids in silence. Only `truncation` and `padding` are passed over: transformers resets them too.
+#include <algorithm>
+#include <initializer_list>
+#include <limits>
+
+#include <simdjson.h>
+
+#include "outliers/core/error.h"
+#include "outliers/text/pipeline.h"
+#include "outliers/text/unicode.h"
+
+namespace outliers::text {
+namespace {
+
+using simdjson::dom::element;
+using simdjson::dom::element_type;
+
+constexpr int64_t id_limit = 1 << 26;
+
+// A JSON value and the path to it, for messages.
+class Node {
+ public:
+  Node(element value, std::string path) : value_(value), path_(std::move(path)) {}
+
+  const element& value() const { return value_; }
+  const std::string& path() const { return path_; }
+  bool is_null() const { return value_.is_null(); }
+
+  [[noreturn]] void refuse(std::string_view what) const { fail("{}: {}", path_, what); }
+
+  // Null and absent are the same: nothing.
+  std::optional<Node> get(std::string_view key) const {
+    simdjson::dom::object object;
+    if (value_.get(object) != simdjson::SUCCESS) refuse("is not an object");
+    element found;
+    if (object.at_key(key).get(found) != simdjson::SUCCESS || found.is_null()) return std::nullopt;
+    return Node(found, fmt::format("{}.{}", path_, key));
+  }
+  Node at(std::string_view key) const {
+    auto found = get(key);
+    if (!found) refuse(fmt::format("\"{}\" is missing", key));
+    return *found;
+  }
+
+  std::string_view text() const {
+    std::string_view out;
+    if (value_.get(out) != simdjson::SUCCESS) refuse("is not a string");
+    return out;
+  }
+  bool boolean() const {
+    bool out = false;
+    if (value_.get(out) != simdjson::SUCCESS) refuse("is not true or false");
+    return out;
+  }
+  int64_t integer(int64_t low, int64_t high) const {
+    int64_t out = 0;
+    if (value_.get(out) != simdjson::SUCCESS || out < low || out > high) {
+      refuse(fmt::format("is not a whole number from {} to {}", low, high));
+    }
+    return out;
+  }
+  std::vector<Node> items() const {
+    simdjson::dom::array array;
+    if (value_.get(array) != simdjson::SUCCESS) refuse("is not an array");
+    std::vector<Node> out;
+    for (const element item : array) out.emplace_back(item, fmt::format("{}[{}]", path_, out.size()));
+    return out;
+  }
+
+  std::string string(std::string_view key) const { return std::string(at(key).text()); }
+  std::string string(std::string_view key, std::string fallback) const {
+    const auto found = get(key);
+    return found ? std::string(found->text()) : fallback;
+  }
+  bool boolean(std::string_view key) const { return at(key).boolean(); }
+  bool boolean(std::string_view key, bool fallback) const {
+    const auto found = get(key);
+    return found ? found->boolean() : fallback;
+  }
+
+  // Refuses every key that is not in the list.
+  void only(std::initializer_list<std::string_view> keys) const {
+    simdjson::dom::object object;
+    if (value_.get(object) != simdjson::SUCCESS) refuse("is not an object");
+    for (const auto field : object) {
+      if (std::find(keys.begin(), keys.end(), field.key) == keys.end()) {
+        refuse(fmt::format("the field \"{}\" is not supported", printable(std::string(field.key))));
+      }
+    }
+  }
+  [[noreturn]] void refuse_type(std::string_view type) const {
+    refuse(fmt::format("the type \"{}\" is not supported", printable(std::string(type))));
+  }
+
+ private:
+  element value_;
+  std::string path_;
+};
+
+// {"String": "..."} or {"Regex": "..."}.
+struct Pattern {
+  std::string literal;
+  std::optional<Regex> regex;
+};
+
+Pattern read_pattern(const Node& node) {
+  node.only({"String", "Regex"});
+  Pattern pattern;
+  if (const auto literal = node.get("String")) {
+    pattern.literal = literal->text();
+  } else {
+    pattern.regex.emplace(node.at("Regex").text());
+  }
+  return pattern;
+}
+
+SplitBehavior read_behavior(const Node& node) {
+  const std::string_view name = node.text();
+  if (name == "Removed") return SplitBehavior::removed;
+  if (name == "Isolated") return SplitBehavior::isolated;
+  if (name == "MergedWithPrevious") return SplitBehavior::merged_with_previous;
+  if (name == "MergedWithNext") return SplitBehavior::merged_with_next;
+  if (name == "Contiguous") return SplitBehavior::contiguous;
+  node.refuse(fmt::format("the behaviour \"{}\" is not supported", printable(std::string(name))));
+}
+
+PrependScheme read_prepend_scheme(const Node& node) {
+  if (const auto scheme = node.get("prepend_scheme")) {
+    const std::string_view name = scheme->text();
+    if (name == "always") return PrependScheme::always;
+    if (name == "first") return PrependScheme::first;
+    if (name == "never") return PrependScheme::never;
+    scheme->refuse(fmt::format("\"{}\" is not supported", printable(std::string(name))));
+  }
+  // Files from before prepend_scheme.
+  return node.boolean("add_prefix_space", true) ? PrependScheme::always : PrependScheme::never;
+}
+
+NormalizerPtr read_normalizer(const Node& node) {
+  const std::string type = node.string("type");
+  if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
+    node.only({"type"});
+    return make_normal_form(type == "NFC"    ? NormalForm::nfc
+                            : type == "NFD"  ? NormalForm::nfd
+                            : type == "NFKC" ? NormalForm::nfkc
+                                             : NormalForm::nfkd);
+  }
+  if (type == "Lowercase") {
+    node.only({"type"});
+    return make_lowercase();
+  }
+  if (type == "StripAccents") {
+    node.only({"type"});
+    return make_strip_accents();
+  }
+  if (type == "Nmt") {
+    node.only({"type"});
+    return make_nmt();
+  }
+  if (type == "ByteLevel") {
+    node.only({"type"});
+    return make_spell_bytes();
+  }
+  if (type == "Strip") {
+    node.only({"type", "strip_left", "strip_right"});
+    return make_strip(node.boolean("strip_left"), node.boolean("strip_right"));
+  }
+  if (type == "Prepend") {
+    node.only({"type", "prepend"});
+    return make_prepend(node.string("prepend"));
+  }
+  if (type == "Replace") {
+    node.only({"type", "pattern", "content"});
+    Pattern pattern = read_pattern(node.at("pattern"));
+    return make_replace(std::move(pattern.literal), std::move(pattern.regex), node.string("content"));
+  }
+  if (type == "Sequence") {
+    node.only({"type", "normalizers"});
+    std::vector<NormalizerPtr> steps;
+    for (const Node& step : node.at("normalizers").items()) steps.push_back(read_normalizer(step));
+    return make_sequence(std::move(steps));
+  }
+  node.refuse_type(type);
+}
+
+PreTokenizerPtr read_pre_tokenizer(const Node& node) {
+  const std::string type = node.string("type");
+  if (type == "Split") {
+    node.only({"type", "pattern", "behavior", "invert"});
+    Pattern pattern = read_pattern(node.at("pattern"));
+    const SplitBehavior behavior = read_behavior(node.at("behavior"));
+    const bool invert = node.boolean("invert", false);
+    return pattern.regex ? make_split(std::move(*pattern.regex), behavior, invert)
+                         : make_split(std::move(pattern.literal), behavior, invert);
+  }
+  if (type == "ByteLevel") {
+    node.only({"type", "add_prefix_space", "trim_offsets", "use_regex"});
+    return make_byte_level(node.boolean("add_prefix_space"), node.boolean("use_regex", true));
+  }
+  if (type == "Metaspace") {
+    node.only({"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"});
+    return make_metaspace(node.string("replacement"), read_prepend_scheme(node), node.boolean("split", true));
+  }
+  if (type == "Digits") {
+    node.only({"type", "individual_digits"});
+    return make_character_split(
+        is_numeric, node.boolean("individual_digits") ? SplitBehavior::isolated : SplitBehavior::contiguous);
+  }
+  if (type == "Punctuation") {
+    node.only({"type", "behavior"});
+    const auto behavior = node.get("behavior");
+    return make_character_split(is_punctuation,
+                                behavior ? read_behavior(*behavior) : SplitBehavior::isolated);
+  }
+  if (type == "Whitespace") {
+    node.only({"type"});
+    return make_whitespace();
+  }
+  if (type == "WhitespaceSplit") {
+    node.only({"type"});
+    return make_character_split(is_white_space, SplitBehavior::removed);
+  }
+  if (type == "BertPreTokenizer") {
+    node.only({"type"});
+    std::vector<PreTokenizerPtr> steps;
+    steps.push_back(make_character_split(is_white_space, SplitBehavior::removed));
+    steps.push_back(make_character_split(is_punctuation, SplitBehavior::isolated));
+    return make_sequence(std::move(steps));
+  }
+  if (type == "CharDelimiterSplit") {
+    node.only({"type", "delimiter"});
+    return make_split(node.string("delimiter"), SplitBehavior::removed, false);
+  }
+  if (type == "FixedLength") {
+    node.only({"type", "length"});
+    return make_fixed_length(static_cast<size_t>(node.at("length").integer(1, id_limit)));
+  }
+  if (type == "Sequence") {
+    node.only({"type", "pretokenizers"});
+    std::vector<PreTokenizerPtr> steps;
+    for (const Node& step : node.at("pretokenizers").items()) steps.push_back(read_pre_tokenizer(step));
+    return make_sequence(std::move(steps));
+  }
+  node.refuse_type(type);
+}
+
+DecoderPtr read_decoder(const Node& node) {
+  const std::string type = node.string("type");
+  if (type == "ByteLevel") return make_byte_level_decoder();
+  if (type == "ByteFallback") return make_byte_fallback_decoder();
+  if (type == "Fuse") return make_fuse_decoder();
+  if (type == "Replace") {
+    Pattern pattern = read_pattern(node.at("pattern"));
+    return make_replace_decoder(std::move(pattern.literal), std::move(pattern.regex), node.string("content"));
+  }
+  if (type == "Strip") {
+    return make_strip_decoder(node.string("content"),
+                              static_cast<size_t>(node.at("start").integer(0, id_limit)),
+                              static_cast<size_t>(node.at("stop").integer(0, id_limit)));
+  }
+  if (type == "Metaspace")
+    return make_metaspace_decoder(node.string("replacement"), read_prepend_scheme(node));
+  if (type == "BPEDecoder") return make_bpe_decoder(node.string("suffix", "</w>"));
+  if (type == "Sequence") {
+    std::vector<DecoderPtr> steps;
+    for (const Node& step : node.at("decoders").items()) steps.push_back(read_decoder(step));
+    return make_decoder_sequence(std::move(steps));
+  }
+  node.refuse_type(type);
+}
+
+// Ids around a single text.
+struct Frame {
+  std::vector<int32_t> before, after;
+};
+
+Frame read_template(const Node& node) {
+  node.only({"type", "single", "pair", "special_tokens"});
+  Frame frame;
+  bool behind = false;
+  for (const Node& piece : node.at("single").items()) {
+    piece.only({"SpecialToken", "Sequence"});
+    if (const auto sequence = piece.get("Sequence")) {
+      if (behind || sequence->at("id").text() != "A") {
+        piece.refuse("a template for one text has the sequence A once and no other");
+      }
+      behind = true;
+      continue;
+    }
+    const std::string_view name = piece.at("SpecialToken").at("id").text();
+    const Node tokens = node.at("special_tokens");
+    element found;
+    if (tokens.value().at_key(name).get(found) != simdjson::SUCCESS) {
+      tokens.refuse(fmt::format("\"{}\" is missing", printable(std::string(name))));
+    }
+    for (const Node& id : Node(found, tokens.path()).at("ids").items()) {
+      (behind ? frame.after : frame.before).push_back(static_cast<int32_t>(id.integer(0, id_limit)));
+    }
+  }
+  if (!behind) node.refuse("the template for one text does not contain it");
+  return frame;
+}
+
+void read_post_processor(const Node& node, Frame& frame) {
+  const std::string type = node.string("type");
+  if (type == "ByteLevel") return;  // changes offsets only
+  if (type == "Sequence") {
+    for (const Node& step : node.at("processors").items()) read_post_processor(step, frame);
+    return;
+  }
+  Frame outer;
+  if (type == "TemplateProcessing") {
+    outer = read_template(node);
+  } else if (type == "BertProcessing" || type == "RobertaProcessing") {
+    const auto id = [&](const char* key) {
+      const auto pair = node.at(key).items();
+      if (pair.size() != 2) node.at(key).refuse("is not [token, id]");
+      return static_cast<int32_t>(pair[1].integer(0, id_limit));
+    };
+    outer = {{id("cls")}, {id("sep")}};
+  } else {
+    node.refuse_type(type);
+  }
+  frame.before.insert(frame.before.begin(), outer.before.begin(), outer.before.end());
+  frame.after.insert(frame.after.end(), outer.after.begin(), outer.after.end());
+}
+
+Vocabulary read_vocabulary(const Node& node) {
+  simdjson::dom::object object;
+  if (node.value().get(object) != simdjson::SUCCESS) node.refuse("is not an object");
+  int64_t largest = -1;
+  size_t bytes = 0;
+  for (const auto field : object) {
+    int64_t id = 0;
+    if (field.value.get(id) != simdjson::SUCCESS || id < 0 || id > id_limit) {
+      node.refuse(fmt::format("the id of \"{}\" is not a whole number from 0 to {}",
+                              printable(std::string(field.key)), id_limit));
+    }
+    largest = std::max(largest, id);
+    bytes += field.key.size();
+  }
+  Vocabulary vocabulary;
+  vocabulary.reserve(static_cast<size_t>(largest + 1), bytes);
+  for (const auto field : object)
+    vocabulary.set(static_cast<int32_t>(field.value.get_int64().value()), field.key);
+  vocabulary.index();
+  return vocabulary;
+}
+
+void read_merges(const Node& node, Bpe& model) {
+  simdjson::dom::array array;
+  if (node.value().get(array) != simdjson::SUCCESS) node.refuse("is not an array");
+  size_t count = 0;
+  for ([[maybe_unused]] const element merge : array) ++count;
+  model.reserve_merges(count);
+  const Vocabulary& vocabulary = model.vocabulary();
+  const size_t prefix = model.options().continuing_prefix.size();
+  std::string merged;
+  size_t number = 0;
+  for (const element merge : array) {
+    std::string_view left, right;
+    simdjson::dom::array pair;
+    if (merge.get(left) == simdjson::SUCCESS) {
+      const size_t space = left.find(' ');
+      if (space == std::string_view::npos || left.find(' ', space + 1) != std::string_view::npos) {
+        node.refuse(fmt::format("merge {} is not two tokens with a space between", number));
+      }
+      right = left.substr(space + 1);
+      left = left.substr(0, space);
+    } else if (merge.get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
+               pair.at(0).get(left) != simdjson::SUCCESS || pair.at(1).get(right) != simdjson::SUCCESS) {
+      node.refuse(fmt::format("merge {} is neither a string nor a pair of strings", number));
+    }
+    merged.assign(left);
+    if (right.size() >= prefix) merged += right.substr(prefix);
+    const int32_t left_id = vocabulary.find(left), right_id = vocabulary.find(right),
+                  id = vocabulary.find(merged);
+    if (left_id < 0 || right_id < 0 || id < 0) {
+      node.refuse(fmt::format("merge {}, \"{}\" with \"{}\", names a token that is not in the vocabulary",
+                              number, printable(std::string(left)), printable(std::string(right))));
+    }
+    model.add_merge(left_id, right_id, id);
+    ++number;
+  }
+}
+
+std::unique_ptr<Bpe> read_model(const Node& node) {
+  const std::string type = node.string("type", node.get("merges") ? "BPE" : "");
+  if (type != "BPE") {
+    node.refuse(fmt::format("the model \"{}\" is not supported; BPE is", printable(type)));
+  }
+  node.only({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
+             "byte_fallback", "ignore_merges", "vocab", "merges"});
+  if (const auto dropout = node.get("dropout")) {
+    double share = 0;
+    if (dropout->value().get(share) != simdjson::SUCCESS || share != 0) {
+      dropout->refuse("dropout makes tokenisation random and is not supported");
+    }
+  }
+  Vocabulary vocabulary = read_vocabulary(node.at("vocab"));
+  BpeOptions options;
+  if (const auto unknown = node.get("unk_token")) {
+    const int32_t id = vocabulary.find(unknown->text());
+    if (id < 0) unknown->refuse("is not in the vocabulary");
+    options.unknown = id;
+  }
+  options.fuse_unknown = node.boolean("fuse_unk", false);
+  options.byte_fallback = node.boolean("byte_fallback", false);
+  options.ignore_merges = node.boolean("ignore_merges", false);
+  options.continuing_prefix = node.string("continuing_subword_prefix", "");
+  options.end_suffix = node.string("end_of_word_suffix", "");
+  auto model = std::make_unique<Bpe>(std::move(vocabulary), std::move(options));
+  read_merges(node.at("merges"), *model);
+  return model;
+}
+
+std::vector<AddedToken> read_added_tokens(const Node& node, const Vocabulary& vocabulary) {
+  std::vector<AddedToken> added;
+  for (const Node& item : node.items()) {
+    item.only({"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
+    AddedToken token;
+    token.content = item.string("content");
+    token.id = static_cast<int32_t>(item.at("id").integer(0, id_limit));
+    token.single_word = item.boolean("single_word", false);
+    token.lstrip = item.boolean("lstrip", false);
+    token.rstrip = item.boolean("rstrip", false);
+    token.special = item.boolean("special", false);
+    token.normalized = item.boolean("normalized", !token.special);
+    if (token.content.empty()) continue;
+    const int32_t known = vocabulary.find(token.content);
+    if (known >= 0 ? known != token.id
+                   : static_cast<size_t>(token.id) < vocabulary.size() && vocabulary.piece(token.id).data()) {
+      item.refuse(fmt::format("\"{}\" has id {}, which is not its id in the vocabulary",
+                              printable(token.content), token.id));
+    }
+    added.push_back(std::move(token));
+  }
+  return added;
+}
+
+simdjson::dom::element parse(simdjson::dom::parser& parser, std::string_view json, const char* name) {
+  element root;
+  const auto error = parser.parse(json.data(), json.size()).get(root);
+  require(error == simdjson::SUCCESS, "{} is not valid JSON: {}", name, simdjson::error_message(error));
+  return root;
+}
+
+// The named special tokens of tokenizer_config.json, and add_bos_token / add_eos_token, which transformers
+// lets overrule the post-processor.
+void read_config(const Node& node, Parts& parts) {
+  const auto id_of = [&](const char* key) -> std::optional<int32_t> {
+    const auto entry = node.get(key);
+    if (!entry) return std::nullopt;
+    const std::string_view content = entry->value().is_object() ? entry->at("content").text() : entry->text();
+    for (const AddedToken& token : parts.added) {
+      if (token.content == content) return token.id;
+    }
+    const int32_t id = parts.model->vocabulary().find(content);
+    if (id < 0) entry->refuse("is not in the vocabulary");
+    return id;
+  };
+  parts.bos = id_of("bos_token");
+  parts.eos = id_of("eos_token");
+  parts.unknown = id_of("unk_token");
+  parts.padding = id_of("pad_token");
+  const auto add_bos = node.get("add_bos_token"), add_eos = node.get("add_eos_token");
+  if (!add_bos && !add_eos) return;
+  parts.before.clear();
+  parts.after.clear();
+  if (add_bos && add_bos->boolean() && parts.bos) parts.before = {*parts.bos};
+  if (add_eos && add_eos->boolean() && parts.eos) parts.after = {*parts.eos};
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json,
+                                                std::string_view tokenizer_config_json) {
+  simdjson::dom::parser parser;
+  const Node root(parse(parser, tokenizer_json, "tokenizer.json"), "tokenizer.json");
+  root.only({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
+             "post_processor", "decoder", "model"});
+  Parts parts;
+  parts.model = read_model(root.at("model"));
+  if (const auto added = root.get("added_tokens")) {
+    parts.added = read_added_tokens(*added, parts.model->vocabulary());
+  }
+  if (const auto node = root.get("normalizer")) parts.normalizer = read_normalizer(*node);
+  if (const auto node = root.get("pre_tokenizer")) parts.pre_tokenizer = read_pre_tokenizer(*node);
+  if (const auto node = root.get("decoder")) parts.decoder = read_decoder(*node);
+  if (const auto node = root.get("post_processor")) {
+    Frame frame;
+    read_post_processor(*node, frame);
+    parts.before = frame.before;
+    parts.after = frame.after;
+  }
+  // Without a configuration the BOS is the one token the post-processor puts in front.
+  if (parts.before.size() == 1) parts.bos = parts.before[0];
+  parts.unknown = parts.model->options().unknown;
+  // The byte alphabet's own sign: a vocabulary with "Ġ" and without "▁".
+  parts.byte_level = parts.model->vocabulary().find("Ġ") >= 0 && parts.model->vocabulary().find("▁") < 0;
+  if (!tokenizer_config_json.empty()) {
+    simdjson::dom::parser config_parser;
+    read_config(
+        Node(parse(config_parser, tokenizer_config_json, "tokenizer_config.json"), "tokenizer_config.json"),
+        parts);
+  }
+  return assemble(std::move(parts));
+}
+
+}  // namespace outliers::text
