@@ -148,7 +148,7 @@ def components(byte_level):
         for special in (True, False):
             yield f"added-{option}-{special}", {"added_tokens": tokens(**{option: True, "special": special}), "normalizer": {"type": "Lowercase"} if option == "normalized" else None}, {}
     yield "added-all", {"added_tokens": tokens(lstrip=True, rstrip=True, single_word=True), "normalizer": {"type": "Prepend", "prepend": "▁"}}, {}
-    yield "added-normalized-prepend", {"added_tokens": tokens(normalized=True, special=False), "normalizer": seq("n", {"type": "Prepend", "prepend": "▁"}, replace({"String": " "}, "▁"))}, {}
+    yield "added-normalized-prepend", {"added_tokens": [t for t in tokens(normalized=True, special=False) if t["content"] != "  "], "normalizer": seq("n", {"type": "Prepend", "prepend": "▁"}, replace({"String": " "}, "▁"))}, {}
     yield "added-first", {"added_tokens": tokens(), "pre_tokenizer": last({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True})}, {}
     frame = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "B", "type_id": 0}}, {"SpecialToken": {"id": "C", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "E", "type_id": 0}}],
              "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
@@ -201,7 +201,7 @@ def small():
                 decoded = tokenizer.decode(ids, skip_special_tokens=False)
                 results.append([index, ids] + ([decoded] if decoded != text else []))
             rows.append({"case": case, "patch": patch, "model": model_patch, "results": results,
-                         "pieces": sorted({(i, tokenizer.id_to_token(i)) for _, ids, _ in results for i in ids})})
+                         "pieces": sorted({(i, tokenizer.id_to_token(i)) for result in results for i in result[1]})})
         write(f"{name}_cases.jsonl.gz", rows)
     rows = []
     for case, spec in affixed():

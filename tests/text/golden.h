@@ -15,7 +15,7 @@
 namespace outliers::text {
 
 inline std::string read_golden(const std::string& name) {
-  const std::string path = tests::test_file("golden/text/" + name).string();
+  const std::string path = tests::golden("text/" + name).string();
   gzFile file = gzopen(path.c_str(), "rb");  // reads plain files as they are
   if (!file) throw std::runtime_error("no golden " + path);
   std::string text;

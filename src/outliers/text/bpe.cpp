@@ -142,7 +142,9 @@ void Bpe::set_scores(std::vector<float> scores) {
   scores_ = std::move(scores);
 }
 
-std::shared_ptr<Bpe::Scratch> Bpe::make_scratch() const { return std::make_shared<Scratch>(); }
+std::shared_ptr<Bpe::Scratch> Bpe::make_scratch() const {
+  return std::make_shared<Scratch>();
+}
 
 void Bpe::encode(std::string_view piece, bool raw_bytes, Scratch& scratch, std::vector<int32_t>& ids) const {
   if (!cuts_ || raw_bytes) return encode_word(piece, raw_bytes, scratch, ids);

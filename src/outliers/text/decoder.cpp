@@ -92,11 +92,10 @@ class Metaspace final : public Decoder {
   Metaspace(std::string replacement, PrependScheme scheme)
       : replacement_(std::move(replacement)), scheme_(scheme) {}
   void apply(std::vector<std::string>& tokens) const override {
+    // In the first token every mark goes, not only the leading one: tokenizers does so.
     for (size_t i = 0; i < tokens.size(); ++i) {
-      const bool drop = i == 0 && scheme_ != PrependScheme::never && tokens[i].starts_with(replacement_);
-      std::string_view rest = tokens[i];
-      if (drop) rest.remove_prefix(replacement_.size());
-      tokens[i] = replace_all(rest, replacement_, std::nullopt, " ");
+      const bool drop = i == 0 && scheme_ != PrependScheme::never;
+      tokens[i] = replace_all(tokens[i], replacement_, std::nullopt, drop ? "" : " ");
     }
   }
 

@@ -32,15 +32,15 @@ class Pipeline final : public Tokenizer {
     in_range(parts_.padding, "padding");
     // Special tokens come first, as in tokenizers: of equal patterns the first wins.
     for (const bool special : {true, false}) {
-      for (const AddedToken& token : parts_.added) {
+      for (AddedToken& token : parts_.added) {
         if (token.special != special) continue;
         if (token.normalized && parts_.normalizer) {
+          // From here on the token is spelled in its normalised form, as in tokenizers.
           Segment content{token.content};
           parts_.normalizer->apply(content);
-          normalized_added_.add(token, content.text);
-        } else {
-          (token.normalized ? normalized_added_ : raw_added_).add(token, token.content);
+          token.content = content.text;
         }
+        (token.normalized ? normalized_added_ : raw_added_).add(token, token.content);
       }
     }
   }

@@ -418,23 +418,23 @@ std::unique_ptr<Bpe> read_model(const Node& node) {
 
 std::vector<AddedToken> read_added_tokens(const Node& node, const Vocabulary& vocabulary) {
   std::vector<AddedToken> added;
+  int32_t largest = -1;
   for (const Node& item : node.items()) {
     item.only({"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
     AddedToken token;
     token.content = item.string("content");
-    token.id = static_cast<int32_t>(item.at("id").integer(0, id_limit));
+    item.at("id").integer(0, id_limit);
     token.single_word = item.boolean("single_word", false);
     token.lstrip = item.boolean("lstrip", false);
     token.rstrip = item.boolean("rstrip", false);
     token.special = item.boolean("special", false);
     token.normalized = item.boolean("normalized", !token.special);
     if (token.content.empty()) continue;
+    // As in tokenizers, the file's id is only a claim: the vocabulary decides, and a token outside it gets
+    // the next free id. In every file whose ids have no gaps the two agree.
     const int32_t known = vocabulary.find(token.content);
-    if (known >= 0 ? known != token.id
-                   : static_cast<size_t>(token.id) < vocabulary.size() && vocabulary.piece(token.id).data()) {
-      item.refuse(fmt::format("\"{}\" has id {}, which is not its id in the vocabulary",
-                              printable(token.content), token.id));
-    }
+    token.id = known >= 0 ? known : std::max(static_cast<int32_t>(vocabulary.count()), largest + 1);
+    largest = std::max(largest, token.id);
     added.push_back(std::move(token));
   }
   return added;
