@@ -84,15 +84,17 @@ class Pipeline final : public Tokenizer {
                : std::string();
   }
 
-  std::string display(int32_t id) const override {
+  std::string bytes(int32_t id) const override {
     const std::string spelling = piece(id);
-    if (added(id)) return escape(spelling);
-    std::string bytes;
-    if (parts_.byte_level && unspell_bytes(spelling, bytes)) return escape(bytes);
+    if (added(id)) return spelling;
+    std::string out;
+    if (parts_.byte_level && unspell_bytes(spelling, out)) return out;
     const int byte = parts_.byte_level ? -1 : byte_of_fallback_piece(spelling);
-    if (byte >= 0) return escape(std::string(1, static_cast<char>(byte)));
-    return escape(replace_all(spelling, "▁", std::nullopt, " "));
+    if (byte >= 0) return std::string(1, static_cast<char>(byte));
+    return replace_all(spelling, "▁", std::nullopt, " ");
   }
+
+  std::string display(int32_t id) const override { return escape(bytes(id)); }
 
   int64_t size() const override { return size_; }
 

@@ -14,8 +14,9 @@ namespace outliers::text {
 
 /// --bos: what stands before the first token.
 /// model: what the checkpoint's own tokenizer adds (post-processor, add_bos_token); always / never: exactly
-/// one / no BOS, whatever the checkpoint says. EOS that a post-processor would append is kept under `model`
-/// only.
+/// one / no BOS, whatever the checkpoint says. `always` adds none to a text that begins with the BOS's own
+/// spelling, and is an Error where there is no BOS token. EOS that a post-processor would append is kept
+/// under `model` only.
 enum class BosPolicy { model, always, never };
 
 /// The tokenizer part of a GGUF's metadata (tokenizer.ggml.*), copied out by the caller.
@@ -55,8 +56,12 @@ class Tokenizer {
   virtual std::string decode(const std::vector<int32_t>& ids) const = 0;
   /// The vocabulary's own spelling of a token ("Ġthe", "▁the", "<0x0A>"). Throws for an id out of range.
   virtual std::string piece(int32_t id) const = 0;
+  /// The token's own bytes: a leading space kept, and nothing escaped; they may be a part of a character
+  /// only.
+  virtual std::string bytes(int32_t id) const = 0;
   /// The token as a reader should see it on an axis or in a table: its text with a leading space kept,
-  /// control characters escaped (\n), and a lone part of a UTF-8 sequence as \xNN.
+  /// control characters escaped (\n), other invisible ones as \uNNNN, and a lone part of a UTF-8 sequence as
+  /// \xNN.
   virtual std::string display(int32_t id) const = 0;
 
   virtual int64_t size() const = 0;             ///< ids run from 0 to size()-1
