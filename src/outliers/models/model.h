@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -11,31 +12,41 @@
 
 #include "outliers/io/checkpoint.h"
 #include "outliers/models/config.h"
-
-namespace outliers::text {
-class Tokenizer;  // text/tokenizer.h
-}
+#include "outliers/models/weights.h"
+#include "outliers/text/tokenizer.h"
 
 namespace outliers::models {
 
-/// Opens a checkpoint, names its family, checks every tensor's presence and shape (all problems in one
-/// Error).
+/// Immutable once open, and safe to read from many threads.
 class Model {
  public:
+  /// Opens a GGUF file, a safetensors file with its config.json beside it, or a directory of them; names its
+  /// family and checks every tensor's presence and shape (all problems in one Error). Reads no weights.
   static std::unique_ptr<Model> open(const std::filesystem::path& path);
-  virtual ~Model() = default;
 
   const Config& config() const { return config_; }
   const io::Checkpoint& checkpoint() const { return *checkpoint_; }
+  const WeightMap& weights() const { return weights_; }
   /// Loads the tokenizer on first use; throws when the checkpoint has none.
   const text::Tokenizer& tokenizer() const;
-  /// nullptr when the checkpoint has no tokenizer.
+  /// nullptr when the checkpoint has no tokenizer; throws for a damaged one.
   const text::Tokenizer* try_tokenizer() const;
   int64_t parameters() const;  ///< elements of all tensors, tied ones once
 
- protected:
+  bool has(const std::string& name) const { return weights_.find(name) != nullptr; }
+  /// A weight by our name ("layer.3.q.weight", "embedding.weight"), in Hugging Face's orientation and order
+  /// of rows, [out, in] for projections. The model must have it.
+  at::Tensor load(const std::string& name, at::ScalarType dtype) const;
+  /// The matrix that gives the logits, [V, D]: "head.weight", or the embedding where they are tied.
+  const StoredWeight& head() const;
+
+ private:
+  Model(Config config, std::unique_ptr<io::Checkpoint> checkpoint, WeightMap weights);
+
   Config config_;
   std::unique_ptr<io::Checkpoint> checkpoint_;
+  WeightMap weights_;
+  mutable std::once_flag tokenizer_once_;
   mutable std::unique_ptr<text::Tokenizer> tokenizer_;
 };
 

@@ -59,8 +59,7 @@ class Observer {
     (void)slice;
     (void)sums;
   }
-  /// One call a matrix, before the layer runs; the tensor is not kept for later by the runner's own needs
-  /// alone.
+  /// One call a matrix, before the layer runs.
   virtual void on_weight(int64_t layer, const LayerWeight& weight) {
     (void)layer;
     (void)weight;
@@ -71,10 +70,11 @@ class Observer {
 struct RunOptions {
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
-  int64_t chunk_tokens =
-      2048;             ///< tokens computed at a time within a layer; bounds the memory of activations
-  bool logits = false;  ///< compute final_norm_out and logits at all
-  int64_t layers = -1;  ///< stop after this many layers; -1 = all
+  /// Tokens computed at a time within a layer, in whole sequences (at least one): bounds the memory of
+  /// activations.
+  int64_t chunk_tokens = 2048;
+  bool logits = false;  ///< compute final_norm_out and, where an observer wants them, logits
+  int64_t layers = -1;  ///< stop after this many layers; -1 = all; fewer than all cannot have logits
 };
 
 struct RunTimes {
@@ -84,7 +84,9 @@ struct RunTimes {
   double observer_seconds = 0;       ///< inside Observer calls
 };
 
-/// Runs the batches through the model and calls the observers in layer order.
+/// Runs the batches through the model and calls the observers in layer order; within a layer batch by batch,
+/// within a batch in order of sequences. Tensors shown are never written to afterwards while an observer holds
+/// them. dtype: float32, bfloat16, float16 or float64. Throws for ids outside the vocabulary, and Interrupted.
 RunTimes run(const Model& model, const std::vector<Batch>& batches, const std::vector<Observer*>& observers,
              const RunOptions& options);
 

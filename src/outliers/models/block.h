@@ -1,0 +1,22 @@
+// One transformer layer. It reads traits and weights, never a family's name.
+#pragma once
+
+#include <functional>
+
+#include <ATen/core/Tensor.h>
+
+#include "outliers/models/config.h"
+#include "outliers/models/layer_weights.h"
+#include "outliers/models/tap.h"
+#include "outliers/ops/rotary.h"
+
+namespace outliers::models {
+
+/// hidden [B,T,D] -> [B,T,D]. Writes into `hidden` where nobody else holds it. `projected`, if given, is
+/// called when the first product, of queries, keys and values, is there. The rotary's tables are undefined
+/// for layers without one.
+at::Tensor run_layer(const Config& config, int64_t layer, const LayerWeights& weights,
+                     const ops::RotaryTable& rotary, at::Tensor hidden, const Slice& slice, const Tap& tap,
+                     const std::function<void()>& projected = {});
+
+}  // namespace outliers::models

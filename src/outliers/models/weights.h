@@ -1,0 +1,39 @@
+// Which stored tensor is which weight of the model: the family's table resolved against one checkpoint.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "outliers/io/checkpoint.h"
+#include "outliers/models/families.h"
+
+namespace outliers::models {
+
+/// One weight by our name.
+struct StoredWeight {
+  std::string name;  ///< ours: "layer.3.q.weight"
+  std::string stored;
+  std::vector<int64_t> shape;
+  Transform transform;
+};
+
+class WeightMap {
+ public:
+  /// Throws one Error that lists every missing, unknown and wrongly shaped tensor (the first few of each).
+  WeightMap(const Family& family, const Config& config, const io::Checkpoint& checkpoint);
+
+  /// In the order of the table, layer by layer.
+  const std::vector<StoredWeight>& all() const { return weights_; }
+  /// nullptr when the model has no such weight.
+  const StoredWeight* find(const std::string& name) const;
+
+ private:
+  std::vector<StoredWeight> weights_;
+  std::unordered_map<std::string, size_t> index_;
+};
+
+/// The sizes of a symbolic shape: "[H*d, D]" -> {896, 896}.
+std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& config);
+
+}  // namespace outliers::models
