@@ -15,10 +15,12 @@ namespace {
 constexpr int64_t kMlpTokens = 512;
 
 /// Whether writing into x can disturb nobody: no observer kept it or a view of it.
-bool is_ours_alone(const at::Tensor& x) { return x.use_count() == 1 && x.storage().use_count() == 1; }
+bool is_ours_alone(const at::Tensor& x) {
+  return x.use_count() == 1 && x.storage().use_count() == 1;
+}
 
 /// residual + change, into one of them where it is ours alone.
-at::Tensor add(at::Tensor residual, at::Tensor change) {
+at::Tensor sum_of(at::Tensor residual, at::Tensor change) {
   if (is_ours_alone(residual)) return residual.add_(change);
   if (is_ours_alone(change)) return change.add_(residual);
   return residual + change;
@@ -26,10 +28,18 @@ at::Tensor add(at::Tensor residual, at::Tensor change) {
 
 void apply_activation_(at::Tensor& x, Activation activation) {
   switch (activation) {
-    case Activation::silu: at::silu_(x); return;
-    case Activation::gelu_tanh: at::gelu_(x, "tanh"); return;
-    case Activation::gelu: at::gelu_(x); return;
-    case Activation::relu: at::relu_(x); return;
+    case Activation::silu:
+      at::silu_(x);
+      return;
+    case Activation::gelu_tanh:
+      at::gelu_(x, "tanh");
+      return;
+    case Activation::gelu:
+      at::gelu_(x);
+      return;
+    case Activation::relu:
+      at::relu_(x);
+      return;
   }
 }
 
@@ -47,8 +57,9 @@ at::Tensor heads_of(const at::Tensor& fused, int64_t begin, int64_t heads, int64
   return fused.narrow(2, begin, heads * d).unflatten(2, {heads, d}).transpose(1, 2);
 }
 
-at::Tensor attention_part(const Config& c, int64_t layer, const LayerWeights& w, const ops::RotaryTable& rotary,
-                          const at::Tensor& x, const Slice& slice, const Tap& tap, const std::function<void()>& projected) {
+at::Tensor attention_part(const Config& c, int64_t layer, const LayerWeights& w,
+                          const ops::RotaryTable& rotary, const at::Tensor& x, const Slice& slice,
+                          const Tap& tap, const std::function<void()>& projected) {
   const int64_t H = c.heads, Hk = c.kv_heads, d = c.head_width;
   const at::Tensor fused = at::linear(x, w.qkv, w.qkv_bias);
   if (projected) projected();
@@ -84,7 +95,9 @@ at::Tensor mlp_part(const Config& c, const LayerWeights& w, const at::Tensor& x,
                     const Tap& tap) {
   const int64_t B = x.size(0), T = x.size(1), n = B * T, F = w.up.size(0);
   const at::Tensor input = x.view({n, -1});
-  const auto kept = [&](Point point) { return tap.wants(point) ? at::empty({n, F}, x.options()) : at::Tensor(); };
+  const auto kept = [&](Point point) {
+    return tap.wants(point) ? at::empty({n, F}, x.options()) : at::Tensor();
+  };
   at::Tensor gate_out = kept(Point::gate_out), act_out = kept(Point::act_out), up_out = kept(Point::up_out),
              down_in = kept(Point::down_in);
   at::Tensor down_out = at::empty({n, w.down.size(0)}, x.options());
@@ -121,7 +134,8 @@ at::Tensor mlp_part(const Config& c, const LayerWeights& w, const at::Tensor& x,
 }  // namespace
 
 at::Tensor run_layer(const Config& c, int64_t layer, const LayerWeights& w, const ops::RotaryTable& rotary,
-                     at::Tensor hidden, const Slice& slice, const Tap& tap, const std::function<void()>& projected) {
+                     at::Tensor hidden, const Slice& slice, const Tap& tap,
+                     const std::function<void()>& projected) {
   tap.show(Point::resid_in, slice, hidden);
   {
     const at::Tensor x = ops::rms_norm(hidden, w.attn_norm, c.norm_epsilon);
@@ -129,7 +143,7 @@ at::Tensor run_layer(const Config& c, int64_t layer, const LayerWeights& w, cons
     at::Tensor change = attention_part(c, layer, w, rotary, x, slice, tap, projected);
     tap.show(Point::attn_out, slice, change);
     if (w.attn_post_norm.defined()) change = ops::rms_norm(change, w.attn_post_norm, c.norm_epsilon);
-    hidden = add(std::move(hidden), std::move(change));
+    hidden = sum_of(std::move(hidden), std::move(change));
     tap.show(Point::resid_mid, slice, hidden);
   }
   const at::Tensor x = ops::rms_norm(hidden, w.mlp_norm, c.norm_epsilon);
@@ -137,7 +151,7 @@ at::Tensor run_layer(const Config& c, int64_t layer, const LayerWeights& w, cons
   at::Tensor change = mlp_part(c, w, x, slice, tap);
   tap.show(Point::down_out, slice, change);
   if (w.mlp_post_norm.defined()) change = ops::rms_norm(change, w.mlp_post_norm, c.norm_epsilon);
-  hidden = add(std::move(hidden), std::move(change));
+  hidden = sum_of(std::move(hidden), std::move(change));
   tap.show(Point::resid_out, slice, hidden);
   return hidden;
 }

@@ -66,10 +66,12 @@ Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std
   if (scaling == "yarn") {
     rotary.beta_fast = keys.number("rope.scaling.yarn_beta_fast", 32.0);
     rotary.beta_slow = keys.number("rope.scaling.yarn_beta_slow", 1.0);
-    rotary.attention_factor =
-        keys.number("rope.scaling.attn_factor", 1.0) * yarn_attention_factor(rotary.factor);
-    require(!keys.has("rope.scaling.yarn_log_multiplier"), "{}: '{}' is not supported", where,
-            keys.name("rope.scaling.yarn_log_multiplier"));
+    rotary.attention_factor = keys.number("rope.scaling.attn_factor", 1.0) *
+                              keys.number("rope.scaling.yarn_attn_factor", 1.0) *
+                              yarn_attention_factor(rotary.factor);
+    for (const char* key : {"rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor"}) {
+      require(!keys.has(key), "{}: '{}' is not supported", where, keys.name(key));
+    }
   } else if (scaling == "longrope") {
     rotary.factors = read_factors(checkpoint, "rope_factors_short.weight");
     rotary.long_factors = read_factors(checkpoint, "rope_factors_long.weight");

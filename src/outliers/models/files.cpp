@@ -16,7 +16,8 @@ std::string read_text_file(const std::filesystem::path& path) {
   std::string text(size, '\0');
   std::ifstream file(path, std::ios::binary);
   file.read(text.data(), static_cast<std::streamsize>(size));
-  require(file.good() && static_cast<uintmax_t>(file.gcount()) == size, "{}: cannot be read to its end", name);
+  require(file.good() && static_cast<uintmax_t>(file.gcount()) == size, "{}: cannot be read to its end",
+          name);
   return text;
 }
 

@@ -25,7 +25,9 @@ LayerWeights load_layer(const Model& model, int64_t layer, at::ScalarType dtype,
 std::vector<LayerWeight> projections(const LayerWeights& weights, const Config& config);
 
 /// Dtype of norms and sums in a run of `dtype`.
-inline at::ScalarType wide_type(at::ScalarType dtype) { return dtype == at::kDouble ? at::kDouble : at::kFloat; }
+inline at::ScalarType wide_type(at::ScalarType dtype) {
+  return dtype == at::kDouble ? at::kDouble : at::kFloat;
+}
 /// A norm's weight as it multiplies.
 at::Tensor load_norm(const Model& model, const std::string& name, at::ScalarType dtype, at::Device device);
 

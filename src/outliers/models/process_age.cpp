@@ -3,7 +3,6 @@
 #include <fstream>
 #include <sstream>
 #include <string>
-
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +30,8 @@ double start_seconds() {
 
 }  // namespace
 
-double process_age_seconds() { return boot_clock_seconds() - start_seconds(); }
+double process_age_seconds() {
+  return boot_clock_seconds() - start_seconds();
+}
 
 }  // namespace outliers::models

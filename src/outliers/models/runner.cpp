@@ -58,9 +58,10 @@ class Run {
   void check() const {
     require(at::isFloatingType(options_.dtype) && c10::elementSize(options_.dtype) >= 2,
             "a run computes in float32, bfloat16, float16 or float64, not {}", toString(options_.dtype));
-    require(options_.chunk_tokens >= 1, "chunk_tokens is {}, but should be at least 1", options_.chunk_tokens);
-    require(options_.layers >= -1 && options_.layers <= config_.layers, "cannot run {} layers of a model with {}",
-            options_.layers, config_.layers);
+    require(options_.chunk_tokens >= 1, "chunk_tokens is {}, but should be at least 1",
+            options_.chunk_tokens);
+    require(options_.layers >= -1 && options_.layers <= config_.layers,
+            "cannot run {} layers of a model with {}", options_.layers, config_.layers);
     require(!options_.logits || options_.layers < 0 || options_.layers == config_.layers,
             "logits need all {} layers, but the run stops after {}", config_.layers, options_.layers);
     TORCH_INTERNAL_ASSERT(config_.norm == NormKind::rms && config_.gated_mlp);
@@ -69,8 +70,9 @@ class Run {
       require(batch.ids.scalar_type() == at::kLong && batch.ids.is_cpu() && batch.ids.numel() > 0,
               "run: the ids of batch '{}' should be a non-empty int64 tensor on the CPU", batch.name);
       const int64_t low = batch.ids.min().item<int64_t>(), high = batch.ids.max().item<int64_t>();
-      require(low >= 0 && high < config_.vocabulary, "token id {} of batch '{}' is outside the vocabulary of {}",
-              low < 0 ? low : high, batch.name, config_.vocabulary);
+      require(low >= 0 && high < config_.vocabulary,
+              "token id {} of batch '{}' is outside the vocabulary of {}", low < 0 ? low : high, batch.name,
+              config_.vocabulary);
     }
   }
 
@@ -156,7 +158,8 @@ class Run {
     }
   }
 
-  /// x [b,T,D]. The output matrix is read in blocks of rows: whole, it is often the largest tensor of the run.
+  /// x [b,T,D]. The output matrix is read in blocks of rows: whole, it is often the largest tensor of the
+  /// run.
   void show_logits(const Tap& tap, const Slice& slice, const at::Tensor& x) {
     const int64_t B = x.size(0), T = x.size(1), V = config_.vocabulary;
     const std::string& stored = model_.head().stored;

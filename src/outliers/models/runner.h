@@ -85,8 +85,9 @@ struct RunTimes {
 };
 
 /// Runs the batches through the model and calls the observers in layer order; within a layer batch by batch,
-/// within a batch in order of sequences. Tensors shown are never written to afterwards while an observer holds
-/// them. dtype: float32, bfloat16, float16 or float64. Throws for ids outside the vocabulary, and Interrupted.
+/// within a batch in order of sequences. Tensors shown are never written to afterwards while an observer
+/// holds them. dtype: float32, bfloat16, float16 or float64. Throws for ids outside the vocabulary, and
+/// Interrupted.
 RunTimes run(const Model& model, const std::vector<Batch>& batches, const std::vector<Observer*>& observers,
              const RunOptions& options);
 

@@ -19,7 +19,8 @@ Tap::Tap(const std::vector<Observer*>& observers, int64_t layer, size_t batch, S
 void Tap::show(Point point, const Slice& slice, const at::Tensor& x) const {
   if (!wants(point)) return;
   watch_.time([&] {
-    for (Observer* observer : wanted_[static_cast<size_t>(point)]) observer->on_point({layer_, point}, slice, x);
+    for (Observer* observer : wanted_[static_cast<size_t>(point)])
+      observer->on_point({layer_, point}, slice, x);
   });
 }
 

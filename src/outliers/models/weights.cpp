@@ -31,7 +31,9 @@ std::string with_layer(const char* pattern, int64_t layer) {
   return name;
 }
 
-bool of_layer(const WeightRow& row) { return std::string_view(row.ours).find('*') != std::string_view::npos; }
+bool of_layer(const WeightRow& row) {
+  return std::string_view(row.ours).find('*') != std::string_view::npos;
+}
 
 bool starts_with_any(const std::string& name, const std::vector<std::string>& beginnings) {
   return std::any_of(beginnings.begin(), beginnings.end(),
@@ -54,7 +56,8 @@ std::string stored_name(const WeightRow& row, int64_t layer, const std::string& 
   const std::string name = with_layer(row.hugging_face, layer);
   constexpr std::string_view kBody = "model.";
   std::string beside = prefix;
-  if (prefix.size() >= kBody.size() && prefix.compare(prefix.size() - kBody.size(), kBody.size(), kBody) == 0) {
+  if (prefix.size() >= kBody.size() &&
+      prefix.compare(prefix.size() - kBody.size(), kBody.size(), kBody) == 0) {
     beside.resize(prefix.size() - kBody.size());
   }
   for (const std::string& candidate : {prefix + name, beside + name, name}) {
@@ -122,8 +125,8 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
     if (info == nullptr) {
       missing.push_back(stored);
     } else if (info->shape != shape) {
-      misshapen.push_back(fmt::format("{} is {}, should be {} = {}", stored, shape_string(info->shape), row.shape,
-                                      shape_string(shape)));
+      misshapen.push_back(fmt::format("{} is {}, should be {} = {}", stored, shape_string(info->shape),
+                                      row.shape, shape_string(shape)));
     }
     const std::string name = with_layer(row.ours, layer);
     index_.emplace(name, weights_.size());
@@ -138,7 +141,8 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
     }
   }
   for (const io::TensorInfo& info : checkpoint.tensors()) {
-    if (known.count(info.name) == 0 && !is_derived(info.name) && !starts_with_any(info.name, family.ignored)) {
+    if (known.count(info.name) == 0 && !is_derived(info.name) &&
+        !starts_with_any(info.name, family.ignored)) {
       unknown.push_back(printable(info.name));
     }
   }

@@ -1,0 +1,161 @@
+// Opening checkpoints: what is read, and what is said when a file is not what it should be.
+#include "outliers/models/model.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "outliers/io/safetensors.h"
+#include "outliers/models/config_reader.h"
+
+#include "support.h"
+
+namespace outliers::models {
+namespace {
+
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+json config_of(const std::string& name) {
+  return json::parse(tests::read_file(tests::golden("models/" + name + "/config.json")));
+}
+
+/// A copy of the golden model with its tensors edited.
+class EditedModel {
+ public:
+  explicit EditedModel(const std::string& name) : config(config_of(name)) {
+    const std::unique_ptr<io::Checkpoint> checkpoint =
+        io::Checkpoint::open(tests::golden("models/" + name + "/model.safetensors"));
+    for (const io::TensorInfo& info : checkpoint->tensors()) {
+      tensors.emplace_back(info.name, checkpoint->load(info.name, at::kFloat));
+    }
+  }
+
+  void remove(const std::string& name) {
+    std::erase_if(tensors, [&](const auto& item) { return item.first == name; });
+  }
+  std::unique_ptr<Model> open() const {
+    tests::write_file(scratch_ / "config.json", config.dump());
+    std::vector<io::TensorPlan> plan;
+    for (const auto& [name, tensor] : tensors)
+      plan.push_back({name, tensor.sizes().vec(), tensor.scalar_type()});
+    io::SafetensorsWriter writer(scratch_ / "model.safetensors", true, plan);
+    for (const auto& [name, tensor] : tensors) writer.add(name, tensor);
+    writer.commit();
+    return Model::open(scratch_.path());
+  }
+  std::string error() const {
+    return tests::error_of([this] { open(); });
+  }
+
+  json config;
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+
+ private:
+  tests::ScratchDirectory scratch_;
+};
+
+TEST(Model, OpensBothFormatsAlike) {
+  for (const char* name :
+       {"llama_untied", "llama_tied", "qwen2_window", "qwen2_yarn", "gemma3_caps", "gemma3_plain"}) {
+    const std::filesystem::path folder = tests::golden(std::string("models/") + name);
+    const auto a = Model::open(folder / "model.safetensors"), b = Model::open(folder / "model.gguf");
+    EXPECT_EQ(a->config().family, b->config().family);
+    EXPECT_EQ(a->config().windows, b->config().windows) << name;
+    EXPECT_EQ(a->config().tied_embeddings, b->config().tied_embeddings) << name;
+    EXPECT_EQ(a->config().attention_bias, b->config().attention_bias) << name;
+    EXPECT_FLOAT_EQ(static_cast<float>(a->config().attention_scale),
+                    static_cast<float>(b->config().attention_scale));
+    EXPECT_EQ(a->parameters(), b->parameters()) << name;
+    for (const StoredWeight& weight : a->weights().all()) {
+      at::Tensor wanted = a->load(weight.name, at::kFloat);
+      if (a->config().norm_adds_one && weight.name.find("norm") != std::string::npos) wanted = wanted + 1;
+      EXPECT_TRUE(at::equal(wanted, b->load(weight.name, at::kFloat))) << name << " " << weight.name;
+    }
+  }
+}
+
+TEST(Model, CountsTiedTensorsOnce) {
+  const auto model = Model::open(tests::golden("models/llama_tied/model.safetensors"));
+  const Config& c = model->config();
+  const int64_t layer =
+      c.width * c.head_width * (2 * c.heads + 2 * c.kv_heads) + 3 * c.width * c.mlp_width + 2 * c.width;
+  EXPECT_EQ(model->parameters(), c.layers * layer + c.vocabulary * c.width + c.width);
+  EXPECT_EQ(model->head().name, "embedding.weight");
+}
+
+TEST(Model, SaysWithoutTokenizer) {
+  const auto model = Model::open(tests::golden("models/llama_tied/model.safetensors"));
+  EXPECT_EQ(model->try_tokenizer(), nullptr);
+  EXPECT_THAT(tests::error_of([&] { model->tokenizer(); }),
+              HasSubstr("no tokenizer.json beside the weights"));
+}
+
+TEST(Model, ReportsEveryTensorThatIsNotAsItShouldBe) {
+  EditedModel edited("llama_tied");
+  edited.remove("model.layers.1.mlp.up_proj.weight");
+  edited.remove("model.norm.weight");
+  edited.tensors.emplace_back("model.layers.0.self_attn.q_norm.weight", at::ones({10}));
+  for (auto& [name, tensor] : edited.tensors) {
+    if (name == "model.layers.0.self_attn.k_proj.weight") tensor = tensor.slice(0, 0, 5).contiguous();
+  }
+  EXPECT_THAT(
+      edited.error(),
+      AllOf(HasSubstr("2 missing (model.norm.weight; model.layers.1.mlp.up_proj.weight)"),
+            HasSubstr("1 of another shape (model.layers.0.self_attn.k_proj.weight is [5, 24], should be "
+                      "[Hk*d, D] = [10, 24])"),
+            HasSubstr("1 unknown (model.layers.0.self_attn.q_norm.weight)"), Not(HasSubstr("\n"))));
+}
+
+TEST(Model, ListsAFewOfManyProblems) {
+  EditedModel edited("llama_tied");
+  edited.config["num_hidden_layers"] = 4;
+  const std::string error = edited.error();
+  EXPECT_THAT(error, AllOf(HasSubstr("18 missing (model.layers.2."), HasSubstr("; ...)")));
+  EXPECT_LT(error.size(), 800u);
+}
+
+TEST(Model, TakesTheNamesOtherExportersWrite) {
+  EditedModel bare("llama_untied");  // saved without the head's wrapper: no "model."
+  for (auto& [name, tensor] : bare.tensors) {
+    if (name.rfind("model.", 0) == 0) name = name.substr(6);
+  }
+  bare.tensors.emplace_back("layers.0.self_attn.rotary_emb.inv_freq", at::ones({4}));
+  EXPECT_NE(bare.open(), nullptr);
+
+  EditedModel doubled("llama_tied");  // a tied head that was stored all the same
+  doubled.tensors.emplace_back("lm_head.weight", at::zeros({47, 24}));
+  EXPECT_EQ(doubled.open()->head().stored, "model.embed_tokens.weight");
+
+  EditedModel multimodal("gemma3_plain");
+  const json text = multimodal.config;
+  multimodal.config = {{"model_type", "gemma3"}, {"text_config", text}};
+  for (auto& [name, tensor] : multimodal.tensors) name = "language_model." + name;
+  multimodal.tensors.emplace_back("vision_tower.patch.weight", at::ones({3}));
+  EXPECT_EQ(multimodal.open()->config().layers, 2);
+}
+
+TEST(Model, NamesAMissingConfig) {
+  tests::ScratchDirectory scratch;
+  std::filesystem::copy(tests::golden("models/llama_tied/model.safetensors"), scratch / "model.safetensors");
+  EXPECT_THAT(tests::error_of([&] { Model::open(scratch.path()); }), HasSubstr("there is no config.json"));
+}
+
+TEST(Model, ReadsTheMetadataOfRealFiles) {
+  const std::filesystem::path path = tests::real_model(tests::kGemma);
+  OUTLIERS_SKIP_WITHOUT(path);
+  const auto model = Model::open(path);
+  const Config& c = model->config();
+  EXPECT_EQ(c.layers, 18);
+  EXPECT_EQ(c.windows[5], 0);
+  EXPECT_EQ(c.windows[6], 512);
+  EXPECT_EQ(c.rotaries[0].base, 1e6);
+  EXPECT_EQ(c.rotaries[1].base, 1e4);
+  EXPECT_TRUE(c.tied_embeddings);
+  EXPECT_EQ(model->parameters(), 268098176);
+}
+
+}  // namespace
+}  // namespace outliers::models

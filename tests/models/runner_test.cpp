@@ -1,0 +1,147 @@
+// How the runner walks layers, batches and chunks, and what it promises its observers.
+#include "outliers/models/runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "outliers/io/npz.h"
+
+#include "models/recorder.h"
+#include "support.h"
+
+namespace outliers::models {
+namespace {
+
+using testing::HasSubstr;
+
+class Runner : public testing::Test {
+ protected:
+  const std::unique_ptr<Model> model_ = Model::open(tests::golden("models/qwen2_window/model.safetensors"));
+  at::Tensor ids(int64_t B, int64_t T) const {
+    at::manual_seed(7);
+    return at::randint(model_->config().vocabulary, {B, T}, at::kLong);
+  }
+};
+
+TEST_F(Runner, GivesTheSameInAnyChunks) {
+  const std::vector<Batch> batches = {{"a", ids(5, 6)}, {"b", ids(1, 9)}};
+  RunOptions options;
+  options.logits = true;
+  for (size_t batch : {size_t{0}, size_t{1}}) {
+    Recorder whole(batch);
+    run(*model_, batches, {&whole}, options);
+    for (int64_t chunk : {1, 13, 18}) {
+      options.chunk_tokens = chunk;
+      Recorder parts(batch);
+      run(*model_, batches, {&parts}, options);
+      for (const auto& [name, tensors] : whole.parts()) {
+        EXPECT_TRUE(at::allclose(whole.get(name), parts.get(name), 1e-4, 1e-5)) << name << " chunk " << chunk;
+      }
+    }
+  }
+}
+
+TEST_F(Runner, ShowsPointsInOrderAndOnlyThoseWanted) {
+  const std::vector<Site> sites = parse_sites("layer.*.down_in,layer.1.query,logits", 3);
+  Recorder recorder(sites, 0);
+  RunOptions options;
+  options.logits = true;
+  run(*model_, {{"a", ids(1, 6)}}, {&recorder}, options);
+  EXPECT_EQ(recorder.order(), sites);
+}
+
+/// Copies what it is shown, and keeps the shown tensor too.
+class Keeper : public Observer {
+ public:
+  bool wants(const Site& site, size_t) const override {
+    return site.point != Point::attn_logits && site.point != Point::attn_probs;
+  }
+  void on_point(const Site& site, const Slice&, const at::Tensor& x) override {
+    kept.push_back({site, x, x.clone()});
+  }
+  struct Entry {
+    Site site;
+    at::Tensor shown, copy;
+  };
+  std::vector<Entry> kept;
+};
+
+TEST_F(Runner, NeverWritesToWhatAnObserverHolds) {
+  Keeper keeper;
+  RunOptions options;
+  options.logits = true;
+  run(*model_, {{"a", ids(2, 6)}}, {&keeper}, options);
+  EXPECT_EQ(keeper.kept.size(), 3 * 14 + 2u);
+  for (const Keeper::Entry& entry : keeper.kept) {
+    EXPECT_TRUE(at::equal(entry.shown, entry.copy)) << site_name(entry.site);
+  }
+}
+
+TEST_F(Runner, PointsDoNotDependOnWhoLooks) {
+  Recorder all;
+  Recorder few(parse_sites("layer.*.resid_out", 3), 0);
+  run(*model_, {{"a", ids(2, 6)}}, {&all}, {});
+  run(*model_, {{"a", ids(2, 6)}}, {&few}, {});
+  for (const auto& [name, tensors] : few.parts())
+    EXPECT_TRUE(at::equal(few.get(name), all.get(name))) << name;
+}
+
+class WeightsAndSums : public Observer {
+ public:
+  bool wants(const Site& site, size_t) const override { return site.point == Point::attn_probs; }
+  bool wants_weights(int64_t layer) const override { return layer == 1; }
+  bool wants_attention_sums(int64_t, size_t) const override { return true; }
+  void on_weight(int64_t, const LayerWeight& weight) override {
+    modules.push_back(weight.module), last = weight.tensor;
+  }
+  void on_point(const Site& site, const Slice&, const at::Tensor& x) override { probs[site.layer] = x; }
+  void on_attention_sums(int64_t layer, const Slice&, const ops::AttentionSums& sums) override {
+    EXPECT_TRUE(at::allclose(sums.key_sums, probs.at(layer).sum(2), 1e-4, 1e-5)) << "layer " << layer;
+    ++layers;
+  }
+  void on_layer_end(int64_t layer) override { EXPECT_EQ(layer + 1, layers); }
+  std::vector<std::string> modules;
+  std::map<int64_t, at::Tensor> probs;
+  at::Tensor last;
+  int64_t layers = 0;
+};
+
+TEST_F(Runner, ShowsWeightsAndAttentionSums) {
+  WeightsAndSums observer;
+  const RunTimes times = run(*model_, {{"a", ids(2, 6)}}, {&observer}, {});
+  EXPECT_THAT(observer.modules, testing::ElementsAre("q", "k", "v", "o", "gate", "up", "down"));
+  EXPECT_TRUE(at::equal(observer.last, model_->load("layer.1.down.weight", at::kFloat)));
+  EXPECT_EQ(observer.layers, 3);
+  EXPECT_GT(times.first_product_seconds, 0);
+  EXPECT_GT(times.load_seconds, 0);
+  EXPECT_GT(times.forward_seconds, 0);
+}
+
+TEST_F(Runner, StopsAfterTheLayersAskedFor) {
+  Recorder recorder;
+  RunOptions options;
+  options.layers = 2;
+  run(*model_, {{"a", ids(1, 6)}}, {&recorder}, options);
+  EXPECT_TRUE(recorder.parts().count("layer.1.resid_out"));
+  EXPECT_FALSE(recorder.parts().count("layer.2.resid_in"));
+}
+
+TEST_F(Runner, RefusesWhatCannotBeRun) {
+  const auto error = [&](const at::Tensor& tokens, const RunOptions& options) {
+    return tests::error_of([&] { run(*model_, {{"prompt", tokens}}, {}, options); });
+  };
+  EXPECT_THAT(error(at::full({1, 2}, 59, at::kLong), {}), HasSubstr("token id 59 of batch 'prompt'"));
+  EXPECT_THAT(error(at::full({1, 2}, -1, at::kLong), {}), HasSubstr("token id -1"));
+  EXPECT_THAT(error(at::zeros({3}, at::kLong), {}), HasSubstr("ids"));
+  EXPECT_THAT(error(at::zeros({1, 0}, at::kLong), {}), HasSubstr("non-empty"));
+  RunOptions partial;
+  partial.layers = 1;
+  partial.logits = true;
+  EXPECT_THAT(error(ids(1, 2), partial), HasSubstr("logits need all 3 layers"));
+  RunOptions integer;
+  integer.dtype = at::kInt;
+  EXPECT_THAT(error(ids(1, 2), integer), HasSubstr("not Int"));
+}
+
+}  // namespace
+}  // namespace outliers::models

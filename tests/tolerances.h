@@ -1,0 +1,51 @@
+// How far computed points may lie from a float64 reference, in one table: by dtype, each bound with the worst
+// difference measured and on what.
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace outliers::tests {
+
+/// `whole`: largest difference over the tensor's largest absolute value. `row`: the same within each row of
+/// the last dimension (a token's, or a query's), so that one massive activation hides nothing elsewhere.
+struct Tolerance {
+  at::ScalarType dtype;
+  double whole, row;
+};
+
+inline const Tolerance& point_tolerance(at::ScalarType dtype) {
+  // Worst measured over all points of the tiny models of tests/golden/models (but rows of attn_logits):
+  static const Tolerance table[] = {
+      // 7.0e-7 and 1.4e-6, attn_probs of qwen2_window: transformers keeps norms and angles in float32.
+      {at::kDouble, 2e-6, 4e-6},
+      // 1.3e-6, down_in of qwen2_window; 3.2e-6, key of qwen2_window.
+      {at::kFloat, 1e-4, 1e-3},
+      // 0.029, down_in of qwen2_window; 0.062, down_in of llama_tied.
+      {at::kBFloat16, 0.05, 0.1},
+      // 0.0028, attn_probs, and 0.016, value of qwen2_window.
+      {at::kHalf, 0.005, 0.025},
+  };
+  for (const Tolerance& entry : table) {
+    if (entry.dtype == dtype) return entry;
+  }
+  TORCH_INTERNAL_ASSERT(false, "no tolerance for this dtype");
+}
+
+/// The two measures of Tolerance for x [..., n] against a reference of the same shape. Entries that are -inf
+/// in both agree; any other that is not finite counts as an infinite difference.
+struct Difference {
+  double whole = 0, row = 0;
+};
+
+inline Difference difference(const at::Tensor& got, const at::Tensor& reference) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const at::Tensor a = got.to(at::kDouble), b = reference.to(at::kDouble);
+  const at::Tensor both = a.eq(-infinity).logical_and(b.eq(-infinity));
+  const at::Tensor error = (a - b).abs().masked_fill(both, 0.0).nan_to_num(infinity, infinity, infinity);
+  const at::Tensor size = b.abs().masked_fill(both, 0.0);
+  const double largest = size.max().item<double>();
+  const at::Tensor row_error = error.amax(-1), row_size = size.amax(-1).clamp_min(1e-30 + 1e-12 * largest);
+  return {error.max().item<double>() / std::max(largest, 1e-30), (row_error / row_size).max().item<double>()};
+}
+
+}  // namespace outliers::tests
