@@ -4,10 +4,12 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "outliers/core/error.h"
 #include "outliers/core/shape.h"
 #include "outliers/ops/blocked_attention.h"
+#include "outliers/ops/cpu/attention.h"
 
 namespace outliers::ops {
 
@@ -37,6 +39,12 @@ void check_queries_and_keys(const char* function, const at::Tensor& q, const at:
           toString(q.scalar_type()), toString(k.scalar_type()));
 }
 
+bool needs_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const AttentionPattern& pattern) {
+  return at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad() ||
+                                        (pattern.sinks.defined() && pattern.sinks.requires_grad()));
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -46,7 +54,10 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   require(v.scalar_type() == k.scalar_type(), "attention: k is {} and v is {}, but both must be of one type",
           toString(k.scalar_type()), toString(v.scalar_type()));
   check_pattern("attention", pattern, q.size(1), q.size(2), k.size(2));
-  return detail::blocked_attention(q, k, v, pattern, sums);
+  if (needs_gradient(q, k, v, pattern) || q.scalar_type() == at::kDouble || !q.device().is_cpu()) {
+    return detail::blocked_attention(q, k, v, pattern, sums);
+  }
+  return cpu::attention(q, k, v, pattern, sums);
 }
 
 AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern) {

@@ -1,0 +1,378 @@
+// How it works. A tile is kLanes queries of one head, one query per vector lane. Its scores are held as
+// [keys][kLanes], so the softmax runs down the keys with no reduction across lanes, K and V are read as they
+// lie in memory (no packing), and both matrix products are one micro-kernel: rows of A broadcast against
+// vectors of B, with the result in registers.
+//   scores [n, lanes] = K [n, d] . Q^T [d, lanes]     (Q^T packed once per tile)
+//   output [lanes, d] = P^T . V [n, d]                (P = scores after exp, read along its contiguous lanes)
+// Probabilities stay unnormalised; 1/sum goes into the output and the sums of keys. Masked entries never meet
+// V, so a NaN in a token's value cannot reach the tokens before it.
+#include "outliers/ops/cpu/attention.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "outliers/ops/blocked_attention.h"
+#include "outliers/ops/cpu/simd.h"
+
+namespace outliers::ops::cpu {
+
+namespace {
+
+using simd::Floats;
+using simd::Ints;
+using simd::kWidth;
+
+// The micro-kernel's result is kRows x kVectors vectors; with those of B and one of A it fills the registers.
+constexpr int kVectors = simd::kRegisters == 32 ? 4 : 2;
+constexpr int kRows = 6;
+constexpr int kLanes = kVectors * kWidth;
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+/// Queries of one task. It depends on nothing but the shape, so results do not depend on the thread count.
+constexpr int64_t kQueriesPerTask = 256 / kLanes * kLanes;
+/// Keys whose values are kept in the first-level cache while all rows of a tile use them.
+constexpr int64_t kKeysPerBlock = 64;
+
+/// C [rows, vectors] = (accumulate ? C : 0) + A [rows, depth] . B [depth, vectors]. Entry (r, i) of A is at
+/// a[r * row_stride + i * depth_stride]; rows of B and C are b_stride and c_stride floats apart.
+template <int rows, int vectors>
+inline void multiply(const float* a, int64_t row_stride, int64_t depth_stride, const float* b,
+                     int64_t b_stride, float* c, int64_t c_stride, int64_t depth, bool accumulate) {
+  Floats sums[rows][vectors];
+  for (int r = 0; r < rows; ++r) {
+    for (int n = 0; n < vectors; ++n) {
+      sums[r][n] = accumulate ? simd::load(c + r * c_stride + n * kWidth) : Floats{};
+    }
+  }
+  for (int64_t i = 0; i < depth; ++i) {
+    Floats right[vectors];
+    for (int n = 0; n < vectors; ++n) right[n] = simd::load(b + i * b_stride + n * kWidth);
+    for (int r = 0; r < rows; ++r) {
+      const float left = a[r * row_stride + i * depth_stride];
+      for (int n = 0; n < vectors; ++n) sums[r][n] += left * right[n];
+    }
+  }
+  for (int r = 0; r < rows; ++r) {
+    for (int n = 0; n < vectors; ++n) simd::store(c + r * c_stride + n * kWidth, sums[r][n]);
+  }
+}
+
+using Multiply = void (*)(const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t, int64_t,
+                          bool);
+
+/// The micro-kernel for a number of rows and vectors known at run time only: kMultiply[rows-1][vectors-1].
+template <int... rows>
+constexpr auto make_table(std::integer_sequence<int, rows...>) {
+  const auto row =
+      []<int r, int... vectors>(std::integer_sequence<int, r>, std::integer_sequence<int, vectors...>) {
+    return std::array<Multiply, kVectors>{&multiply<r + 1, vectors + 1>...};
+  };
+  return std::array<std::array<Multiply, kVectors>, kRows>{
+      row(std::integer_sequence<int, rows>{}, std::make_integer_sequence<int, kVectors>{})...};
+}
+constexpr auto kMultiply = make_table(std::make_integer_sequence<int, kRows>{});
+
+/// What every tile of one call shares.
+struct Job {
+  at::Tensor q, k, v;  // float32, last axis contiguous
+  AttentionPattern pattern;
+  int64_t B, H, Hk, T, S, d, dv;
+  const float* sinks = nullptr;   // [H]
+  const float* slopes = nullptr;  // [H]
+  bool with_sums = false;
+  // Per task: column sums of its queries. [tasks per head, B, H, S] and [tasks per head, B, H].
+  float* key_sums = nullptr;
+  float* sink_sums = nullptr;
+};
+
+/// Working memory of one thread.
+struct Workspace {
+  std::vector<float> queries;  // [d, kLanes]
+  std::vector<float> scores;   // [S, kLanes]
+  std::vector<float> output;   // [kLanes, dv rounded up to vectors]
+};
+
+/// One tile: queries first .. first + lanes of head h of sequence b.
+class Tile {
+ public:
+  Tile(const Job& job, Workspace& work, int64_t b, int64_t h, int64_t first)
+      : job_(job),
+        work_(work),
+        b_(b),
+        h_(h),
+        first_(first),
+        lanes_(std::min<int64_t>(kLanes, job.T - first)),
+        vectors_(static_cast<int>((lanes_ + kWidth - 1) / kWidth)),
+        position_(job.S - job.T + first),
+        keys_(detail::visible_keys(first, first + lanes_, job.T, job.S, job.pattern)) {
+    const int64_t group = job.H / job.Hk;
+    k_ = job.k.const_data_ptr<float>() + b * job.k.stride(0) + h / group * job.k.stride(1);
+    v_ = job.v.const_data_ptr<float>() + b * job.v.stride(0) + h / group * job.v.stride(1);
+  }
+
+  void run() {
+    pack_queries();
+    compute_scores();
+    exponentiate();
+    multiply_values();
+  }
+
+  /// Adds the tile's column sums to key_sums [S], and its part of the first key's over the first kSinkTokens
+  /// queries to sink_sum.
+  void add_sums(float* key_sums, float* sink_sum) const {
+    for (int64_t key = keys_.begin; key < keys_.end; ++key) {
+      key_sums[key] += simd::sum(sum_of_lanes(score_row(key)));
+    }
+    if (keys_.begin == 0) {
+      const int64_t counted = std::min(lanes_, std::min(job_.T, kSinkTokens) - first_);
+      for (int64_t lane = 0; lane < counted; ++lane) {
+        *sink_sum += score_row(0)[lane] * inverse_[lane / kWidth][lane % kWidth];
+      }
+    }
+  }
+
+  /// Writes the rows of the output to out [lanes, dv].
+  template <typename Scalar>
+  void write_output(Scalar* out, int64_t stride) const {
+    for (int64_t lane = 0; lane < lanes_; ++lane) {
+      const float factor = inverse_[lane / kWidth][lane % kWidth];
+      const float* row = work_.output.data() + lane * output_stride();
+      for (int64_t c = 0; c < job_.dv; ++c) out[lane * stride + c] = static_cast<Scalar>(row[c] * factor);
+    }
+  }
+
+ private:
+  /// Probabilities of one key, added up to one vector; the last vector's lanes without a query left out.
+  Floats sum_of_lanes(const float* row) const {
+    Floats part{};
+    for (int n = 0; n < vectors_; ++n) {
+      const Ints lane = simd::lane_numbers() + n * kWidth;
+      const Floats p = simd::load(row + n * kWidth) * inverse_[n];
+      part += lane < static_cast<int32_t>(lanes_) ? p : Floats{};
+    }
+    return part;
+  }
+  float* score_row(int64_t key) const { return work_.scores.data() + (key - keys_.begin) * kLanes; }
+  int64_t output_stride() const { return (job_.dv + kWidth - 1) / kWidth * kWidth; }
+
+  /// First and one past the last key that a lane sees.
+  int64_t lane_begin(int64_t lane) const {
+    return job_.pattern.window > 0 ? std::max<int64_t>(0, position_ + lane - job_.pattern.window + 1) : 0;
+  }
+  int64_t lane_end(int64_t lane) const { return job_.pattern.causal ? position_ + lane + 1 : job_.S; }
+
+  void pack_queries() {
+    const float* q = job_.q.const_data_ptr<float>() + b_ * job_.q.stride(0) + h_ * job_.q.stride(1) +
+                     first_ * job_.q.stride(2);
+    const int64_t stride = job_.q.stride(2);
+    const auto scale = static_cast<float>(job_.pattern.scale);
+    float* packed = work_.queries.data();
+    for (int64_t lane = 0; lane < lanes_; ++lane) {
+      for (int64_t c = 0; c < job_.d; ++c) packed[c * kLanes + lane] = q[lane * stride + c] * scale;
+    }
+    for (int64_t lane = lanes_; lane < vectors_ * kWidth; ++lane) {
+      for (int64_t c = 0; c < job_.d; ++c) packed[c * kLanes + lane] = 0;
+    }
+  }
+
+  void compute_scores() {
+    for (int n = 0; n < kVectors; ++n)
+      largest_[n] = simd::broadcast(job_.sinks ? job_.sinks[h_] : kMinusInfinity);
+    for (int64_t key = keys_.begin; key < keys_.end; key += kRows) {
+      const auto rows = static_cast<int>(std::min<int64_t>(kRows, keys_.end - key));
+      // Past the diagonal the first vectors of lanes see none of these keys.
+      int skipped = 0;
+      if (job_.pattern.causal && key > position_) skipped = static_cast<int>((key - position_) / kWidth);
+      kMultiply[rows - 1][vectors_ - skipped - 1](k_ + key * job_.k.stride(2), job_.k.stride(2), 1,
+                                                  work_.queries.data() + skipped * kWidth, kLanes,
+                                                  score_row(key) + skipped * kWidth, kLanes, job_.d, false);
+      for (int r = 0; r < rows; ++r) finish_scores(key + r, skipped);
+    }
+  }
+
+  /// Soft-cap, bias and mask of one key's scores, and the running maximum of each lane.
+  void finish_scores(int64_t key, int skipped) {
+    float* row = score_row(key);
+    const bool masked = key >= lane_end(0) || key < lane_begin(lanes_ - 1);
+    for (int n = 0; n < vectors_; ++n) {
+      Floats x = n < skipped ? simd::broadcast(kMinusInfinity) : simd::load(row + n * kWidth);
+      if (job_.pattern.softcap > 0) {
+        const auto cap = static_cast<float>(job_.pattern.softcap);
+        x = simd::tanh(x * (1.0f / cap)) * cap;
+      }
+      const Ints distance =
+          simd::lane_numbers() + static_cast<int32_t>(position_ + n * kWidth - key);  // query minus key
+      if (job_.slopes) x -= __builtin_convertvector(distance, Floats) * job_.slopes[h_];
+      if (masked) {
+        if (job_.pattern.causal) x = distance < 0 ? simd::broadcast(kMinusInfinity) : x;
+        if (job_.pattern.window > 0) {
+          const auto window = static_cast<int32_t>(std::min<int64_t>(job_.pattern.window, INT32_MAX));
+          x = distance >= window ? simd::broadcast(kMinusInfinity) : x;
+        }
+      }
+      largest_[n] = x > largest_[n] ? x : largest_[n];
+      if (masked || job_.slopes || job_.pattern.softcap > 0) simd::store(row + n * kWidth, x);
+    }
+  }
+
+  /// Scores -> e^(score - largest), and the inverse of each lane's sum.
+  void exponentiate() {
+    Floats total[kVectors];
+    for (int n = 0; n < vectors_; ++n) {
+      total[n] = Floats{};
+      if (job_.sinks) total[n] = simd::exp_nonpositive(simd::broadcast(job_.sinks[h_]) - largest_[n]);
+    }
+    for (int64_t key = keys_.begin; key < keys_.end; ++key) {
+      float* row = score_row(key);
+      for (int n = 0; n < vectors_; ++n) {
+        const Floats p = simd::exp_nonpositive(simd::load(row + n * kWidth) - largest_[n]);
+        simd::store(row + n * kWidth, p);
+        total[n] += p;
+      }
+    }
+    for (int n = 0; n < vectors_; ++n) inverse_[n] = 1.0f / total[n];
+  }
+
+  void multiply_values() {
+    std::fill_n(work_.output.begin(), lanes_ * output_stride(), 0.0f);
+    for (int64_t begin = keys_.begin; begin < keys_.end; begin += kKeysPerBlock) {
+      const int64_t end = std::min(keys_.end, begin + kKeysPerBlock);
+      for (int64_t lane = 0; lane < lanes_; lane += kRows) {
+        const auto rows = std::min<int64_t>(kRows, lanes_ - lane);
+        // Keys that all of these lanes see go through the micro-kernel together, the few others lane by lane.
+        const int64_t from = std::clamp(lane_begin(lane + rows - 1), begin, end);
+        const int64_t to = std::clamp(lane_end(lane), from, end);
+        add_values(lane, static_cast<int>(rows), from, to);
+        for (int64_t single = lane; single < lane + rows; ++single) {
+          add_values(single, 1, std::clamp(lane_begin(single), begin, end), std::min(from, lane_end(single)));
+          add_values(single, 1, std::max(to, lane_begin(single)), std::clamp(lane_end(single), begin, end));
+        }
+      }
+    }
+  }
+
+  /// output [rows lanes, dv] += P^T . V over keys [from, to).
+  void add_values(int64_t lane, int rows, int64_t from, int64_t to) {
+    if (from >= to) return;
+    for (int64_t c = 0; c < output_stride(); c += kVectors * kWidth) {
+      const int vectors = static_cast<int>(std::min<int64_t>(kVectors, (output_stride() - c) / kWidth));
+      kMultiply[rows - 1][vectors - 1](score_row(from) + lane, 1, kLanes, v_ + from * job_.v.stride(2) + c,
+                                       job_.v.stride(2), work_.output.data() + lane * output_stride() + c,
+                                       output_stride(), to - from, true);
+    }
+  }
+
+  const Job& job_;
+  Workspace& work_;
+  const int64_t b_, h_, first_;
+  const int64_t lanes_;
+  const int vectors_;       // of lanes
+  const int64_t position_;  // of the first query among the keys
+  const detail::KeyRange keys_;
+  const float *k_, *v_;
+  Floats largest_[kVectors], inverse_[kVectors];
+};
+
+/// float32 with a contiguous last axis, padded to whole vectors where `padded` asks for it.
+at::Tensor prepare(const at::Tensor& x, bool padded) {
+  at::Tensor result = x.to(at::kFloat);
+  if (padded && x.size(3) % kWidth != 0) {
+    result = at::constant_pad_nd(result, {0, kWidth - x.size(3) % kWidth});
+  }
+  return result.stride(3) == 1 ? result : result.contiguous();
+}
+
+template <typename Scalar>
+void run_tasks(const Job& job, at::Tensor& out) {
+  const int64_t tasks_per_head = (job.T + kQueriesPerTask - 1) / kQueriesPerTask;
+  const int64_t tasks = tasks_per_head * job.B * job.H;
+  // Threads take tasks as they finish others; under a causal mask the last queries are the most work, so they
+  // go first.
+  std::atomic<int64_t> next{0};
+  const auto worker = [&] {
+    Workspace work;
+    work.queries.resize(job.d * kLanes);
+    work.scores.resize(job.S * kLanes);
+    work.output.resize(kLanes * ((job.dv + kWidth - 1) / kWidth * kWidth));
+    for (int64_t task = next++; task < tasks; task = next++) {
+      const int64_t part = tasks_per_head - 1 - task / (job.B * job.H), head = task % (job.B * job.H);
+      const int64_t b = head / job.H, h = head % job.H;
+      const int64_t last = std::min(job.T, (part + 1) * kQueriesPerTask);
+      for (int64_t first = part * kQueriesPerTask; first < last; first += kLanes) {
+        Tile tile(job, work, b, h, first);
+        tile.run();
+        tile.write_output(
+            out.mutable_data_ptr<Scalar>() + b * out.stride(0) + h * out.stride(1) + first * out.stride(2),
+            out.stride(2));
+        if (job.with_sums) {
+          const int64_t row = part * job.B * job.H + head;
+          tile.add_sums(job.key_sums + row * job.S, job.sink_sums + row);
+        }
+      }
+    }
+  };
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks);
+  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) { worker(); });
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionPattern& pattern, AttentionSums* sums) {
+  Job job;
+  job.q = prepare(q, false);
+  job.k = prepare(k, false);
+  job.v = prepare(v, true);
+  job.pattern = pattern;
+  job.B = q.size(0), job.H = q.size(1), job.T = q.size(2), job.d = q.size(3);
+  job.Hk = k.size(1), job.S = k.size(2), job.dv = v.size(3);
+  at::Tensor sinks, slopes;  // keep the pointers alive
+  if (pattern.sinks.defined()) {
+    sinks = pattern.sinks.to(at::kCPU, at::kFloat).contiguous();
+    job.sinks = sinks.const_data_ptr<float>();
+  }
+  if (pattern.alibi_slopes.defined()) {
+    slopes = pattern.alibi_slopes.to(at::kCPU, at::kFloat).contiguous();
+    job.slopes = slopes.const_data_ptr<float>();
+  }
+  const int64_t parts = (job.T + kQueriesPerTask - 1) / kQueriesPerTask;
+  at::Tensor key_sums, sink_sums;
+  if (sums) {
+    key_sums = at::zeros({parts, job.B, job.H, job.S}, at::kFloat);
+    sink_sums = at::zeros({parts, job.B, job.H}, at::kFloat);
+    job.with_sums = true;
+    job.key_sums = key_sums.mutable_data_ptr<float>();
+    job.sink_sums = sink_sums.mutable_data_ptr<float>();
+  }
+
+  // Heads of one token lie together, so that the output projection reads it without a copy.
+  at::Tensor out = at::empty({job.B, job.T, job.H, job.dv}, q.options()).transpose(1, 2);
+  switch (q.scalar_type()) {
+    case at::kFloat:
+      run_tasks<float>(job, out);
+      break;
+    case at::kHalf:
+      run_tasks<at::Half>(job, out);
+      break;
+    case at::kBFloat16:
+      run_tasks<at::BFloat16>(job, out);
+      break;
+    default:
+      TORCH_INTERNAL_ASSERT(false, "cpu::attention: ", q.scalar_type());
+  }
+  if (sums) {
+    sums->key_sums = key_sums.sum(0);
+    sums->sink_rates =
+        sink_sums.sum(0) / static_cast<double>(std::max<int64_t>(1, std::min(job.T, kSinkTokens)));
+  }
+  return out;
+}
+
+}  // namespace outliers::ops::cpu
