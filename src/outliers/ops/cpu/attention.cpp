@@ -45,22 +45,25 @@ constexpr int64_t kKeysPerBlock = 64;
 template <int rows, int vectors>
 inline void multiply(const float* a, int64_t row_stride, int64_t depth_stride, const float* b,
                      int64_t b_stride, float* c, int64_t c_stride, int64_t depth, bool accumulate) {
-  Floats sums[rows][vectors];
-  for (int r = 0; r < rows; ++r) {
-    for (int n = 0; n < vectors; ++n) {
-      sums[r][n] = accumulate ? simd::load(c + r * c_stride + n * kWidth) : Floats{};
-    }
-  }
+  Floats sums[rows][vectors] = {};
   for (int64_t i = 0; i < depth; ++i) {
     Floats right[vectors];
+#pragma GCC unroll 8
     for (int n = 0; n < vectors; ++n) right[n] = simd::load(b + i * b_stride + n * kWidth);
+#pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
       const float left = a[r * row_stride + i * depth_stride];
+#pragma GCC unroll 8
       for (int n = 0; n < vectors; ++n) sums[r][n] += left * right[n];
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
-    for (int n = 0; n < vectors; ++n) simd::store(c + r * c_stride + n * kWidth, sums[r][n]);
+#pragma GCC unroll 8
+    for (int n = 0; n < vectors; ++n) {
+      float* to = c + r * c_stride + n * kWidth;
+      simd::store(to, accumulate ? simd::load(to) + sums[r][n] : sums[r][n]);
+    }
   }
 }
 
@@ -92,11 +95,15 @@ struct Job {
   float* sink_sums = nullptr;
 };
 
-/// Working memory of one thread.
+/// Working memory of one thread; tensors, because their memory starts on a cache line.
 struct Workspace {
-  std::vector<float> queries;  // [d, kLanes]
-  std::vector<float> scores;   // [S, kLanes]
-  std::vector<float> output;   // [kLanes, dv rounded up to vectors]
+  explicit Workspace(const Job& job)
+      : memory{at::empty({job.d, kLanes}, at::kFloat), at::empty({job.S, kLanes}, at::kFloat),
+               at::empty({kLanes, (job.dv + kWidth - 1) / kWidth * kWidth}, at::kFloat)} {}
+  std::array<at::Tensor, 3> memory;
+  float* queries = memory[0].mutable_data_ptr<float>();  // [d, kLanes]
+  float* scores = memory[1].mutable_data_ptr<float>();   // [S, kLanes]
+  float* output = memory[2].mutable_data_ptr<float>();   // [kLanes, dv rounded up to vectors]
 };
 
 /// One tile: queries first .. first + lanes of head h of sequence b.
@@ -143,7 +150,7 @@ class Tile {
   void write_output(Scalar* out, int64_t stride) const {
     for (int64_t lane = 0; lane < lanes_; ++lane) {
       const float factor = inverse_[lane / kWidth][lane % kWidth];
-      const float* row = work_.output.data() + lane * output_stride();
+      const float* row = work_.output + lane * output_stride();
       for (int64_t c = 0; c < job_.dv; ++c) out[lane * stride + c] = static_cast<Scalar>(row[c] * factor);
     }
   }
@@ -159,7 +166,7 @@ class Tile {
     }
     return part;
   }
-  float* score_row(int64_t key) const { return work_.scores.data() + (key - keys_.begin) * kLanes; }
+  float* score_row(int64_t key) const { return work_.scores + (key - keys_.begin) * kLanes; }
   int64_t output_stride() const { return (job_.dv + kWidth - 1) / kWidth * kWidth; }
 
   /// First and one past the last key that a lane sees.
@@ -173,7 +180,7 @@ class Tile {
                      first_ * job_.q.stride(2);
     const int64_t stride = job_.q.stride(2);
     const auto scale = static_cast<float>(job_.pattern.scale);
-    float* packed = work_.queries.data();
+    float* packed = work_.queries;
     for (int64_t lane = 0; lane < lanes_; ++lane) {
       for (int64_t c = 0; c < job_.d; ++c) packed[c * kLanes + lane] = q[lane * stride + c] * scale;
     }
@@ -191,7 +198,7 @@ class Tile {
       int skipped = 0;
       if (job_.pattern.causal && key > position_) skipped = static_cast<int>((key - position_) / kWidth);
       kMultiply[rows - 1][vectors_ - skipped - 1](k_ + key * job_.k.stride(2), job_.k.stride(2), 1,
-                                                  work_.queries.data() + skipped * kWidth, kLanes,
+                                                  work_.queries + skipped * kWidth, kLanes,
                                                   score_row(key) + skipped * kWidth, kLanes, job_.d, false);
       for (int r = 0; r < rows; ++r) finish_scores(key + r, skipped);
     }
@@ -241,7 +248,7 @@ class Tile {
   }
 
   void multiply_values() {
-    std::fill_n(work_.output.begin(), lanes_ * output_stride(), 0.0f);
+    std::fill_n(work_.output, lanes_ * output_stride(), 0.0f);
     for (int64_t begin = keys_.begin; begin < keys_.end; begin += kKeysPerBlock) {
       const int64_t end = std::min(keys_.end, begin + kKeysPerBlock);
       for (int64_t lane = 0; lane < lanes_; lane += kRows) {
@@ -264,7 +271,7 @@ class Tile {
     for (int64_t c = 0; c < output_stride(); c += kVectors * kWidth) {
       const int vectors = static_cast<int>(std::min<int64_t>(kVectors, (output_stride() - c) / kWidth));
       kMultiply[rows - 1][vectors - 1](score_row(from) + lane, 1, kLanes, v_ + from * job_.v.stride(2) + c,
-                                       job_.v.stride(2), work_.output.data() + lane * output_stride() + c,
+                                       job_.v.stride(2), work_.output + lane * output_stride() + c,
                                        output_stride(), to - from, true);
     }
   }
@@ -297,10 +304,7 @@ void run_tasks(const Job& job, at::Tensor& out) {
   // go first.
   std::atomic<int64_t> next{0};
   const auto worker = [&] {
-    Workspace work;
-    work.queries.resize(job.d * kLanes);
-    work.scores.resize(job.S * kLanes);
-    work.output.resize(kLanes * ((job.dv + kWidth - 1) / kWidth * kWidth));
+    Workspace work(job);
     for (int64_t task = next++; task < tasks; task = next++) {
       const int64_t part = tasks_per_head - 1 - task / (job.B * job.H), head = task % (job.B * job.H);
       const int64_t b = head / job.H, h = head % job.H;
