@@ -37,6 +37,7 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 /// Queries of one task. It depends on nothing but the shape, so results do not depend on the thread count.
 constexpr int64_t kQueriesPerTask = 256 / kLanes * kLanes;
+constexpr int64_t kProductsPerThread = int64_t{1} << 21;
 /// Keys whose values are kept in the first-level cache while all rows of a tile use them.
 constexpr int64_t kKeysPerBlock = 64;
 
@@ -322,7 +323,9 @@ void run_tasks(const Job& job, at::Tensor& out) {
       }
     }
   };
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks);
+  // A thread is worth waking for a few million products.
+  const int64_t useful = 1 + job.B * job.H * job.T * job.S * job.d / kProductsPerThread;
+  const int64_t threads = std::min({static_cast<int64_t>(at::get_num_threads()), tasks, useful});
   at::parallel_for(0, threads, 1, [&](int64_t, int64_t) { worker(); });
 }
 
