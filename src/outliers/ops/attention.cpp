@@ -10,6 +10,9 @@
 #include "outliers/core/shape.h"
 #include "outliers/ops/blocked_attention.h"
 #include "outliers/ops/cpu/attention.h"
+#ifdef OUTLIERS_CUDA
+#include "outliers/ops/cuda/attention.h"
+#endif
 
 namespace outliers::ops {
 
@@ -45,6 +48,12 @@ bool needs_gradient(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
                                         (pattern.sinks.defined() && pattern.sinks.requires_grad()));
 }
 
+/// Whether PyTorch's own operator computes it.
+bool is_plain(const AttentionPattern& pattern) {
+  return pattern.window == 0 && pattern.softcap == 0 && !pattern.sinks.defined() &&
+         !pattern.alibi_slopes.defined();
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -54,10 +63,20 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   require(v.scalar_type() == k.scalar_type(), "attention: k is {} and v is {}, but both must be of one type",
           toString(k.scalar_type()), toString(v.scalar_type()));
   check_pattern("attention", pattern, q.size(1), q.size(2), k.size(2));
-  if (needs_gradient(q, k, v, pattern) || q.scalar_type() == at::kDouble || !q.device().is_cpu()) {
-    return detail::blocked_attention(q, k, v, pattern, sums);
+  const bool gradient = needs_gradient(q, k, v, pattern);
+  if (!gradient && q.device().is_cpu() && q.scalar_type() != at::kDouble) {
+    return cpu::attention(q, k, v, pattern, sums);
   }
-  return cpu::attention(q, k, v, pattern, sums);
+  if (!sums && is_plain(pattern) && (!pattern.causal || q.size(2) == k.size(2))) {
+    return at::scaled_dot_product_attention(q, k, v, std::nullopt, 0.0, pattern.causal, pattern.scale,
+                                            q.size(1) != k.size(1));
+  }
+#ifdef OUTLIERS_CUDA
+  if (!gradient && q.device().is_cuda()) {
+    if (std::optional<at::Tensor> output = cuda::attention(q, k, v, pattern, sums)) return *output;
+  }
+#endif
+  return detail::blocked_attention(q, k, v, pattern, sums);
 }
 
 AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern) {
