@@ -1,7 +1,6 @@
 #include "outliers/stats/activations.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -10,180 +9,97 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/shape.h"
+#include "outliers/stats/magnitudes.h"
 #include "outliers/stats/partial.h"
 
 namespace outliers::stats {
 namespace {
 
-constexpr int64_t kSample = 16384;
 constexpr double kKurtosisEpsilon = 1e-6;  // Bondarenko et al. 2306.12929
-constexpr double kBracketHalf = 0.03;      // of the sample's ranks: about seven standard errors of its median
+// So many of the largest values above massive_above are listed at least, so that they can be counted from the
+// list when the threshold is known.
+constexpr int64_t kCandidates = 4096;
 
-bool is_float(const at::Tensor& x) {
-  return at::isFloatingType(x.scalar_type());
+struct Sequence {
+  SequencePartial sums;
+  at::Tensor token_max;  // [T] float32, CPU
+};
+
+/// float64 is taken as float32.
+at::Tensor in_known_dtype(const at::Tensor& x, const char* function) {
+  const at::ScalarType dtype = x.scalar_type();
+  if (dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16) return x.detach();
+  if (dtype == at::kDouble) return x.detach().to(at::kFloat);
+  fail("{}: x is {}, wanted float32, float16, bfloat16 or float64", function, at::toString(dtype));
 }
 
 }  // namespace
 
-void Moments::add(const Moments& o) {
-  count += o.count;
-  sum += o.sum;
-  square += o.square;
-  cube += o.cube;
-  fourth += o.fourth;
-  abs_sum += o.abs_sum;
-}
-
-double Moments::mean_offset() const {
-  return count == 0 ? 0 : sum / static_cast<double>(count);
-}
-
-double Moments::variance() const {
-  if (count == 0) return 0;
-  const double m = mean_offset();
-  return std::max(0.0, square / static_cast<double>(count) - m * m);
-}
-
-double Moments::fourth_central() const {
-  if (count == 0) return 0;
-  const double n = static_cast<double>(count), m = mean_offset();
-  return std::max(0.0, fourth / n - 4 * m * cube / n + 6 * m * m * square / n - 3 * m * m * m * m);
-}
-
-void Ranks::add(Ranks&& o) {
-  below += o.below;
-  if (inside.empty())
-    inside = std::move(o.inside);
-  else
-    inside.insert(inside.end(), o.inside.begin(), o.inside.end());
-  candidates.insert(candidates.end(), o.candidates.begin(), o.candidates.end());
-}
-
-bool stands_before(const ActivationValue& a, const ActivationValue& b) {
-  const double left = std::abs(a.value), right = std::abs(b.value);
-  if (left != right) return left > right;
-  if (a.sequence != b.sequence) return a.sequence < b.sequence;
-  if (a.token != b.token) return a.token < b.token;
-  return a.channel < b.channel;
-}
-
-bool holds_median(const Ranks& ranks, int64_t n) {
-  if (n == 0) return true;
-  const MiddleRanks middle = middle_ranks(n);
-  return middle.low >= ranks.below && middle.high < ranks.below + static_cast<int64_t>(ranks.inside.size());
-}
-
-double median_of(Ranks& ranks, int64_t n) {
-  if (n == 0) return 0;
-  const MiddleRanks middle = middle_ranks(n);
-  const auto low = ranks.inside.begin() + (middle.low - ranks.below);
-  std::nth_element(ranks.inside.begin(), low, ranks.inside.end());
-  if (middle.low == middle.high) return *low;
-  return (static_cast<double>(*low) + static_cast<double>(*std::min_element(low + 1, ranks.inside.end()))) /
-         2;
-}
-
-std::vector<float> sample(const at::Tensor& x) {
-  at::Tensor flat;
-  if (x.numel() <= kSample) {
-    flat = x.reshape({-1});
-  } else {
-    // Distances prime to every usual width, so that the sample does not stay in a few channels.
-    const at::Tensor index = at::arange(kSample, x.options().dtype(at::kLong)) * (x.numel() / kSample) +
-                             at::arange(kSample, x.options().dtype(at::kLong)) % (x.numel() / kSample);
-    const at::Tensor c = index % x.size(2), t = index.div(x.size(2), "floor") % x.size(1),
-                     b = index.div(x.size(2) * x.size(1), "floor");
-    flat = x.index({b, t, c});
-  }
-  const at::Tensor host = flat.to(at::kCPU, at::kFloat).abs().contiguous();
-  std::vector<float> values(host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel());
-  std::erase_if(values, [](float v) { return !std::isfinite(v); });
-  std::sort(values.begin(), values.end());
-  return values;
-}
-
-Bracket guess_bracket(const std::vector<float>& sorted, int64_t elements) {
-  Bracket bracket;
-  if (elements <= kSample || sorted.empty()) return bracket;
-  const auto rank = [&](double share) {
-    return sorted[static_cast<size_t>(share * static_cast<double>(sorted.size() - 1))];
-  };
-  bracket.low = rank(0.5 - kBracketHalf);
-  bracket.high = rank(0.5 + kBracketHalf);
-  return bracket;
-}
-
-std::vector<double> shifts(const at::Tensor& x) {
-  const at::Tensor row = x.select(1, x.size(1) / 2).to(at::kCPU, at::kDouble);
-  const at::Tensor middle =
-      std::get<0>(row.masked_fill(row.isfinite().logical_not(), 0).median(1)).contiguous();
-  return {middle.const_data_ptr<double>(), middle.const_data_ptr<double>() + middle.numel()};
-}
-
-ActivationPartial activation_partial(const at::Tensor& x, const Bracket& bracket,
-                                     const std::vector<double>& shift, int64_t top) {
-  return x.is_cpu() ? cpu::activation_partial(x, bracket, shift, top)
-                    : aten::activation_partial(x, bracket, shift, top);
-}
-
-Ranks ranks_of(const at::Tensor& x, const Bracket& bracket) {
-  return x.is_cpu() ? cpu::ranks_of(x, bracket) : aten::ranks_of(x, bracket);
-}
-
 struct ActivationAccumulator::State {
-  struct Sequence {
-    Moments moments;
-    double top3[3];
-    at::Tensor token_max;  // [T]
-  };
-
-  explicit State(ActivationOptions o) : options(o) {}
+  explicit State(const ActivationOptions& o) : options(o) {}
 
   ActivationOptions options;
-  std::optional<Bracket> bracket;  // fixed by the first tensor
+  std::optional<Magnitudes> magnitudes;   // from the first tensor on
+  std::map<int64_t, Sequence> sequences;  // by number
+  at::Tensor channel_max;                 // [C]
+  std::vector<ActivationValue> largest;   // as ActivationPartial::largest, over all sequences
+  std::vector<int64_t> refined_bins;      // fixed by the first refine()
   bool refining = false;
-  bool mixed = false;  // merged from two brackets: the ranks are void
-  std::map<int64_t, Sequence> sequences;
-  Ranks ranks;
-  std::vector<ActivationValue> top;
-  at::Tensor channel_max;
-  int64_t nan_count = 0, inf_count = 0;
 
-  int64_t count() const {
-    int64_t n = 0;
-    for (const auto& [number, s] : sequences) n += s.moments.count;
-    return n;
+  int64_t listed() const { return std::max({options.top, options.massive_limit, kCandidates}); }
+
+  /// Keeps the `top` first, and of those above massive_above `listed()`.
+  void trim_largest() {
+    std::sort(largest.begin(), largest.end(), stands_before);
+    const auto end = std::find_if(largest.begin(), largest.end(), [&](const ActivationValue& v) {
+      return !(std::abs(v.value) > options.massive_above);
+    });
+    const int64_t above = std::min<int64_t>(end - largest.begin(), listed());
+    const int64_t keep = std::max(above, options.top);
+    if (keep < static_cast<int64_t>(largest.size())) largest.resize(static_cast<size_t>(keep));
   }
 
-  // Anything that can be massive once the median is known: it is at least the bracket's low end.
-  float candidates_above(float low) const {
-    return static_cast<float>(
-        std::max(options.massive_above, options.massive_ratio * static_cast<double>(low)));
+  double threshold(double median) const {
+    return std::max(options.massive_above, options.massive_ratio * median);
   }
 
-  void keep_top() {
-    std::sort(top.begin(), top.end(), stands_before);
-    if (top.size() > static_cast<size_t>(options.top)) top.resize(static_cast<size_t>(options.top));
+  /// Whether every value above the threshold is in `largest`.
+  bool lists_all_above(double threshold) const {
+    return static_cast<int64_t>(largest.size()) < listed() || std::abs(largest.back().value) <= threshold;
   }
 
-  void take_ranks(Ranks&& more, int64_t first_sequence) {
-    for (ActivationValue& v : more.candidates) v.sequence += first_sequence;
-    ranks.add(std::move(more));
+  std::optional<int64_t> massive_count(double median) const {
+    const double limit = threshold(median);
+    if (!lists_all_above(limit)) return magnitudes->count_above(limit);
+    return std::count_if(largest.begin(), largest.end(),
+                         [&](const ActivationValue& v) { return std::abs(v.value) > limit; });
   }
 
-  // A bracket that cannot miss, from what the first look left known.
-  Bracket sure_bracket() const {
-    Bracket sure;
-    const int64_t n = count();
-    if (bracket && n > 0 && !mixed) {
-      const MiddleRanks middle = middle_ranks(n);
-      const int64_t above = ranks.below + static_cast<int64_t>(ranks.inside.size());
-      if (middle.high < ranks.below)
-        sure.high = bracket->low;
-      else if (middle.low >= above)
-        sure.low = bracket->high;
+  bool is_exact() const {
+    if (!magnitudes) return true;
+    const std::optional<double> median = magnitudes->median();
+    return median && massive_count(*median);
+  }
+
+  /// The bins that can hold the median, and the threshold it gives where the list does not reach down to it.
+  std::vector<int64_t> bins_to_refine() const {
+    const std::optional<double> known = magnitudes->median();
+    std::vector<int64_t> bins;
+    double low = 0, high = 0;
+    if (known) {
+      low = high = *known;
+    } else {
+      bins = magnitudes->median_bins();
+      low = (magnitudes->bin_low(bins.front()) + magnitudes->bin_low(bins.back())) / 2;
+      high = (magnitudes->bin_high(bins.front()) + magnitudes->bin_high(bins.back())) / 2;
     }
-    return sure;
+    if (!lists_all_above(threshold(low))) {
+      for (int64_t bin : magnitudes->bins_between(threshold(low), threshold(high))) bins.push_back(bin);
+    }
+    std::sort(bins.begin(), bins.end());
+    bins.erase(std::unique(bins.begin(), bins.end()), bins.end());
+    std::erase_if(bins, [&](int64_t bin) { return magnitudes->is_counted(bin); });
+    return bins;
   }
 };
 
@@ -193,124 +109,148 @@ ActivationAccumulator::~ActivationAccumulator() = default;
 ActivationAccumulator::ActivationAccumulator(ActivationAccumulator&&) noexcept = default;
 ActivationAccumulator& ActivationAccumulator::operator=(ActivationAccumulator&&) noexcept = default;
 
-void ActivationAccumulator::add(const at::Tensor& x, int64_t first_sequence) {
+void ActivationAccumulator::add(const at::Tensor& tensor, int64_t first_sequence) {
   State& s = *state_;
-  check_shape(x, "ActivationAccumulator::add", "x",
-              {-1, -1, s.channel_max.defined() ? s.channel_max.size(0) : -1});
-  require(is_float(x), "ActivationAccumulator::add: x is {}, wanted a float dtype",
-          at::toString(x.scalar_type()));
-  assert(!s.refining);
-  if (x.numel() == 0) return;
-  if (!s.bracket) {
-    const std::vector<float> sorted = sample(x);
-    s.bracket = guess_bracket(sorted, x.numel());
-    s.bracket->candidates_above = s.candidates_above(s.bracket->low);
-  }
-  ActivationPartial partial = activation_partial(x, *s.bracket, shifts(x), s.options.top);
+  constexpr const char* kHere = "ActivationAccumulator::add";
+  const bool first = !s.magnitudes;
+  check_shape(
+      tensor, kHere, "x",
+      {-1, first ? -1 : s.sequences.begin()->second.token_max.size(0), first ? -1 : s.channel_max.size(0)});
+  require(tensor.size(1) > 0 && tensor.size(2) > 0, "{}: x has shape {}, wanted tokens and channels", kHere,
+          shape_string(tensor.sizes()));
+  require(!s.refining, "{}: called after refine()", kHere);
+  if (tensor.size(0) == 0) return;
+  const at::Tensor x = in_known_dtype(tensor, kHere);
+  require(first || s.magnitudes->dtype() == x.scalar_type(), "{}: x is {} and was {} before", kHere,
+          at::toString(x.scalar_type()), at::toString(first ? x.scalar_type() : s.magnitudes->dtype()));
   for (int64_t b = 0; b < x.size(0); ++b) {
-    const auto i = static_cast<size_t>(b);
-    State::Sequence sequence{partial.sequences[i],
-                             {partial.top3[3 * i], partial.top3[3 * i + 1], partial.top3[3 * i + 2]},
-                             partial.token_max[b]};
-    require(s.sequences.emplace(first_sequence + b, std::move(sequence)).second,
-            "ActivationAccumulator::add: sequence {} was added before", first_sequence + b);
+    require(!s.sequences.contains(first_sequence + b), "{}: sequence {} was added before", kHere,
+            first_sequence + b);
   }
-  for (ActivationValue& v : partial.top) {
-    v.sequence += first_sequence;
-    s.top.push_back(v);
+
+  if (first) {
+    s.magnitudes.emplace(x.scalar_type());
+    s.magnitudes->guess(sample_magnitudes(x));
   }
-  s.keep_top();
-  s.take_ranks(std::move(partial.ranks), first_sequence);
-  s.channel_max =
-      s.channel_max.defined() ? at::maximum(s.channel_max, partial.channel_max) : partial.channel_max;
-  s.nan_count += partial.nan_count;
-  s.inf_count += partial.inf_count;
+  ActivationPartial partial =
+      activation_partial(x, {s.magnitudes->keep(), s.options.top, s.listed(), s.options.massive_above});
+  s.magnitudes->add(partial);
+  for (int64_t b = 0; b < x.size(0); ++b) {
+    s.sequences.emplace(first_sequence + b,
+                        Sequence{partial.sequences[static_cast<size_t>(b)], partial.token_max[b]});
+  }
+  s.channel_max = first ? partial.channel_max : at::maximum(s.channel_max, partial.channel_max);
+  for (ActivationValue& v : partial.largest) v.sequence += first_sequence;
+  s.largest.insert(s.largest.end(), partial.largest.begin(), partial.largest.end());
+  s.trim_largest();
 }
 
 bool ActivationAccumulator::needs_refinement() const {
-  return state_->mixed || !holds_median(state_->ranks, state_->count());
+  return !state_->is_exact();
 }
 
-void ActivationAccumulator::refine(const at::Tensor& x, int64_t first_sequence) {
+void ActivationAccumulator::refine(const at::Tensor& tensor, int64_t first_sequence) {
   State& s = *state_;
-  if (!s.refining) {
-    s.bracket = s.sure_bracket();
-    s.bracket->candidates_above = s.candidates_above(s.bracket->low);
-    s.ranks = Ranks{};
-    s.refining = true;
-    s.mixed = false;
+  constexpr const char* kHere = "ActivationAccumulator::refine";
+  require(s.magnitudes.has_value(), "{}: nothing was added yet", kHere);
+  check_shape(tensor, kHere, "x", {-1, s.sequences.begin()->second.token_max.size(0), s.channel_max.size(0)});
+  for (int64_t b = 0; b < tensor.size(0); ++b) {
+    require(s.sequences.contains(first_sequence + b), "{}: sequence {} was not added", kHere,
+            first_sequence + b);
   }
-  s.take_ranks(ranks_of(x, *s.bracket), first_sequence);
+  if (!s.refining) {
+    s.refined_bins = s.is_exact() ? std::vector<int64_t>{} : s.bins_to_refine();
+    s.refining = true;
+  }
+  if (s.refined_bins.empty() || tensor.size(0) == 0) return;
+  s.magnitudes->add_counts(s.refined_bins, key_counts(in_known_dtype(tensor, kHere), s.refined_bins));
 }
 
 void ActivationAccumulator::merge(const ActivationAccumulator& other) {
   State& s = *state_;
   const State& o = *other.state_;
-  if (o.sequences.empty()) return;
-  const bool first = s.sequences.empty();
-  const bool same_bracket = first || (s.bracket->low == o.bracket->low && s.bracket->high == o.bracket->high);
-  if (first) {
-    s.bracket = o.bracket;
+  constexpr const char* kHere = "ActivationAccumulator::merge";
+  if (!o.magnitudes) return;
+  require(!s.refining && !o.refining, "{}: called after refine()", kHere);
+  if (s.magnitudes) {
+    check_shape(o.channel_max, kHere, "channel_max", {s.channel_max.size(0)});
+    check_shape(o.sequences.begin()->second.token_max, kHere, "token_max",
+                {s.sequences.begin()->second.token_max.size(0)});
+    require(s.magnitudes->dtype() == o.magnitudes->dtype(), "{}: one side is {}, the other {}", kHere,
+            at::toString(s.magnitudes->dtype()), at::toString(o.magnitudes->dtype()));
   }
   for (const auto& [number, sequence] : o.sequences) {
-    require(s.sequences.emplace(number, sequence).second,
-            "ActivationAccumulator::merge: sequence {} is in both", number);
+    require(!s.sequences.contains(number), "{}: sequence {} is on both sides", kHere, number);
   }
-  s.top.insert(s.top.end(), o.top.begin(), o.top.end());
-  s.keep_top();
-  s.channel_max = s.channel_max.defined() ? at::maximum(s.channel_max, o.channel_max) : o.channel_max.clone();
-  s.nan_count += o.nan_count;
-  s.inf_count += o.inf_count;
-  if (same_bracket && !s.mixed && !o.mixed) {
-    s.ranks.add(Ranks(o.ranks));
-    return;
+
+  s.channel_max = s.magnitudes ? at::maximum(s.channel_max, o.channel_max) : o.channel_max.clone();
+  if (s.magnitudes) {
+    s.magnitudes->merge(*o.magnitudes);
+  } else {
+    s.magnitudes = o.magnitudes;
   }
-  // Two brackets: the ranks of one side say nothing of the other's, so all tensors are looked at again.
-  s.mixed = true;
-  s.refining = false;
+  s.sequences.insert(o.sequences.begin(), o.sequences.end());
+  s.largest.insert(s.largest.end(), o.largest.begin(), o.largest.end());
+  s.trim_largest();
 }
 
 ActivationSummary ActivationAccumulator::finish() const {
   const State& s = *state_;
-  require(!needs_refinement(), "ActivationAccumulator::finish: the tensors must be shown to refine() first");
   ActivationSummary out;
-  out.nan_count = s.nan_count;
-  out.inf_count = s.inf_count;
-  out.count = s.count();
-  if (s.sequences.empty()) return out;
+  if (!s.magnitudes) return out;
+  const std::optional<double> median = s.magnitudes->median();
+  const std::optional<int64_t> massive_count = median ? s.massive_count(*median) : std::nullopt;
+  require(massive_count.has_value(),
+          "ActivationAccumulator::finish: every tensor must be shown to refine() once before");
+  out.median = *median;
+  out.massive_count = *massive_count;
+
+  // In the order of sequence numbers, so that sums do not depend on the order of add() and merge().
   double abs_sum = 0;
-  out.top3_mean.assign(3, 0.0);
-  std::vector<at::Tensor> rows;
-  const double sequences = static_cast<double>(s.sequences.size());
+  std::array<double, 3> top3{};
+  std::array<int64_t, 3> have{};
+  std::vector<at::Tensor> token_max;
   for (const auto& [number, sequence] : s.sequences) {
-    const double variance = sequence.moments.variance();
-    abs_sum += sequence.moments.abs_sum;
+    const SequencePartial& sums = sequence.sums;
+    token_max.push_back(sequence.token_max);
+    out.nan_count += sums.nan_count;
+    out.inf_count += sums.inf_count;
+    const int64_t n = sums.moments.count;
+    for (int64_t i = 0; i < std::min<int64_t>(n, 3); ++i) {
+      top3[static_cast<size_t>(i)] += static_cast<double>(sums.top3[static_cast<size_t>(i)]);
+      ++have[static_cast<size_t>(i)];
+    }
+    if (n == 0) continue;
+    out.count += n;
+    abs_sum += sums.abs_sum;
+    const double variance = sums.moments.m2 / static_cast<double>(n);
     out.kurtosis_pearson +=
-        sequence.moments.fourth_central() / (variance * variance + kKurtosisEpsilon) / sequences;
-    out.infinity_norm += sequence.top3[0] / sequences;
-    for (size_t i = 0; i < 3; ++i) out.top3_mean[i] += sequence.top3[i] / sequences;
-    rows.push_back(sequence.token_max);
+        sums.moments.m4 / static_cast<double>(n) / (variance * variance + kKurtosisEpsilon);
   }
-  out.mean = out.count == 0 ? 0 : abs_sum / static_cast<double>(out.count);
-  Ranks ranks = s.ranks;
-  out.median = median_of(ranks, out.count);
-  out.top = s.top;
-  out.max = out.top.empty() ? 0 : std::abs(out.top.front().value);
-  out.channel_max = s.channel_max;
-  out.token_max = at::stack(rows);
-  const at::Tensor order = std::get<1>(out.channel_max.sort(/*stable=*/true, -1, /*descending=*/true));
-  for (int64_t i = 0; i < std::min(s.options.top, order.numel()); ++i) {
-    const int64_t channel = order[i].item<int64_t>();
-    out.top_channels.push_back({channel, out.channel_max[channel].item<double>()});
+  for (size_t i = 0; i < 3; ++i) {
+    out.top3_mean.push_back(have[i] > 0 ? top3[i] / static_cast<double>(have[i]) : 0.0);
   }
-  const double threshold = std::max(s.options.massive_above, s.options.massive_ratio * out.median);
-  for (const ActivationValue& v : s.ranks.candidates) {
-    if (std::abs(v.value) > threshold) out.massive.push_back(v);
+  if (have[0] > 0) {
+    out.mean = abs_sum / static_cast<double>(out.count);
+    out.infinity_norm = out.top3_mean.front();
+    out.kurtosis_pearson /= static_cast<double>(have[0]);  // sequences that have any finite value
   }
-  out.massive_count = static_cast<int64_t>(out.massive.size());
-  std::sort(out.massive.begin(), out.massive.end(), stands_before);
-  if (out.massive_count > s.options.massive_limit)
-    out.massive.resize(static_cast<size_t>(s.options.massive_limit));
+
+  if (!s.largest.empty()) out.max = std::abs(s.largest.front().value);
+  for (const ActivationValue& v : s.largest) {
+    if (static_cast<int64_t>(out.top.size()) < s.options.top) out.top.push_back(v);
+    if (static_cast<int64_t>(out.massive.size()) < s.options.massive_limit &&
+        std::abs(v.value) > s.threshold(out.median)) {
+      out.massive.push_back(v);
+    }
+  }
+  out.channel_max = s.channel_max.clone();
+  out.token_max = at::stack(token_max);
+  const auto [maxima, channels] = out.channel_max.sort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
+  for (int64_t i = 0; i < std::min(s.options.top, maxima.size(0)); ++i) {
+    out.top_channels.push_back(
+        {channels.const_data_ptr<int64_t>()[i], static_cast<double>(maxima.const_data_ptr<float>()[i])});
+  }
   return out;
 }
 

@@ -11,9 +11,17 @@
 namespace outliers::stats {
 namespace {
 
-bool larger(const KeyScore& a, const KeyScore& b) {
+bool stands_before(const KeyScore& a, const KeyScore& b) {
   if (a.score != b.score) return a.score > b.score;
   return a.sequence != b.sequence ? a.sequence < b.sequence : a.key < b.key;
+}
+
+/// Mean of the two middle values; reorders.
+double median_of(std::vector<double>& values) {
+  const auto high = values.begin() + static_cast<int64_t>(values.size() / 2);
+  std::nth_element(values.begin(), high, values.end());
+  if (values.size() % 2 == 1) return *high;
+  return (*std::max_element(values.begin(), high) + *high) / 2;
 }
 
 }  // namespace
@@ -22,72 +30,102 @@ AttentionAccumulator::AttentionAccumulator(AttentionOptions options) : options_(
 
 void AttentionAccumulator::add(const at::Tensor& key_sums, const at::Tensor& sink_rates,
                                int64_t first_sequence) {
-  check_shape(key_sums, "AttentionAccumulator::add", "key_sums", {-1, -1, -1});
-  check_shape(sink_rates, "AttentionAccumulator::add", "sink_rates", {key_sums.size(0), key_sums.size(1)});
-  const at::Tensor sums = key_sums.to(at::kCPU, at::kFloat), rates = sink_rates.to(at::kCPU, at::kFloat);
+  constexpr const char* kHere = "AttentionAccumulator::add";
+  check_shape(key_sums, kHere, "key_sums",
+              {-1, sequences_.empty() ? -1 : sequences_.front().key_sums.size(0), -1});
+  check_shape(sink_rates, kHere, "sink_rates", {key_sums.size(0), key_sums.size(1)});
+  const at::Tensor sums = key_sums.detach().to(at::kCPU, at::kFloat).contiguous();
+  const at::Tensor rates = sink_rates.detach().to(at::kCPU, at::kFloat).contiguous();
   for (int64_t b = 0; b < sums.size(0); ++b) {
     const int64_t number = first_sequence + b;
-    for (const Sequence& s : sequences_) {
-      require(s.number != number, "AttentionAccumulator::add: sequence {} was added before", number);
-      check_shape(sums[b], "AttentionAccumulator::add", "key_sums", {s.key_sums.size(0), -1});
-    }
-    sequences_.push_back({number, sums[b].contiguous(), rates[b].contiguous()});
+    // Kept in the order of their numbers: sums then do not depend on the order of calls.
+    const auto place = std::lower_bound(sequences_.begin(), sequences_.end(), number,
+                                        [](const Sequence& s, int64_t n) { return s.number < n; });
+    require(place == sequences_.end() || place->number != number, "{}: sequence {} was added before", kHere,
+            number);
+    // Clones, because a caller may reuse what a CPU float32 tensor shares with it.
+    sequences_.insert(place, {number, sums[b].clone(), rates[b].clone()});
   }
 }
 
 void AttentionAccumulator::merge(const AttentionAccumulator& other) {
-  for (const Sequence& s : other.sequences_)
+  for (const Sequence& s : other.sequences_) {
     add(s.key_sums.unsqueeze(0), s.sink_rates.unsqueeze(0), s.number);
+  }
 }
 
 AttentionSummary AttentionAccumulator::finish() const {
   AttentionSummary out;
   if (sequences_.empty()) return out;
-  std::vector<Sequence> ordered = sequences_;
-  std::sort(ordered.begin(), ordered.end(),
-            [](const Sequence& a, const Sequence& b) { return a.number < b.number; });
-  const int64_t heads = ordered.front().key_sums.size(0);
+  const int64_t H = sequences_.front().key_sums.size(0);
+  const auto heads = static_cast<size_t>(H);
+  out.heads.resize(heads);
+  std::vector<double> mass(heads, 0.0), outlier_mass(heads, 0.0);
+  std::vector<int64_t> sinks(heads, 0), sink_sequences(heads, 0);
   std::vector<KeyScore> scores;
-  std::vector<double> outlier_mass(static_cast<size_t>(heads), 0), mass(static_cast<size_t>(heads), 0);
-  out.heads.resize(static_cast<size_t>(heads));
-  out.top3_mean.assign(3, 0.0);
-  for (const Sequence& s : ordered) {
-    const int64_t keys = s.key_sums.size(1);
-    const at::Tensor finite = s.key_sums.isfinite();
-    out.nonfinite += keys * heads - finite.sum().item<int64_t>();
-    const at::Tensor sums = s.key_sums.to(at::kDouble).masked_fill(finite.logical_not(), 0).contiguous();
-    const at::Tensor means = sums.mean(0);
-    const auto sum = sums.accessor<double, 2>();
-    const auto mean = means.accessor<double, 1>();
-    std::vector<double> largest;
-    for (int64_t key = 0; key < keys; ++key) {
-      scores.push_back({s.number, key, mean[key]});
-      largest.push_back(mean[key]);
-      const bool outlier = mean[key] >= options_.outlier_share * static_cast<double>(keys);
+  std::array<double, 3> top3{};
+  std::array<int64_t, 3> have{};
+
+  for (const Sequence& s : sequences_) {
+    const int64_t T = s.key_sums.size(1);
+    const float* sums = s.key_sums.const_data_ptr<float>();
+    const size_t first = scores.size();
+    for (int64_t key = 0; key < T; ++key) {
+      double score = 0;
+      int64_t finite = 0;
+      for (int64_t h = 0; h < H; ++h) {
+        const double sum = static_cast<double>(sums[h * T + key]);
+        if (!std::isfinite(sum)) continue;
+        score += sum;
+        ++finite;
+      }
+      out.nonfinite += H - finite;
+      if (finite == 0) continue;
+      score /= static_cast<double>(finite);
+      scores.push_back({s.number, key, score});
+      const bool outlier = score >= options_.outlier_share * static_cast<double>(T);
       if (outlier) out.outlier_keys.push_back(scores.back());
-      for (int64_t h = 0; h < heads; ++h) {
-        mass[static_cast<size_t>(h)] += sum[h][key];
-        if (outlier) outlier_mass[static_cast<size_t>(h)] += sum[h][key];
+      for (int64_t h = 0; h < H; ++h) {
+        const double sum = static_cast<double>(sums[h * T + key]);
+        if (!std::isfinite(sum)) continue;
+        mass[static_cast<size_t>(h)] += sum;
+        if (outlier) outlier_mass[static_cast<size_t>(h)] += sum;
       }
     }
-    std::partial_sort(largest.begin(), largest.begin() + std::min<int64_t>(3, keys), largest.end(),
-                      std::greater<>());
-    for (size_t i = 0; i < std::min<size_t>(3, largest.size()); ++i)
-      out.top3_mean[i] += largest[i] / static_cast<double>(ordered.size());
-    for (int64_t h = 0; h < heads; ++h) {
-      const bool sink = s.sink_rates[h].item<double>() > options_.sink_epsilon;
-      out.heads[static_cast<size_t>(h)].sink_rate += sink ? 1.0 / static_cast<double>(ordered.size()) : 0.0;
+    std::vector<KeyScore> largest(std::min<size_t>(3, scores.size() - first));
+    std::partial_sort_copy(scores.begin() + static_cast<int64_t>(first), scores.end(), largest.begin(),
+                           largest.end(), stands_before);
+    for (size_t i = 0; i < largest.size(); ++i) {
+      top3[i] += largest[i].score;
+      ++have[i];
+    }
+    const float* rates = s.sink_rates.const_data_ptr<float>();
+    for (size_t h = 0; h < heads; ++h) {
+      if (!std::isfinite(rates[h])) {
+        ++out.nonfinite;
+        continue;
+      }
+      ++sink_sequences[h];
+      if (static_cast<double>(rates[h]) > options_.sink_epsilon) ++sinks[h];
     }
   }
-  for (size_t h = 0; h < out.heads.size(); ++h)
-    out.heads[h].outlier_share = mass[h] > 0 ? outlier_mass[h] / mass[h] : 0;
 
-  const auto n = static_cast<int64_t>(scores.size());
-  std::sort(scores.begin(), scores.end(), larger);
-  out.median =
-      (scores[static_cast<size_t>((n - 1) / 2)].score + scores[static_cast<size_t>(n / 2)].score) / 2;
-  scores.resize(static_cast<size_t>(std::min(n, options_.top)));
-  out.top_keys = std::move(scores);
+  for (size_t i = 0; i < 3; ++i) {
+    out.top3_mean.push_back(have[i] > 0 ? top3[i] / static_cast<double>(have[i]) : 0.0);
+  }
+  for (size_t h = 0; h < heads; ++h) {
+    if (mass[h] > 0) out.heads[h].outlier_share = outlier_mass[h] / mass[h];
+    if (sink_sequences[h] > 0) {
+      out.heads[h].sink_rate = static_cast<double>(sinks[h]) / static_cast<double>(sink_sequences[h]);
+    }
+  }
+  if (scores.empty()) return out;
+  std::vector<double> values;
+  for (const KeyScore& s : scores) values.push_back(s.score);
+  out.median = median_of(values);
+  out.top_keys.resize(std::min(scores.size(), static_cast<size_t>(std::max<int64_t>(options_.top, 0))));
+  std::partial_sort_copy(scores.begin(), scores.end(), out.top_keys.begin(), out.top_keys.end(),
+                         stands_before);
   return out;
 }
 

@@ -1,12 +1,11 @@
-// What one look at a tensor gives, small enough to leave its device. The accumulators in activations.h and
-// weights.h are built on these; a backend (CPU kernel, ATen operations, CUDA) only has to fill them.
-//
-// The exact median needs no histogram and no sort of everything: a bracket [low, high] around it is guessed
-// from a sample, values below are counted, values inside are kept, and the median is picked among those.
-// Where the guess was wrong, the tensor is looked at once more with a bracket that cannot miss.
+// What one look at a tensor gives: small results on the CPU, whatever device the tensor is on. The
+// accumulators need nothing else, so a backend is an implementation of the four functions below: reference/
+// (ATen operations, any device), cpu/ (one fused pass) and, in builds with CUDA, cuda/. Results of backends
+// agree exactly in counts, positions, maxima and keys, and to rounding in sums.
 #pragma once
 
-#include <limits>
+#include <array>
+#include <cstdint>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -15,94 +14,98 @@
 
 namespace outliers::stats {
 
-/// Which abs x are kept (low <= abs x <= high), and from where on places are kept (abs x > candidates_above).
-struct Bracket {
-  float low = 0, high = std::numeric_limits<float>::infinity();
-  float candidates_above = std::numeric_limits<float>::infinity();
+/// The key of x is the bit pattern of abs x in x's dtype: 15 bits for float16 and bfloat16, 31 for float32.
+/// Keys of finite values have the order of abs x. A bin is a key's top 15 bits: the key itself of a 16-bit
+/// dtype, key >> 16 of float32.
+inline constexpr int64_t kBins = int64_t{1} << 15;
+inline constexpr int64_t kKeysPerBin = int64_t{1} << 16;  ///< of float32
+
+/// Bins [first, last).
+struct BinRange {
+  int64_t first = 0, last = 0;
+  bool empty() const { return first >= last; }
+  bool holds(int64_t bin) const { return first <= bin && bin < last; }
 };
 
-/// Sums over finite x of one sequence, of d = x - shift, in double. Adding two parts of it adds every field.
+/// Central moments of finite values, mergeable without cancellation (Pébay, SAND2008-6212, eq. 2.1).
 struct Moments {
   int64_t count = 0;
-  double sum = 0, square = 0, cube = 0, fourth = 0;  // of d, d^2, d^3, d^4
-  double abs_sum = 0;                                // of abs x
+  double mean = 0, m2 = 0, m3 = 0, m4 = 0;  ///< m_p = sum of (x - mean)^p
   void add(const Moments& other);
-  double mean_offset() const;  ///< mean - shift
-  double variance() const;     ///< population variance
-  double fourth_central() const;
 };
 
-/// How values lie against a bracket.
-struct Ranks {
-  int64_t below = 0;          ///< finite values with abs x < low
-  std::vector<float> inside;  ///< abs x in the bracket, in no order
-  /// x with abs x > candidates_above, in no order.
-  std::vector<ActivationValue> candidates;
-  void add(Ranks&& other);
-};
-
-/// One look at x [B,T,C].
-struct ActivationPartial {
-  std::vector<Moments> sequences;  // [B]
-  std::vector<double> top3;  // [B * 3], largest, second and third abs x of each sequence (0 where fewer)
-  at::Tensor channel_max;    // [C] float32, CPU
-  at::Tensor token_max;      // [B,T] float32, CPU
-  std::vector<ActivationValue> top;  // the `top` largest, ties by place; sequences from 0
+/// One sequence. Only finite values enter anything but nan_count and inf_count.
+struct SequencePartial {
+  Moments moments;              ///< of signed x
+  double abs_sum = 0;           ///< sum of abs x
+  std::array<float, 3> top3{};  ///< largest, second, third abs x; 0 where there are fewer values
   int64_t nan_count = 0, inf_count = 0;
-  Ranks ranks;
 };
 
-/// Some abs x of the tensor, sorted, finite, at even distances; at most 16,384.
-std::vector<float> sample(const at::Tensor& x);
+/// What to look for besides the fixed results.
+struct ActivationQuery {
+  BinRange keep;         ///< gather the keys of these bins (float32 only; empty for the others)
+  int64_t top = 10;      ///< list so many of the largest values ...
+  int64_t limit = 1000;  ///< ... and so many, at least `top`, where they are above `above`
+  double above = 100.0;
+};
 
-/// What is subtracted from each sequence [B] before its moments are formed, so that they do not cancel: the
-/// median of its middle token. Exact for constants, and small beside any spread.
-std::vector<double> shifts(const at::Tensor& x);
+struct ActivationPartial {
+  std::vector<SequencePartial> sequences;  ///< [B]
+  at::Tensor channel_max;                  ///< [C] float32, CPU; 0 where a channel has no finite value
+  at::Tensor token_max;                    ///< [B,T] float32, CPU; 0 where a token has no finite value
+  std::vector<int64_t> histogram;          ///< [kBins], of finite values
+  int64_t zero_count = 0;                  ///< values with key 0 (they are in histogram[0] too)
+  std::vector<uint32_t> kept;              ///< keys in query.keep but key 0, in any order
+  std::vector<ActivationValue> largest;    ///< in the order of stands_before; sequence counts from 0
+};
 
-/// x [B,T,C] of a float dtype, shift [B].
-ActivationPartial activation_partial(const at::Tensor& x, const Bracket& bracket,
-                                     const std::vector<double>& shift, int64_t top);
-/// Only the ranks, for a second look.
-Ranks ranks_of(const at::Tensor& x, const Bracket& bracket);
+/// x [B,T,C] float32, float16 or bfloat16, any strides, no dimension of size 0. Chooses the backend by
+/// device.
+ActivationPartial activation_partial(const at::Tensor& x, const ActivationQuery& query);
 
-/// Sums over the rows and columns of w [R,C], beside what activation_partial gives of [1,R,C].
+/// How often each key of each of `bins` occurs in x (float32, any shape): one vector [kKeysPerBin] per bin,
+/// indexed by the key's low 16 bits.
+std::vector<std::vector<int64_t>> key_counts(const at::Tensor& x, const std::vector<int64_t>& bins);
+
+/// Along a line (row or column) of a matrix, over finite values.
+struct LineSums {
+  std::vector<float> max;       ///< largest abs w; 0 where there is no finite value
+  std::vector<double> abs_sum;  ///< sum of abs w
+  std::vector<int64_t> count;   ///< finite values
+};
+
 struct WeightPartial {
-  ActivationPartial all;
-  std::vector<double> row_abs_sum, column_abs_sum;  // finite values
-  std::vector<int64_t> row_count, column_count;     // finite values; empty where all are finite
+  Moments moments;    ///< of signed w
+  double median = 0;  ///< of abs w, exact
+  int64_t nonfinite = 0;
+  LineSums rows, columns;
 };
-WeightPartial weight_partial(const at::Tensor& w, const Bracket& bracket, double shift);
 
-// The backends.
-namespace cpu {
-ActivationPartial activation_partial(const at::Tensor& x, const Bracket& bracket,
-                                     const std::vector<double>& shift, int64_t top);
-Ranks ranks_of(const at::Tensor& x, const Bracket& bracket);
-WeightPartial weight_partial(const at::Tensor& w, const Bracket& bracket, double shift);
-}  // namespace cpu
-namespace aten {
-ActivationPartial activation_partial(const at::Tensor& x, const Bracket& bracket,
-                                     const std::vector<double>& shift, int64_t top);
-Ranks ranks_of(const at::Tensor& x, const Bracket& bracket);
-WeightPartial weight_partial(const at::Tensor& w, const Bracket& bracket, double shift);
-}  // namespace aten
+/// w [R,C] float32, float16 or bfloat16, any strides, no dimension of size 0. Chooses the backend by device.
+WeightPartial weight_partial(const at::Tensor& w);
 
-/// Whether place a stands before b in every top list: larger abs x, then sequence, token, channel.
+/// Up to `count` values of abs x at spread-out places, finite, sorted, float32; always the same places for a
+/// shape.
+std::vector<float> sample_magnitudes(const at::Tensor& x, int64_t count = 16384);
+
+/// The order of every list of values: larger abs first, then earlier sequence, token, channel.
 bool stands_before(const ActivationValue& a, const ActivationValue& b);
 
-/// The two middle ranks of n values (equal for odd n).
-struct MiddleRanks {
-  int64_t low, high;
-};
-inline MiddleRanks middle_ranks(int64_t n) {
-  return {(n - 1) / 2, n / 2};
-}
-/// Whether the median of n values lies inside.
-bool holds_median(const Ranks& ranks, int64_t n);
-/// The median, exact; between two middle values their mean. Reorders `inside`. Needs holds_median().
-double median_of(Ranks& ranks, int64_t n);
+/// abs x of a key, and the bin of a float32 magnitude.
+double magnitude_of_key(uint32_t key, at::ScalarType dtype);
+int64_t float_bin(float magnitude);
 
-/// A bracket around the median that a sample gives; all values where the sample is the whole tensor.
-Bracket guess_bracket(const std::vector<float>& sorted_sample, int64_t elements);
+namespace reference {
+ActivationPartial activation_partial(const at::Tensor& x, const ActivationQuery& query);
+std::vector<std::vector<int64_t>> key_counts(const at::Tensor& x, const std::vector<int64_t>& bins);
+WeightPartial weight_partial(const at::Tensor& w);
+}  // namespace reference
+
+namespace cpu {
+ActivationPartial activation_partial(const at::Tensor& x, const ActivationQuery& query);
+std::vector<std::vector<int64_t>> key_counts(const at::Tensor& x, const std::vector<int64_t>& bins);
+WeightPartial weight_partial(const at::Tensor& w);
+}  // namespace cpu
 
 }  // namespace outliers::stats

@@ -1,7 +1,6 @@
 #include "outliers/stats/weights.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include <ATen/ATen.h>
@@ -13,85 +12,75 @@
 namespace outliers::stats {
 namespace {
 
-struct Lines {
-  std::vector<double> ratio;
-  std::vector<size_t> order;  // by ratio, the `top` first are sorted
-};
-
-Lines ratios(const at::Tensor& maxima, const std::vector<double>& sums, const std::vector<int64_t>& counts,
-             int64_t top) {
-  Lines lines;
-  const float* max = maxima.const_data_ptr<float>();
-  for (size_t i = 0; i < sums.size(); ++i) {
-    lines.ratio.push_back(
-        sums[i] > 0 ? static_cast<double>(max[i]) / (sums[i] / static_cast<double>(counts[i])) : 0.0);
+/// The `top` lines with the largest max/mean, first line first among equals. Lines run along dimension
+/// `along`.
+std::vector<WeightLine> top_lines(const at::Tensor& w, int64_t along, const LineSums& sums, int64_t top) {
+  const size_t lines = sums.max.size();
+  std::vector<double> ratio(lines, 0.0);  // of a line of zeros: 0
+  for (size_t i = 0; i < lines; ++i) {
+    if (sums.abs_sum[i] <= 0) continue;
+    ratio[i] = static_cast<double>(sums.max[i]) * static_cast<double>(sums.count[i]) / sums.abs_sum[i];
   }
-  lines.order.resize(lines.ratio.size());
-  std::iota(lines.order.begin(), lines.order.end(), size_t{0});
-  const auto middle =
-      lines.order.begin() +
-      static_cast<int64_t>(std::min(lines.order.size(), static_cast<size_t>(std::max<int64_t>(top, 1))));
-  std::partial_sort(lines.order.begin(), middle, lines.order.end(), [&](size_t a, size_t b) {
-    return lines.ratio[a] != lines.ratio[b] ? lines.ratio[a] > lines.ratio[b] : a < b;
+  std::vector<int64_t> order(std::min(lines, static_cast<size_t>(top)));
+  std::vector<int64_t> all(lines);
+  std::iota(all.begin(), all.end(), int64_t{0});
+  std::partial_sort_copy(all.begin(), all.end(), order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    const double left = ratio[static_cast<size_t>(a)], right = ratio[static_cast<size_t>(b)];
+    return left != right ? left > right : a < b;
   });
-  return lines;
-}
+  if (order.empty()) return {};
 
-// The top lines with their largest entries; `across` is the dimension that runs along a line.
-std::vector<WeightLine> top_lines(const at::Tensor& w, int64_t line_dimension, const Lines& lines,
-                                  int64_t top) {
-  const auto n = std::min<int64_t>(top, static_cast<int64_t>(lines.order.size()));
-  std::vector<WeightLine> result;
-  if (n == 0) return result;
-  std::vector<int64_t> index(lines.order.begin(), lines.order.begin() + n);
-  at::Tensor picked =
-      w.index_select(line_dimension, at::tensor(index, at::kLong).to(w.device())).to(at::kCPU, at::kFloat);
-  if (line_dimension == 1) picked = picked.t();
-  const at::Tensor size = picked.abs();
-  const at::Tensor places = size.masked_fill(size.isfinite().logical_not(), 0).argmax(1);
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t place = places[i].item<int64_t>();
-    result.push_back({index[static_cast<size_t>(i)],
-                      lines.ratio[static_cast<size_t>(index[static_cast<size_t>(i)])], place,
-                      picked[i][place].item<double>()});
+  // Only the listed lines are looked at again for the place of their largest entry.
+  at::Tensor values = w.index_select(1 - along, at::tensor(order, at::kLong).to(w.device()));
+  values = values.to(at::kCPU, at::kFloat);
+  if (along == 0) values = values.t();
+  const at::Tensor place = values.abs().masked_fill(values.isfinite().logical_not(), -1).argmax(1);
+  const at::Tensor largest = values.gather(1, place.unsqueeze(1));
+  std::vector<WeightLine> list;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    const bool any = sums.count[static_cast<size_t>(order[i])] > 0;
+    list.push_back({order[i], ratio[static_cast<size_t>(order[i])], any ? place[row].item<int64_t>() : 0,
+                    any ? largest[row][0].item<double>() : 0.0});
   }
-  return result;
+  return list;
 }
 
 }  // namespace
 
-WeightPartial weight_partial(const at::Tensor& w, const Bracket& bracket, double shift) {
-  return w.is_cpu() ? cpu::weight_partial(w, bracket, shift) : aten::weight_partial(w, bracket, shift);
-}
+WeightSummary weight_summary(const at::Tensor& tensor, int64_t top) {
+  constexpr const char* kHere = "weight_summary";
+  check_shape(tensor, kHere, "w", {-1, -1});
+  require(tensor.numel() > 0, "{}: w has shape {}, wanted rows and columns", kHere,
+          shape_string(tensor.sizes()));
+  require(at::isFloatingType(tensor.scalar_type()), "{}: w is {}, wanted a float dtype", kHere,
+          at::toString(tensor.scalar_type()));
+  at::Tensor w = tensor.detach();
+  if (w.scalar_type() != at::kHalf && w.scalar_type() != at::kBFloat16) w = w.to(at::kFloat);
 
-WeightSummary weight_summary(const at::Tensor& w, int64_t top) {
-  check_shape(w, "weight_summary", "w", {-1, -1});
-  require(at::isFloatingType(w.scalar_type()), "weight_summary: w is {}, wanted a float dtype",
-          at::toString(w.scalar_type()));
+  const WeightPartial partial = weight_partial(w);
   WeightSummary out;
-  if (w.numel() == 0) return out;
-  const at::Tensor whole = w.unsqueeze(0);
-  const std::vector<float> sorted = sample(whole);
-  const at::Tensor first = w[w.size(0) / 2].to(at::kCPU, at::kDouble);
-  const double shift = first.masked_fill(first.isfinite().logical_not(), 0).median().item<double>();
-  WeightPartial partial = weight_partial(w, guess_bracket(sorted, w.numel()), shift);
-  const Moments& m = partial.all.sequences.front();
-  if (!holds_median(partial.all.ranks, m.count)) partial.all.ranks = ranks_of(whole, Bracket{});
-  out.median = median_of(partial.all.ranks, m.count);
-  out.nonfinite = partial.all.nan_count + partial.all.inf_count;
-  out.mean = m.count == 0 ? 0 : m.abs_sum / static_cast<double>(m.count);
-  out.max = partial.all.channel_max.max().item<double>();
-  const double variance = m.variance();
-  out.kurtosis_pearson = variance > 0 ? m.fourth_central() / (variance * variance) : 0;
+  out.nonfinite = partial.nonfinite;
+  out.median = partial.median;
+  const Moments& m = partial.moments;
+  const double n = static_cast<double>(m.count);
+  if (m.count > 0) {
+    out.mean = std::accumulate(partial.rows.abs_sum.begin(), partial.rows.abs_sum.end(), 0.0) / n;
+    out.max = static_cast<double>(*std::max_element(partial.rows.max.begin(), partial.rows.max.end()));
+  }
+  if (m.m2 > 0) out.kurtosis_pearson = (m.m4 / n) / (m.m2 / n * (m.m2 / n));
 
-  const Lines rows = ratios(partial.all.token_max, partial.row_abs_sum, partial.row_count, top);
-  const Lines columns = ratios(partial.all.channel_max, partial.column_abs_sum, partial.column_count, top);
-  const size_t row = rows.order.front(), column = columns.order.front();
-  out.score_is_row = rows.ratio[row] > columns.ratio[column];
-  out.score = out.score_is_row ? rows.ratio[row] : columns.ratio[column];
-  out.score_index = static_cast<int64_t>(out.score_is_row ? row : column);
-  out.top_rows = top_lines(w, 0, rows, top);
-  out.top_columns = top_lines(w, 1, columns, top);
+  const int64_t wanted = std::max<int64_t>(top, 1);
+  out.top_columns = top_lines(w, 0, partial.columns, wanted);
+  out.top_rows = top_lines(w, 1, partial.rows, wanted);
+  out.score_is_row = out.top_rows.front().ratio > out.top_columns.front().ratio;
+  const WeightLine& best = out.score_is_row ? out.top_rows.front() : out.top_columns.front();
+  out.score = best.ratio;
+  out.score_index = best.index;
+  if (top <= 0) {
+    out.top_columns.clear();
+    out.top_rows.clear();
+  }
   return out;
 }
 

@@ -21,7 +21,7 @@ struct WeightSummary {
   bool score_is_row = false;  ///< the line the score comes from is a row, else a column
   int64_t score_index = 0;
   double max = 0, mean = 0, median = 0;           ///< of abs W, exact
-  double kurtosis_pearson = 0;                    ///< of W, no epsilon
+  double kurtosis_pearson = 0;                    ///< of W, no epsilon; 0 where all are equal
   int64_t nonfinite = 0;                          ///< NaN and Inf, left out of everything else
   std::vector<WeightLine> top_columns, top_rows;  ///< by ratio
 };
