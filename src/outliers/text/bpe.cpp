@@ -40,6 +40,7 @@ struct Bpe::Symbol {
   int32_t previous, next;  // indices into the list, -1 at its ends
   uint32_t begin, bytes;   // in the word; bytes == 0 for a symbol merged away
   uint32_t characters;     // 0 for unknown and byte tokens, which implied merges never touch
+  int32_t merged;          // what it and the next symbol merge into, -1 for nothing
 };
 
 // Ordered by merge order, then by position; `key` smaller is better.
@@ -60,43 +61,42 @@ class Bpe::Scratch {
   std::vector<Candidate> heap;
   std::string spelled;
 
-  // Words up to this length are cached; longer ones are rare and their text would crowd out the rest.
-  static constexpr size_t longest_word = 64;
-
   // The ids of a cached word, or nullptr.
   const int32_t* find(std::string_view word, uint64_t hash, size_t& count) const {
-    const Entry& entry = entries_[hash & mask];
-    if (entry.hash != hash || entry.bytes != word.size() ||
-        std::string_view(text_.data() + entry.text, entry.bytes) != word) {
-      return nullptr;
+    for (const size_t at : {hash & mask, (hash & mask) ^ 1}) {
+      const Entry& entry = entries_[at];
+      if (entry.bytes == word.size() && std::memcmp(entry.word, word.data(), word.size()) == 0) {
+        count = entry.count;
+        return entry.ids;
+      }
     }
-    count = entry.count;
-    return ids_.data() + entry.ids;
+    return nullptr;
   }
 
+  // Longer words and those of more tokens are rare; they are tokenised each time.
   void insert(std::string_view word, uint64_t hash, const int32_t* ids, size_t count) {
-    if (text_.size() > text_limit || ids_.size() > text_limit) {
-      entries_.assign(mask + 1, Entry());
-      text_.clear();
-      ids_.clear();
-    }
-    entries_[hash & mask] =
-        Entry{hash, static_cast<uint32_t>(text_.size()), static_cast<uint32_t>(ids_.size()),
-              static_cast<uint32_t>(word.size()), static_cast<uint32_t>(count)};
-    text_.insert(text_.end(), word.begin(), word.end());
-    ids_.insert(ids_.end(), ids, ids + count);
+    if (count > most_ids) return;
+    Entry& entry = entries_[hash & mask];
+    entries_[(hash & mask) ^ 1] = entry;  // the older word gets a second chance
+    entry.bytes = static_cast<uint8_t>(word.size());
+    entry.count = static_cast<uint8_t>(count);
+    std::memcpy(entry.word, word.data(), word.size());
+    std::copy(ids, ids + count, entry.ids);
   }
+
+  static constexpr size_t longest_word = 30;
 
  private:
-  struct Entry {
-    uint64_t hash = 0;
-    uint32_t text = 0, ids = 0, bytes = 0, count = 0;
-  };
+  static constexpr size_t most_ids = 8;
   static constexpr size_t mask = (1u << 16) - 1;
-  static constexpr size_t text_limit = 4u << 20;
+  // One cache line, so that a word costs one access.
+  struct alignas(64) Entry {
+    int32_t ids[most_ids] = {};
+    uint8_t bytes = 0, count = 0;  // bytes 0: free, for words are not empty
+    char word[longest_word] = {};
+  };
+  static_assert(sizeof(Entry) == 64);
   std::vector<Entry> entries_ = std::vector<Entry>(mask + 1);
-  std::vector<char> text_;
-  std::vector<int32_t> ids_;
 };
 
 Bpe::Bpe(Vocabulary vocabulary, BpeOptions options)
@@ -165,8 +165,7 @@ void Bpe::encode_word(std::string_view word, bool raw_bytes, Scratch& scratch,
   const bool cached = word.size() <= Scratch::longest_word;
   uint64_t hash = 0;
   if (cached) {
-    // A scratch may see spelled and plain words; the same text must not stand for both.
-    hash = hash_bytes(word) ^ (raw_bytes ? 0x5bd1e995u : 0u);
+    hash = hash_bytes(word);
     size_t count = 0;
     if (const int32_t* found = scratch.find(word, hash, count)) {
       ids.insert(ids.end(), found, found + count);
@@ -194,7 +193,7 @@ void Bpe::encode_word(std::string_view word, bool raw_bytes, Scratch& scratch,
 void Bpe::first_symbols(std::string_view word, std::vector<Symbol>& symbols) const {
   symbols.clear();
   const auto add = [&](int32_t id, uint32_t begin, uint32_t bytes, uint32_t characters) {
-    symbols.push_back({id, 0, 0, begin, bytes, characters});
+    symbols.push_back({id, 0, 0, begin, bytes, characters, -1});
   };
   const bool affixed = !options_.continuing_prefix.empty() || !options_.end_suffix.empty();
   uint32_t unknown_begin = 0, unknown_bytes = 0;
@@ -285,11 +284,15 @@ void Bpe::merge_word(std::string_view word, Scratch& scratch, std::vector<int32_
   heap.clear();
   Candidate next;
   for (size_t i = 0; i + 1 < symbols.size(); ++i) {
-    if (candidate(word, symbols, static_cast<int32_t>(i), next)) heap.push_back(next);
+    if (!candidate(word, symbols, static_cast<int32_t>(i), next)) continue;
+    symbols[i].merged = next.id;
+    heap.push_back(next);
   }
   std::make_heap(heap.begin(), heap.end());
   const auto push = [&](int32_t at) {
-    if (!candidate(word, symbols, at, next)) return;
+    const bool found = candidate(word, symbols, at, next);
+    symbols[static_cast<size_t>(at)].merged = found ? next.id : -1;
+    if (!found) return;
     heap.push_back(next);
     std::push_heap(heap.begin(), heap.end());
   };
@@ -298,16 +301,16 @@ void Bpe::merge_word(std::string_view word, Scratch& scratch, std::vector<int32_
     const Candidate best = heap.back();
     heap.pop_back();
     Symbol& left = symbols[static_cast<size_t>(best.at)];
-    if (left.bytes == 0 || left.next < 0) continue;
     // The pair may have changed since it was queued. As in tokenizers, it counts as the same as long as it
     // still makes the same token.
-    if (!candidate(word, symbols, best.at, next) || next.id != best.id) continue;
+    if (left.merged != best.id) continue;
     Symbol& right = symbols[static_cast<size_t>(left.next)];
     left.id = best.id;
     left.bytes += right.bytes;
     left.characters += right.characters;
     left.next = right.next;
     right.bytes = 0;
+    left.merged = right.merged = -1;
     if (left.next >= 0) symbols[static_cast<size_t>(left.next)].previous = best.at;
     if (left.previous >= 0) push(left.previous);
     if (left.next >= 0) push(best.at);

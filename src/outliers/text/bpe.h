@@ -71,7 +71,8 @@ class Bpe {
   const BpeOptions& options() const { return options_; }
 
   std::shared_ptr<Scratch> make_scratch() const;
-  /// Appends the ids of one piece. `raw_bytes`: the piece is still to be spelled in the byte alphabet.
+  /// Appends the ids of one piece. `raw_bytes`: the piece is still to be spelled in the byte alphabet; a
+  /// scratch must always see the same value of it.
   void encode(std::string_view piece, bool raw_bytes, Scratch& scratch, std::vector<int32_t>& ids) const;
 
  private:

@@ -10,6 +10,25 @@
 
 namespace outliers::text {
 
+/// The first `size` (at most 8) bytes at `at` as a number, without reading further.
+inline uint64_t load_bytes(const char* at, size_t size) {
+  uint64_t word = 0;
+  if (size >= 8) {
+    std::memcpy(&word, at, 8);
+  } else if (size >= 4) {
+    uint32_t low, high;
+    std::memcpy(&low, at, 4);
+    std::memcpy(&high, at + size - 4, 4);
+    word = low | static_cast<uint64_t>(high) << (8 * (size - 4));
+  } else if (size > 0) {
+    const auto byte = [&](size_t i) {
+      return static_cast<uint64_t>(static_cast<unsigned char>(at[i])) << (8 * i);
+    };
+    word = byte(0) | byte(size / 2) | byte(size - 1);
+  }
+  return word;
+}
+
 /// Multiply-and-fold over eight bytes at a time; good spread, no defence against chosen keys.
 inline uint64_t hash_bytes(std::string_view bytes) {
   const auto fold = [](uint64_t a, uint64_t b) {
@@ -19,22 +38,17 @@ inline uint64_t hash_bytes(std::string_view bytes) {
   uint64_t hash = 0x9e3779b97f4a7c15u ^ bytes.size();
   const char* at = bytes.data();
   size_t left = bytes.size();
-  for (; left > 8; left -= 8, at += 8) {
-    uint64_t word;
-    std::memcpy(&word, at, 8);
-    hash = fold(hash ^ word, 0xd6e8feb86659fd93u);
-  }
-  uint64_t word = 0;
-  std::memcpy(&word, at, left);
-  return fold(hash ^ word, 0xa0761d6478bd642fu);
+  for (; left > 8; left -= 8, at += 8) hash = fold(hash ^ load_bytes(at, 8), 0xd6e8feb86659fd93u);
+  return fold(hash ^ load_bytes(at, left), 0xa0761d6478bd642fu);
 }
 
-/// Strings -> their index in `keys`. The table holds hash tags and indices only.
+/// Strings -> their index in `keys`. Keys of up to eight bytes, most of those asked for, are compared within
+/// the slot; for longer ones the slot holds a tag.
 class StringIndex {
  public:
   /// Makes room for `count` keys.
   void reserve(size_t count) {
-    slots_.assign(std::bit_ceil(count * 2 + 2), Slot{0, -1});
+    slots_.assign(std::bit_ceil(count + count / 2 + 2), Slot{0, 0, -1});
     mask_ = slots_.size() - 1;
   }
 
@@ -42,8 +56,7 @@ class StringIndex {
   void insert(const std::vector<std::string_view>& keys, int32_t index) {
     const std::string_view key = keys[static_cast<size_t>(index)];
     const uint64_t hash = hash_bytes(key);
-    Slot& slot = slots_[probe(keys, key, hash)];
-    slot = Slot{static_cast<uint32_t>(hash >> 32), index};
+    slots_[probe(keys, key, hash)] = Slot{load_bytes(key.data(), key.size()), tag_of(key, hash), index};
   }
 
   /// The index of `key`, or -1.
@@ -54,16 +67,27 @@ class StringIndex {
 
  private:
   struct Slot {
+    uint64_t head;  // the first eight bytes
     uint32_t tag;
     int32_t index;
   };
 
+  // The length (255 for all longer ones) and bits of the hash.
+  static uint32_t tag_of(std::string_view key, uint64_t hash) {
+    return static_cast<uint32_t>(hash >> 40) << 8 |
+           static_cast<uint32_t>(key.size() < 255 ? key.size() : 255);
+  }
+
   size_t probe(const std::vector<std::string_view>& keys, std::string_view key, uint64_t hash) const {
-    const auto tag = static_cast<uint32_t>(hash >> 32);
+    const uint64_t head = load_bytes(key.data(), key.size());
+    const uint32_t tag = tag_of(key, hash);
     size_t at = hash & mask_;
-    while (slots_[at].index >= 0 &&
-           !(slots_[at].tag == tag && keys[static_cast<size_t>(slots_[at].index)] == key)) {
-      at = (at + 1) & mask_;
+    for (; slots_[at].index >= 0; at = (at + 1) & mask_) {
+      const Slot& slot = slots_[at];
+      if (slot.head == head && slot.tag == tag &&
+          (key.size() <= 8 || keys[static_cast<size_t>(slot.index)] == key)) {
+        break;
+      }
     }
     return at;
   }
@@ -81,7 +105,7 @@ class PairMap {
   };
 
   void reserve(size_t count) {
-    slots_.assign(std::bit_ceil(count * 2 + 2), Slot{empty, {0, 0}});
+    slots_.assign(std::bit_ceil(count + count / 2 + 2), Slot{empty, {0, 0}});
     mask_ = slots_.size() - 1;
   }
 

@@ -230,8 +230,10 @@ std::optional<std::pair<size_t, size_t>> Regex::find(std::string_view text, size
       jit_ ? pcre2_jit_match(code, subject, text.size(), from, 0, matcher.data, matcher.context)
            : pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, matcher.data, matcher.context);
   if (found == PCRE2_ERROR_NOMATCH) return std::nullopt;
-  require(found >= 0, "the pattern {} failed on a text of {} bytes: {}", printable(pattern_), text.size(),
-          error_text(found));
+  if (found < 0) {
+    fail("the pattern {} failed on a text of {} bytes: {}", printable(pattern_), text.size(),
+         error_text(found));
+  }
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(matcher.data);
   return std::pair<size_t, size_t>(range[0], range[1]);
 }

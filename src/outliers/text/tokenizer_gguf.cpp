@@ -142,8 +142,9 @@ Vocabulary read_vocabulary(const GgufVocabulary& file) {
   Vocabulary vocabulary;
   vocabulary.reserve(file.tokens.size(), bytes);
   for (size_t id = 0; id < file.tokens.size(); ++id) {
-    require(is_valid_utf8(file.tokens[id]), "token {} of the GGUF, {}, is not valid UTF-8", id,
-            printable(file.tokens[id]));
+    if (!is_valid_utf8(file.tokens[id])) {
+      fail("token {} of the GGUF, {}, is not valid UTF-8", id, printable(file.tokens[id]));
+    }
     vocabulary.set(static_cast<int32_t>(id), file.tokens[id]);
   }
   vocabulary.index();
@@ -156,17 +157,19 @@ void add_listed_merges(Bpe& model, const std::vector<std::string>& merges) {
   for (size_t i = 0; i < merges.size(); ++i) {
     const std::string_view merge = merges[i];
     const size_t space = merge.find(' ', 1);
-    require(space != std::string_view::npos && space + 1 < merge.size(),
-            "merge {} of the GGUF, \"{}\", is not two tokens with a space between", i, printable(merges[i]));
+    if (space == std::string_view::npos || space + 1 == merge.size()) {
+      fail("merge {} of the GGUF, \"{}\", is not two tokens with a space between", i, printable(merges[i]));
+    }
     const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
     merged.assign(left);
     merged += right;
     const auto& vocabulary = model.vocabulary();
     const int32_t left_id = vocabulary.find(left), right_id = vocabulary.find(right),
                   id = vocabulary.find(merged);
-    require(left_id >= 0 && right_id >= 0 && id >= 0,
-            "merge {} of the GGUF, \"{}\", names a token that is not in the vocabulary", i,
-            printable(merges[i]));
+    if (left_id < 0 || right_id < 0 || id < 0) {
+      fail("merge {} of the GGUF, \"{}\", names a token that is not in the vocabulary", i,
+           printable(merges[i]));
+    }
     model.add_merge(left_id, right_id, id);
   }
 }
