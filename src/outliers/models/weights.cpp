@@ -13,7 +13,9 @@ namespace outliers::models {
 
 namespace {
 
-int64_t size_of_symbol(std::string_view symbol, const Config& c) {
+int64_t size_of_symbol(std::string_view symbol, const Config& c, int64_t B, int64_t T) {
+  if (symbol == "B") return B;
+  if (symbol == "T") return T;
   if (symbol == "D") return c.width;
   if (symbol == "H") return c.heads;
   if (symbol == "Hk") return c.kv_heads;
@@ -87,7 +89,7 @@ void describe(std::vector<std::string>& parts, const std::vector<std::string>& n
 
 }  // namespace
 
-std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& config) {
+std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& config, int64_t B, int64_t T) {
   std::vector<int64_t> shape;
   int64_t size = 1;
   std::string symbol;
@@ -97,7 +99,7 @@ std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& co
       symbol += c;
       continue;
     }
-    size *= size_of_symbol(symbol, config);
+    size *= size_of_symbol(symbol, config, B, T);
     symbol.clear();
     if (c == '*') continue;
     shape.push_back(size);

@@ -33,7 +33,8 @@ class WeightMap {
   std::unordered_map<std::string, size_t> index_;
 };
 
-/// The sizes of a symbolic shape: "[H*d, D]" -> {896, 896}.
-std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& config);
+/// The sizes of a symbolic shape: "[H*d, D]" -> {896, 896}. Shapes of points have B sequences of T tokens.
+std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& config, int64_t B = 0,
+                                   int64_t T = 0);
 
 }  // namespace outliers::models
