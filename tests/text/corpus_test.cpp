@@ -1,7 +1,7 @@
 // Corpora from files of all kinds, and the windows cut from them.
 #include "outliers/text/corpus.h"
 
-#include <ATen/Functions.h>
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <zlib.h>
@@ -94,7 +94,7 @@ TEST(DefaultCorpus, IsPlainEnglish) {
   EXPECT_GT(letters, bytes * 9 / 10);
 }
 
-// Tokens are words with the space before them, one byte each otherwise; `bos` 256.
+// Puts token 3 before and behind every text.
 std::unique_ptr<Tokenizer> tokenizer_with_bos() {
   nlohmann::json spec = nlohmann::json::parse(read_golden("small_byte_level.json"));
   const nlohmann::json id = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}},

@@ -1,6 +1,8 @@
 // Patterns of tokenizer.json files. Hugging Face runs them with Oniguruma (Ruby syntax); we run them with
 // PCRE2, after a translation of everything whose meaning differs (\s, \w, \h, \b, (?m), \uHHHH, ^ and $).
-// What cannot be translated is refused by name, never matched differently.
+// What cannot be translated is refused by name, never matched differently. One difference remains: \p{...}
+// knows the Unicode version of the PCRE2 at hand (10.42: Unicode 14), so that characters younger than it
+// count as unassigned where Hugging Face's newer tables know them.
 #pragma once
 
 #include <cstddef>
