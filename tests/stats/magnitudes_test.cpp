@@ -17,13 +17,13 @@ double middle(const at::Tensor& x) {
 }
 
 void add(Magnitudes& magnitudes, const at::Tensor& x) {
-  if (magnitudes.count() == 0) magnitudes.guess(sample_magnitudes(x));
+  if (magnitudes.count() == 0) magnitudes.guess(x);
   magnitudes.add(reference::activation_partial(x, {magnitudes.keep(), 0, 0, 100.0}));
 }
 
 TEST(Magnitudes, StaysExactWhenThereIsNoRoomToKeep) {
   const at::Tensor x = tests::random({4, 50, 400}, at::kFloat);
-  for (size_t room : {size_t{0}, size_t{100}, size_t{5000}, Magnitudes::kKeptLimit}) {
+  for (int64_t room : {int64_t{0}, int64_t{100}, int64_t{5000}, Magnitudes::kKeptLimit}) {
     Magnitudes magnitudes(at::kFloat, room);
     for (int64_t s = 0; s < 4; ++s) add(magnitudes, x.slice(0, s, s + 1));
     ASSERT_TRUE(magnitudes.median().has_value()) << room;
@@ -33,8 +33,8 @@ TEST(Magnitudes, StaysExactWhenThereIsNoRoomToKeep) {
 
 TEST(Magnitudes, MergesWhatIsKeptWithWhatIsCounted) {
   const at::Tensor x = tests::random({4, 50, 400}, at::kFloat);
-  for (size_t left_room : {size_t{100}, Magnitudes::kKeptLimit}) {
-    for (size_t right_room : {size_t{100}, Magnitudes::kKeptLimit}) {
+  for (int64_t left_room : {int64_t{100}, Magnitudes::kKeptLimit}) {
+    for (int64_t right_room : {int64_t{100}, Magnitudes::kKeptLimit}) {
       Magnitudes left(at::kFloat, left_room), right(at::kFloat, right_room);
       add(left, x.slice(0, 0, 3));
       add(right, x.slice(0, 3, 4));
@@ -48,14 +48,14 @@ TEST(Magnitudes, MergesWhatIsKeptWithWhatIsCounted) {
 
 TEST(Magnitudes, CountsZerosWithoutKeepingThem) {
   const at::Tensor x = tests::random({1, 50, 400}, at::kFloat).relu();
-  for (size_t room : {size_t{0}, Magnitudes::kKeptLimit}) {
+  for (int64_t room : {int64_t{0}, Magnitudes::kKeptLimit}) {
     Magnitudes magnitudes(at::kFloat, room);
     add(magnitudes, x);
     EXPECT_EQ(magnitudes.median(), middle(x));
   }
   const at::Tensor most =
       at::cat({at::zeros({1, 10, 400}), tests::random({1, 10, 400}, at::kFloat) * 1e-40}, 1);
-  for (size_t room : {size_t{0}, Magnitudes::kKeptLimit}) {
+  for (int64_t room : {int64_t{0}, Magnitudes::kKeptLimit}) {
     Magnitudes magnitudes(at::kFloat, room);
     add(magnitudes, most);
     EXPECT_EQ(magnitudes.median(), middle(most));

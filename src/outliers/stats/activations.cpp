@@ -130,7 +130,7 @@ void ActivationAccumulator::add(const at::Tensor& tensor, int64_t first_sequence
 
   if (first) {
     s.magnitudes.emplace(x.scalar_type());
-    s.magnitudes->guess(sample_magnitudes(x));
+    s.magnitudes->guess(x);
   }
   ActivationPartial partial =
       activation_partial(x, {s.magnitudes->keep(), s.options.top, s.listed(), s.options.massive_above});

@@ -12,9 +12,9 @@ namespace outliers::stats {
 namespace {
 
 constexpr uint32_t kInfinityKey = 0x7F800000;
-// Share of the sample's ranks on each side of its median: 15 standard errors of a sample of 16,384, because
+// Share of the sample's ranks on each side of its median: 10 standard errors of a sample of 16,384, because
 // later sequences are not like the first.
-constexpr double kGuessHalf = 0.06;
+constexpr double kGuessHalf = 0.04;
 // Bins on each side of the median's that stay when values become too many to keep: 3 to 6 % of the median.
 constexpr int64_t kCountedHalf = 8;
 
@@ -34,15 +34,15 @@ double Magnitudes::bin_high(int64_t bin) const {
   return magnitude_of_key(wide_ ? std::min(key << 16 | 0xFFFF, kInfinityKey - 1) : key, dtype_);
 }
 
-void Magnitudes::guess(const std::vector<float>& sorted) {
+void Magnitudes::guess(const at::Tensor& x) {
   assert(count_ == 0);
-  if (!wide_ || sorted.empty()) return;
-  const double last = static_cast<double>(sorted.size() - 1);
-  keep_.first = float_bin(sorted[static_cast<size_t>(std::floor((0.5 - kGuessHalf) * last))]);
-  keep_.last = float_bin(sorted[static_cast<size_t>(std::ceil((0.5 + kGuessHalf) * last))]) + 1;
+  if (!wide_) return;
+  const std::optional<MedianGuess> guess = guess_median(x, kGuessHalf);
+  if (guess) keep_ = {float_bin(guess->low), float_bin(guess->high) + 1};
 }
 
 void Magnitudes::add(const ActivationPartial& partial) {
+  median_.reset();
   for (size_t i = 0; i < histogram_.size(); ++i) histogram_[i] += partial.histogram[i];
   count_ += std::accumulate(partial.histogram.begin(), partial.histogram.end(), int64_t{0});
   zero_count_ += partial.zero_count;
@@ -52,8 +52,9 @@ void Magnitudes::add(const ActivationPartial& partial) {
 
 void Magnitudes::merge(const Magnitudes& other) {
   if (other.count_ == 0) return;
+  median_.reset();
   if (count_ == 0) {
-    const size_t limit = kept_limit_;
+    const int64_t limit = kept_limit_;
     *this = other;
     kept_limit_ = limit;
     return;
@@ -80,6 +81,7 @@ void Magnitudes::merge(const Magnitudes& other) {
 void Magnitudes::add_counts(const std::vector<int64_t>& bins,
                             const std::vector<std::vector<int64_t>>& counts) {
   assert(wide_ && bins.size() == counts.size());
+  median_.reset();
   for (size_t b = 0; b < bins.size(); ++b) {
     std::vector<int64_t>& mine = counts_[bins[b]];
     mine.resize(static_cast<size_t>(kKeysPerBin), 0);
@@ -96,7 +98,18 @@ void Magnitudes::narrow(BinRange range) {
   }
   keep_ = range;
   keep_counted_ = keep_counted_ && !keep_.empty();
-  std::erase_if(kept_, [&](uint32_t key) { return !keep_.holds(bin_of_key(key)); });
+  // A copy may share the parts, so they are replaced.
+  for (at::Tensor& part : kept_) {
+    const KeySpan keys(part);
+    KeyList inside(part.numel());
+    uint32_t* out = inside.room(part.numel());
+    const uint32_t* end = std::copy_if(keys.begin(), keys.end(), out,
+                                       [&](uint32_t key) { return keep_.holds(bin_of_key(key)); });
+    part = at::empty({0}, at::kInt);
+    inside.advance(end - out);
+    if (inside.size() > 0) part = inside.parts().front();
+  }
+  std::erase_if(kept_, [](const at::Tensor& part) { return part.numel() == 0; });
 }
 
 void Magnitudes::count_kept() {
@@ -113,20 +126,21 @@ void Magnitudes::count_kept() {
   // Each thread takes bins of its own.
   at::parallel_for(keep_.first, keep_.last, 1, [&](int64_t first, int64_t last) {
     const BinRange mine{first, last};
-    for (uint32_t key : kept_) {
-      const int64_t bin = bin_of_key(key);
-      if (mine.holds(bin)) ++counts[index(bin - keep_.first)][key & 0xFFFF];
+    for (const at::Tensor& part : kept_) {
+      for (uint32_t key : KeySpan(part)) {
+        const int64_t bin = bin_of_key(key);
+        if (mine.holds(bin)) ++counts[index(bin - keep_.first)][key & 0xFFFF];
+      }
     }
   });
   kept_.clear();
 }
 
 void Magnitudes::limit_kept() {
-  if (!keep_counted_ && kept_.size() > kept_limit_) {
+  if (!keep_counted_ && count_keys(kept_) > kept_limit_) {
     const int64_t middle = median_bins().front();
     narrow({std::max(keep_.first, middle - kCountedHalf), std::min(keep_.last, middle + kCountedHalf + 1)});
     count_kept();
-    kept_.shrink_to_fit();
   } else if (keep_counted_) {
     count_kept();
   }
@@ -179,20 +193,29 @@ std::optional<Magnitudes::Pair> Magnitudes::values_in(int64_t bin, int64_t low, 
   const int64_t zeros = bin == 0 ? zero_count_ : 0;
   if (high < zeros) return Pair{0.0, 0.0};
   if (!keep_.holds(bin) || keep_counted_) return std::nullopt;
-  std::vector<uint32_t> here(index(zeros < histogram_[index(bin)] ? histogram_[index(bin)] - zeros : 0));
-  const auto end = std::copy_if(kept_.begin(), kept_.end(), here.begin(),
-                                [&](uint32_t key) { return bin_of_key(key) == bin; });
-  assert(end == here.end());
-  const auto key_at = [&](int64_t rank) {
-    if (rank < zeros) return 0.0;
-    const auto place = here.begin() + (rank - zeros);
-    std::nth_element(here.begin(), place, end);
-    return magnitude_of_key(*place, dtype_);
+  KeyList here(histogram_[index(bin)] - zeros);
+  for (const at::Tensor& part : kept_) {
+    for (uint32_t key : KeySpan(part)) {
+      if (bin_of_key(key) != bin) continue;
+      *here.room(1) = key;
+      here.advance(1);
+    }
+  }
+  assert(here.size() == histogram_[index(bin)] - zeros);
+  const std::vector<at::Tensor> parts = here.parts();
+  const auto value_at = [&](int64_t rank) {
+    return rank < zeros ? 0.0 : magnitude_of_key(key_at_rank(parts, rank - zeros), dtype_);
   };
-  return Pair{key_at(low), key_at(high)};
+  const double low_value = value_at(low);
+  return Pair{low_value, high == low ? low_value : value_at(high)};
 }
 
 std::optional<double> Magnitudes::median() const {
+  if (!median_) median_ = find_median();
+  return median_;
+}
+
+std::optional<double> Magnitudes::find_median() const {
   if (count_ == 0) return 0.0;
   int64_t low = 0, high = 0;
   const int64_t low_bin = bin_of_rank((count_ - 1) / 2, &low), high_bin = bin_of_rank(count_ / 2, &high);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "outliers/stats/keys.h"
 #include "outliers/stats/partial.h"
 
 namespace outliers::stats {
@@ -17,16 +18,16 @@ class Magnitudes {
  public:
   /// Room for kept values; where more come, the bins nearest to the median so far are counted key by key
   /// instead.
-  static constexpr size_t kKeptLimit = size_t{1} << 22;
+  static constexpr int64_t kKeptLimit = int64_t{1} << 22;
 
-  explicit Magnitudes(at::ScalarType dtype, size_t kept_limit = kKeptLimit)
+  explicit Magnitudes(at::ScalarType dtype, int64_t kept_limit = kKeptLimit)
       : wide_(dtype == at::kFloat), dtype_(dtype), kept_limit_(kept_limit) {}
 
   at::ScalarType dtype() const { return dtype_; }
   /// Bins whose values the next partial must gather.
   BinRange keep() const { return keep_; }
-  /// Sets the bins from a sorted sample of the first tensor. Before the first add().
-  void guess(const std::vector<float>& sorted_sample);
+  /// Sets the bins from a sample of the first tensor. Before the first add().
+  void guess(const at::Tensor& x);
 
   /// Takes in a partial that was made with keep().
   void add(const ActivationPartial& partial);
@@ -57,18 +58,20 @@ class Magnitudes {
   };
   std::optional<Pair> values_in(int64_t bin, int64_t low, int64_t high) const;
   int64_t bin_of_key(uint32_t key) const { return wide_ ? key >> 16 : key; }
+  std::optional<double> find_median() const;
   void narrow(BinRange range);
   void count_kept();
   void limit_kept();
 
   bool wide_;
   at::ScalarType dtype_;
-  size_t kept_limit_;
+  int64_t kept_limit_;
   std::vector<int64_t> histogram_ = std::vector<int64_t>(static_cast<size_t>(kBins), 0);
   int64_t count_ = 0, zero_count_ = 0;
   BinRange keep_;
-  std::vector<uint32_t> kept_;  // keys in keep_ but key 0, of all tensors; empty where keep_counted_
-  bool keep_counted_ = false;   // the keys of keep_ go to counts_ as they come
+  std::vector<at::Tensor> kept_;  // keys in keep_ but key 0, of all tensors; empty where keep_counted_
+  mutable std::optional<double> median_;  // once found; finding it reads all that is kept
+  bool keep_counted_ = false;             // the keys of keep_ go to counts_ as they come
   std::map<int64_t, std::vector<int64_t>>
       counts_;  // bin -> [kKeysPerBin]; true once the sum is the histogram's
 };

@@ -45,27 +45,67 @@ int64_t float_bin(float magnitude) {
   return std::bit_cast<uint32_t>(magnitude) >> 16;
 }
 
-std::vector<float> sample_magnitudes(const at::Tensor& x, int64_t count) {
-  at::Tensor picked = x;
-  if (x.numel() > count) {
-    // Equal distances alone could stay within a few channels; the remainder term walks across them.
-    const int64_t distance = x.numel() / count;
-    at::Tensor place = at::arange(count, x.options().dtype(at::kLong));
-    place = place * distance + (place * 7919).remainder(distance);
-    std::vector<at::Tensor> index(static_cast<size_t>(x.dim()));
-    for (int64_t d = x.dim() - 1; d >= 0; --d) {
-      index[static_cast<size_t>(d)] = place.remainder(x.size(d));
-      place = place.div(x.size(d), "floor");
+namespace {
+
+constexpr int64_t kSample = 16384;
+
+/// Places of the sample in row-major order. Equal distances alone could stay within a few channels; the
+/// second term walks across them.
+int64_t sample_place(int64_t i, int64_t distance) {
+  return i * distance + i * 7919 % distance;
+}
+
+template <typename Scalar>
+void sample_on_cpu(const at::Tensor& x, int64_t distance, std::vector<float>& values) {
+  const Scalar* data = x.const_data_ptr<Scalar>();
+  const at::IntArrayRef sizes = x.sizes(), strides = x.strides();
+  for (size_t i = 0; i < values.size(); ++i) {
+    int64_t place = sample_place(static_cast<int64_t>(i), distance), offset = 0;
+    for (size_t d = sizes.size(); d-- > 0;) {
+      offset += place % sizes[d] * strides[d];
+      place /= sizes[d];
     }
-    c10::List<std::optional<at::Tensor>> indices;
-    for (at::Tensor& i : index) indices.push_back(i);
-    picked = x.index(indices);
+    values[i] = std::abs(static_cast<float>(data[offset]));
   }
-  const at::Tensor host = picked.to(at::kCPU, at::kFloat).abs().contiguous();
-  std::vector<float> values(host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel());
+}
+
+void sample_on_device(const at::Tensor& x, int64_t distance, std::vector<float>& values) {
+  at::Tensor place = at::arange(static_cast<int64_t>(values.size()), x.options().dtype(at::kLong));
+  place = place * distance + (place * 7919).remainder(distance);
+  std::vector<at::Tensor> reversed;
+  for (int64_t d = x.dim() - 1; d >= 0; --d) {
+    reversed.push_back(place.remainder(x.size(d)));
+    place = place.div(x.size(d), "floor");
+  }
+  c10::List<std::optional<at::Tensor>> index;
+  for (auto i = reversed.rbegin(); i != reversed.rend(); ++i) index.push_back(*i);
+  const at::Tensor host = x.index(index).to(at::kCPU, at::kFloat).abs().contiguous();
+  std::copy_n(host.const_data_ptr<float>(), values.size(), values.begin());
+}
+
+}  // namespace
+
+std::optional<MedianGuess> guess_median(const at::Tensor& x, double half) {
+  std::vector<float> values(static_cast<size_t>(std::min(kSample, x.numel())));
+  const int64_t distance = x.numel() / static_cast<int64_t>(values.size());
+  if (!x.is_cpu()) {
+    sample_on_device(x, distance, values);
+  } else if (x.scalar_type() == at::kFloat) {
+    sample_on_cpu<float>(x, distance, values);
+  } else if (x.scalar_type() == at::kHalf) {
+    sample_on_cpu<at::Half>(x, distance, values);
+  } else {
+    sample_on_cpu<at::BFloat16>(x, distance, values);
+  }
   std::erase_if(values, [](float v) { return !std::isfinite(v); });
-  std::sort(values.begin(), values.end());
-  return values;
+  if (values.empty()) return std::nullopt;
+  const double last = static_cast<double>(values.size() - 1);
+  const auto low = values.begin() + static_cast<int64_t>((0.5 - half) * last);
+  const auto high = values.begin() + static_cast<int64_t>(std::ceil((0.5 + half) * last));
+  std::nth_element(values.begin(), low, values.end());
+  const float low_value = *low;
+  std::nth_element(low, high, values.end());
+  return MedianGuess{low_value, *high};
 }
 
 ActivationPartial activation_partial(const at::Tensor& x, const ActivationQuery& query) {

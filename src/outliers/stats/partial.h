@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -56,8 +57,8 @@ struct ActivationPartial {
   at::Tensor token_max;                    ///< [B,T] float32, CPU; 0 where a token has no finite value
   std::vector<int64_t> histogram;          ///< [kBins], of finite values
   int64_t zero_count = 0;                  ///< values with key 0 (they are in histogram[0] too)
-  std::vector<uint32_t> kept;              ///< keys in query.keep but key 0, in any order
-  std::vector<ActivationValue> largest;    ///< in the order of stands_before; sequence counts from 0
+  std::vector<at::Tensor> kept;          ///< keys in query.keep but key 0, in any order: parts int32 [n], CPU
+  std::vector<ActivationValue> largest;  ///< in the order of stands_before; sequence counts from 0
 };
 
 /// x [B,T,C] float32, float16 or bfloat16, any strides, no dimension of size 0. Chooses the backend by
@@ -85,9 +86,13 @@ struct WeightPartial {
 /// w [R,C] float32, float16 or bfloat16, any strides, no dimension of size 0. Chooses the backend by device.
 WeightPartial weight_partial(const at::Tensor& w);
 
-/// Up to `count` values of abs x at spread-out places, finite, sorted, float32; always the same places for a
-/// shape.
-std::vector<float> sample_magnitudes(const at::Tensor& x, int64_t count = 16384);
+/// Two magnitudes, taken from a sample of up to 16,384 of the finite ones, between which the median of x
+/// lies: from ranks 0.5 - half to 0.5 + half of the sample. Always the same sample for a shape. Nothing where
+/// nothing is finite.
+struct MedianGuess {
+  float low, high;
+};
+std::optional<MedianGuess> guess_median(const at::Tensor& x, double half);
 
 /// The order of every list of values: larger abs first, then earlier sequence, token, channel.
 bool stands_before(const ActivationValue& a, const ActivationValue& b);

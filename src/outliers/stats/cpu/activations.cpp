@@ -26,8 +26,9 @@ struct BlockSums {
 struct Gathered {
   std::vector<int32_t> channel_bits;
   BinCounter bins;
-  std::vector<uint32_t> kept;
-  size_t kept_size = 0;
+  KeyList kept;
+  Gathered(int64_t channels, int64_t elements)
+      : channel_bits(static_cast<size_t>(channels), 0), kept(elements + kLanes) {}
 };
 
 template <typename Scalar>
@@ -101,9 +102,8 @@ ActivationPartial look(const at::Tensor& x, const ActivationQuery& query) {
 
   at::parallel_for(0, blocks, 1, [&](int64_t first_block, int64_t last_block) {
     auto& mine = gathered[static_cast<size_t>(at::get_thread_num())];
-    if (!mine) mine = std::make_unique<Gathered>();
+    if (!mine) mine = std::make_unique<Gathered>(C, x.numel());
     Gathered& g = *mine;
-    g.channel_bits.resize(static_cast<size_t>(C), 0);
     Tile<Scalar> tile(C);
     for (int64_t block = first_block; block < last_block; ++block) {
       BlockSums& s = sums[static_cast<size_t>(block)];
@@ -129,7 +129,7 @@ ActivationPartial look(const at::Tensor& x, const ActivationQuery& query) {
           }
           if constexpr (kWide) {
             g.bins.count(tile.values(r), C);
-            if (!query.keep.empty()) keep_keys(tile.values(r), C, low, high, g.kept, g.kept_size);
+            if (!query.keep.empty()) keep_keys(tile.values(r), C, low, high, g.kept);
           } else {
             g.bins.count(reinterpret_cast<const uint16_t*>(view.row(row + r)), C);
           }
@@ -147,8 +147,7 @@ ActivationPartial look(const at::Tensor& x, const ActivationQuery& query) {
       channel_bits[c] = std::max(channel_bits[c], g->channel_bits[c]);
     }
     g->bins.add_to(partial.histogram, infinity_bin(x.scalar_type()));
-    partial.kept.insert(partial.kept.end(), g->kept.begin(),
-                        g->kept.begin() + static_cast<int64_t>(g->kept_size));
+    for (const at::Tensor& part : g->kept.parts()) partial.kept.push_back(part);
   }
   partial.channel_max = at::empty({C}, at::kFloat);
   std::memcpy(partial.channel_max.data_ptr<float>(), channel_bits.data(),

@@ -12,6 +12,7 @@
 
 #include <ATen/ATen.h>
 
+#include "outliers/stats/keys.h"
 #include "outliers/stats/partial.h"
 
 #ifdef __AVX512F__
@@ -169,12 +170,9 @@ inline void add_columns(const float* const* rows, int64_t count, int64_t n, int3
 }
 
 /// Appends the keys in [low, high] to `kept` and returns how many are below `low`. low >= 1 keeps no zeros.
-inline int64_t keep_keys(const float* row, int64_t n, uint32_t low, uint32_t high,
-                         std::vector<uint32_t>& kept, size_t& size) {
-  if (kept.size() < size + static_cast<size_t>(n) + kLanes) {
-    kept.resize(std::max(2 * kept.size(), size + static_cast<size_t>(n) + kLanes));
-  }
-  uint32_t* out = kept.data() + size;
+inline int64_t keep_keys(const float* row, int64_t n, uint32_t low, uint32_t high, KeyList& kept) {
+  uint32_t* const begin = kept.room(n + kLanes);
+  uint32_t* out = begin;
   int64_t below = 0, j = 0;
 #ifdef __AVX512F__
   const __m512i first = _mm512_set1_epi32(static_cast<int>(low));
@@ -196,7 +194,7 @@ inline int64_t keep_keys(const float* row, int64_t n, uint32_t low, uint32_t hig
     out += key >= low && key <= high;
     below += key < low;
   }
-  size = static_cast<size_t>(out - kept.data());
+  kept.advance(out - begin);
   return below;
 }
 

@@ -12,7 +12,7 @@ namespace outliers::stats::cpu {
 namespace {
 
 constexpr int64_t kGroups = 16;  // parts of the rows with column sums of their own, whatever the threads
-constexpr double kBracketHalf = 0.02;  // share of ranks: five standard errors of the sample's median
+constexpr double kBracketHalf = 0.016;  // share of ranks: four standard errors of the sample's median
 
 struct Group {
   std::vector<int32_t> column_bits;
@@ -20,8 +20,7 @@ struct Group {
   std::vector<int64_t> column_lost;  // not finite; empty where all are
   Moments moments;
   int64_t below = 0;
-  std::vector<uint32_t> kept;
-  size_t kept_size = 0;
+  KeyList kept;
 };
 
 /// Keys low..high around the median; below low everything is counted only.
@@ -31,32 +30,30 @@ struct Bracket {
 };
 
 Bracket guess(const at::Tensor& w) {
-  const std::vector<float> sample = sample_magnitudes(w);
   Bracket bracket;
-  if (sample.empty()) return bracket;
-  const double last = static_cast<double>(sample.size() - 1);
-  bracket.low = std::bit_cast<uint32_t>(sample[static_cast<size_t>((0.5 - kBracketHalf) * last)]);
-  bracket.high = std::bit_cast<uint32_t>(sample[static_cast<size_t>(std::ceil((0.5 + kBracketHalf) * last))]);
-  bracket.from_zero = bracket.low == 0;
-  bracket.low = std::max(bracket.low, 1U);
+  const std::optional<MedianGuess> guess = guess_median(w, kBracketHalf);
+  if (!guess) return bracket;
+  bracket.low = std::max(1U, std::bit_cast<uint32_t>(guess->low));
+  bracket.high = std::bit_cast<uint32_t>(guess->high);
+  bracket.from_zero = guess->low == 0;
   return bracket;
 }
 
-std::optional<double> median_of(std::vector<Group>& groups, const Bracket& bracket, int64_t count) {
+std::optional<double> median_of(const std::vector<Group>& groups, const Bracket& bracket, int64_t count) {
   int64_t below = 0;
-  std::vector<uint32_t> kept;
-  for (Group& g : groups) {
+  std::vector<at::Tensor> kept;
+  for (const Group& g : groups) {
     below += g.below;
-    kept.insert(kept.end(), g.kept.begin(), g.kept.begin() + static_cast<int64_t>(g.kept_size));
+    for (const at::Tensor& part : g.kept.parts()) kept.push_back(part);
   }
+  const int64_t inside = count_keys(kept);
   const auto value_at = [&](int64_t rank) -> std::optional<double> {
     if (rank < below) return bracket.from_zero ? std::optional(0.0) : std::nullopt;
-    rank -= below;
-    if (rank >= static_cast<int64_t>(kept.size())) return std::nullopt;
-    std::nth_element(kept.begin(), kept.begin() + rank, kept.end());
-    return magnitude_of_key(kept[static_cast<size_t>(rank)], at::kFloat);
+    if (rank - below >= inside) return std::nullopt;
+    return magnitude_of_key(key_at_rank(kept, rank - below), at::kFloat);
   };
-  const std::optional<double> low = value_at((count - 1) / 2), high = value_at(count / 2);
+  const std::optional<double> low = value_at((count - 1) / 2);
+  const std::optional<double> high = count % 2 == 1 ? low : value_at(count / 2);
   if (!low || !high) return std::nullopt;
   return (*low + *high) / 2;
 }
@@ -109,10 +106,11 @@ WeightPartial look(const at::Tensor& w) {
     Tile<Scalar> tile(C);
     for (int64_t number = first_group; number < last_group; ++number) {
       Group& g = groups[static_cast<size_t>(number)];
+      const int64_t first = R * number / group_count, last = R * (number + 1) / group_count;
+      g.kept = KeyList((last - first) * C / 8 + C + kLanes);
       g.column_bits.resize(static_cast<size_t>(C), 0);
       g.column_sums.resize(static_cast<size_t>(C), 0.0);
-      const int64_t last = R * (number + 1) / group_count;
-      for (int64_t row = R * number / group_count; row < last; row += kTileRows) {
+      for (int64_t row = first; row < last; row += kTileRows) {
         tile.clear();
         for (int64_t r = row; r < std::min(row + kTileRows, last); ++r) tile.add(data + r * stride);
         g.moments.add(tile.moments());
@@ -122,7 +120,7 @@ WeightPartial look(const at::Tensor& w) {
           partial.rows.max[line] = std::bit_cast<float>(tile.sums(r).max_bits);
           partial.rows.abs_sum[line] = tile.sums(r).abs_sum;
           partial.rows.count[line] = tile.finite_count(r);
-          if (kWide) g.below += keep_keys(tile.values(r), C, bracket.low, bracket.high, g.kept, g.kept_size);
+          if (kWide) g.below += keep_keys(tile.values(r), C, bracket.low, bracket.high, g.kept);
           if (tile.finite_count(r) == C) continue;
           g.column_lost.resize(static_cast<size_t>(C), 0);
           for (int64_t c = 0; c < C; ++c)

@@ -102,9 +102,7 @@ ActivationPartial activation_partial(const at::Tensor& x, const ActivationQuery&
   partial.zero_count = (keys == 0).sum().item<int64_t>();
   if (!query.keep.empty()) {
     const at::Tensor inside = (bins >= query.keep.first).logical_and(bins < query.keep.last);
-    for (int64_t key : to_host<int64_t>(keys.masked_select(inside.logical_and(keys > 0)))) {
-      partial.kept.push_back(static_cast<uint32_t>(key));
-    }
+    partial.kept.push_back(keys.masked_select(inside.logical_and(keys > 0)).to(at::kCPU, at::kInt));
   }
 
   const int64_t above =
