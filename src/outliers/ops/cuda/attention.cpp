@@ -95,10 +95,9 @@ std::optional<at::Tensor> attention(const at::Tensor& q_in, const at::Tensor& k_
     a.log_sum_exp = rows.const_data_ptr<float>();
     a.log_sum_exp_head_stride = T;
     a.key_sums = sums->key_sums.mutable_data_ptr<float>();
-    a.sink_sums = sums->sink_rates.mutable_data_ptr<float>();
+    a.sink_rates = sums->sink_rates.mutable_data_ptr<float>();
     const cudaError_t error = attention_sums(a, c10::cuda::getCurrentCUDAStream(q.get_device()).stream());
     require(error == cudaSuccess, "attention on {}: {}", q.device().str(), cudaGetErrorString(error));
-    sums->sink_rates.div_(static_cast<double>(a.sink_queries));
   }
   return result->output;
 }

@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(kWarps * 32) sums_16_bit(const AttentionSumsAr
     }
   }
   sink_sum = row_sum(sink_sum);
-  if (first_key == 0 && threadIdx.x == 0) a.sink_sums[head] = sink_sum;
+  if (first_key == 0 && threadIdx.x == 0) a.sink_rates[head] = sink_sum / static_cast<float>(a.sink_queries);
 }
 
 /// 256 threads, a tile of 64 keys x 64 queries, 4 x 4 of them a thread. Grid: (key tiles, H, B).
@@ -248,7 +248,7 @@ __global__ void __launch_bounds__(256) sums_float(const AttentionSumsArguments a
     if (query_group == 0 && key < a.S) a.key_sums[head * a.S + key] = sum;
   }
   sink_sum = group_sum(sink_sum);
-  if (first_key == 0 && threadIdx.x == 0) a.sink_sums[head] = sink_sum;
+  if (first_key == 0 && threadIdx.x == 0) a.sink_rates[head] = sink_sum / static_cast<float>(a.sink_queries);
 }
 
 template <typename Scalar, int D, int tiles>
@@ -257,8 +257,11 @@ cudaError_t launch_16_bit(const AttentionSumsArguments& a, cudaStream_t stream) 
   constexpr int kBytes =
       2 * kQueryTile * ((D + 8) * static_cast<int>(sizeof(Scalar)) + static_cast<int>(sizeof(float)));
   const auto kernel = sums_16_bit<Scalar, D, tiles>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error != cudaSuccess) return error;
+  if (kBytes > 48 * 1024) {  // more than is granted without asking
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+    if (error != cudaSuccess) return error;
+  }
   kernel<<<dim3((a.S + kKeys - 1) / kKeys, a.H, a.B), kWarps * 32, kBytes, stream>>>(a);
   return cudaGetLastError();
 }

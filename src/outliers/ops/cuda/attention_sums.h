@@ -17,8 +17,8 @@ struct AttentionSumsArguments {
   int64_t k_batch_stride, k_head_stride, k_token_stride;
   const float* log_sum_exp;  ///< [B,H,T], natural logarithm; sinks included where there are any
   int64_t log_sum_exp_head_stride;
-  float* key_sums;   ///< [B,H,S], written whole
-  float* sink_sums;  ///< [B,H]: the first key's probabilities summed over the first sink_queries queries
+  float* key_sums;    ///< [B,H,S], written whole
+  float* sink_rates;  ///< [B,H]: mean of the first key's probabilities over the first sink_queries queries
   ElementType type;
   int32_t B, H, Hk, T, S, d;
   float scale;
