@@ -7,6 +7,10 @@
 
 #include <ATen/ATen.h>
 
+#ifdef OUTLIERS_CUDA
+#include "outliers/stats/cuda/partial.h"
+#endif
+
 namespace outliers::stats {
 
 void Moments::add(const Moments& other) {
@@ -109,15 +113,27 @@ std::optional<MedianGuess> guess_median(const at::Tensor& x, double half) {
 }
 
 ActivationPartial activation_partial(const at::Tensor& x, const ActivationQuery& query) {
-  return x.is_cpu() ? cpu::activation_partial(x, query) : reference::activation_partial(x, query);
+  if (x.is_cpu()) return cpu::activation_partial(x, query);
+#ifdef OUTLIERS_CUDA
+  if (x.is_cuda()) return cuda::activation_partial(x, query);
+#endif
+  return reference::activation_partial(x, query);
 }
 
 std::vector<std::vector<int64_t>> key_counts(const at::Tensor& x, const std::vector<int64_t>& bins) {
-  return x.is_cpu() ? cpu::key_counts(x, bins) : reference::key_counts(x, bins);
+  if (x.is_cpu()) return cpu::key_counts(x, bins);
+#ifdef OUTLIERS_CUDA
+  if (x.is_cuda()) return cuda::key_counts(x, bins);
+#endif
+  return reference::key_counts(x, bins);
 }
 
 WeightPartial weight_partial(const at::Tensor& w) {
-  return w.is_cpu() ? cpu::weight_partial(w) : reference::weight_partial(w);
+  if (w.is_cpu()) return cpu::weight_partial(w);
+#ifdef OUTLIERS_CUDA
+  if (w.is_cuda()) return cuda::weight_partial(w);
+#endif
+  return reference::weight_partial(w);
 }
 
 }  // namespace outliers::stats
