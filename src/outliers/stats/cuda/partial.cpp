@@ -77,7 +77,8 @@ class Buffer {
 struct Scanned {
   Buffer buffer;
   Buffer::Part<uint32_t> token_max_part;
-  std::vector<uint32_t> histogram, token_max, channel_max, row_nonfinite, column_nonfinite, kept;
+  std::vector<uint32_t> histogram, token_max, channel_max, row_nonfinite, column_nonfinite;
+  at::Tensor kept;                            // int32, CPU
   std::vector<double> row_sums, column_sums;  // [T], [C]
   std::vector<SequencePartial> sequences;
   int64_t zero_count = 0;
@@ -175,9 +176,7 @@ Scanned scan_tensor(const at::Tensor& x, BinRange keep, int64_t kept_room, bool 
   if (!keep.empty()) {
     const int64_t count = buffer.host(kept_count)[0];
     if (count > kept_room) return scan_tensor(x, keep, count, lines);  // once more, with room for all
-    const at::Tensor host = kept.slice(0, 0, count).to(at::kCPU);
-    const auto* data = reinterpret_cast<const uint32_t*>(host.const_data_ptr<int32_t>());
-    result.kept.assign(data, data + count);
+    result.kept = kept.slice(0, 0, count).to(at::kCPU);
   }
   return result;
 }
@@ -226,7 +225,7 @@ ActivationPartial activation_partial(const at::Tensor& x_in, const ActivationQue
   partial.token_max = magnitudes(scanned.token_max, {B, T});
   partial.histogram.assign(scanned.histogram.begin(), scanned.histogram.end());
   partial.zero_count = scanned.zero_count;
-  partial.kept = std::move(scanned.kept);
+  if (scanned.kept.defined()) partial.kept.push_back(scanned.kept);
 
   // The three largest values of a sequence are at least the third largest maximum of its tokens.
   const float listed = listing_bound(scanned.histogram, query, x.scalar_type());
