@@ -12,9 +12,9 @@ namespace outliers::stats {
 namespace {
 
 constexpr uint32_t kInfinityKey = 0x7F800000;
-// Share of the sample's ranks on each side of its median: 10 standard errors of a sample of 16,384, because
+// 4 % of the ranks on each side of the median for the largest sample. One tensor alone would need fewer; but
 // later sequences are not like the first.
-constexpr double kGuessHalf = 0.04;
+constexpr double kGuessErrors = 10;
 // Bins on each side of the median's that stay when values become too many to keep: 3 to 6 % of the median.
 constexpr int64_t kCountedHalf = 8;
 
@@ -37,7 +37,7 @@ double Magnitudes::bin_high(int64_t bin) const {
 void Magnitudes::guess(const at::Tensor& x) {
   assert(count_ == 0);
   if (!wide_) return;
-  const std::optional<MedianGuess> guess = guess_median(x, kGuessHalf);
+  const std::optional<MedianGuess> guess = guess_median(x, kGuessErrors);
   if (guess) keep_ = {float_bin(guess->low), float_bin(guess->high) + 1};
 }
 

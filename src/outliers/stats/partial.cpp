@@ -51,7 +51,7 @@ int64_t float_bin(float magnitude) {
 
 namespace {
 
-constexpr int64_t kSample = 16384;
+constexpr int64_t kSampleMin = 1024, kSampleMax = 16384, kSampleShare = 64;
 
 /// Places of the sample in row-major order. Equal distances alone could stay within a few channels; the
 /// second term walks across them.
@@ -63,9 +63,11 @@ template <typename Scalar>
 void sample_on_cpu(const at::Tensor& x, int64_t distance, std::vector<float>& values) {
   const Scalar* data = x.const_data_ptr<Scalar>();
   const at::IntArrayRef sizes = x.sizes(), strides = x.strides();
+  const bool dense = x.is_contiguous();
   for (size_t i = 0; i < values.size(); ++i) {
     int64_t place = sample_place(static_cast<int64_t>(i), distance), offset = 0;
-    for (size_t d = sizes.size(); d-- > 0;) {
+    if (dense) offset = place;
+    for (size_t d = dense ? 0 : sizes.size(); d-- > 0;) {
       offset += place % sizes[d] * strides[d];
       place /= sizes[d];
     }
@@ -89,8 +91,9 @@ void sample_on_device(const at::Tensor& x, int64_t distance, std::vector<float>&
 
 }  // namespace
 
-std::optional<MedianGuess> guess_median(const at::Tensor& x, double half) {
-  std::vector<float> values(static_cast<size_t>(std::min(kSample, x.numel())));
+std::optional<MedianGuess> guess_median(const at::Tensor& x, double standard_errors) {
+  const int64_t wanted = std::clamp(x.numel() / kSampleShare, kSampleMin, kSampleMax);
+  std::vector<float> values(static_cast<size_t>(std::min(wanted, x.numel())));
   const int64_t distance = x.numel() / static_cast<int64_t>(values.size());
   if (!x.is_cpu()) {
     sample_on_device(x, distance, values);
@@ -104,6 +107,8 @@ std::optional<MedianGuess> guess_median(const at::Tensor& x, double half) {
   std::erase_if(values, [](float v) { return !std::isfinite(v); });
   if (values.empty()) return std::nullopt;
   const double last = static_cast<double>(values.size() - 1);
+  // Ranks of a median have a standard error of half the root of the sample's size.
+  const double half = std::min(0.5, standard_errors * 0.5 / std::sqrt(static_cast<double>(values.size())));
   const auto low = values.begin() + static_cast<int64_t>((0.5 - half) * last);
   const auto high = values.begin() + static_cast<int64_t>(std::ceil((0.5 + half) * last));
   std::nth_element(values.begin(), low, values.end());

@@ -86,13 +86,13 @@ struct WeightPartial {
 /// w [R,C] float32, float16 or bfloat16, any strides, no dimension of size 0. Chooses the backend by device.
 WeightPartial weight_partial(const at::Tensor& w);
 
-/// Two magnitudes, taken from a sample of up to 16,384 of the finite ones, between which the median of x
-/// lies: from ranks 0.5 - half to 0.5 + half of the sample. Always the same sample for a shape. Nothing where
-/// nothing is finite.
+/// Two magnitudes between which the median of the finite x lies, but for a few standard errors of the sample
+/// of up to 16,384 values that they are taken from. Always the same sample for a shape. Nothing where nothing
+/// is finite.
 struct MedianGuess {
   float low, high;
 };
-std::optional<MedianGuess> guess_median(const at::Tensor& x, double half);
+std::optional<MedianGuess> guess_median(const at::Tensor& x, double standard_errors);
 
 /// The order of every list of values: larger abs first, then earlier sequence, token, channel.
 bool stands_before(const ActivationValue& a, const ActivationValue& b);

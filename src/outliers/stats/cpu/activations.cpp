@@ -104,7 +104,7 @@ ActivationPartial look(const at::Tensor& x, const ActivationQuery& query) {
     auto& mine = gathered[static_cast<size_t>(at::get_thread_num())];
     if (!mine) mine = std::make_unique<Gathered>(C, x.numel());
     Gathered& g = *mine;
-    Tile<Scalar> tile(C);
+    Tile<Scalar> tile(C, &g.bins);
     for (int64_t block = first_block; block < last_block; ++block) {
       BlockSums& s = sums[static_cast<size_t>(block)];
       const int64_t first = block / blocks_of_sequence * T + block % blocks_of_sequence * block_rows;
@@ -127,12 +127,7 @@ ActivationPartial look(const at::Tensor& x, const ActivationQuery& query) {
               s.inf_count += std::isinf(values[c]);
             }
           }
-          if constexpr (kWide) {
-            g.bins.count(tile.values(r), C);
-            if (!query.keep.empty()) keep_keys(tile.values(r), C, low, high, g.kept);
-          } else {
-            g.bins.count(reinterpret_cast<const uint16_t*>(view.row(row + r)), C);
-          }
+          if (kWide && !query.keep.empty()) keep_keys(tile.values(r), C, low, high, g.kept);
         }
       }
     }

@@ -54,6 +54,77 @@ inline double total(const Doubles& v) {
   return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7]));
 }
 
+/// Counts of bins of one thread. Four tables in turn, because an increment waits for the one before it when
+/// both hit one bin, and near zero neighbours often do.
+class BinCounter {
+ public:
+  BinCounter() : memory_(at::zeros({kMemory}, at::kInt)) {}
+
+  /// 16 values whose bits begin at `p`: float, or float16 and bfloat16.
+  void count16(const float* p) {
+    uint64_t pair;
+    for (int i = 0; i < 16; i += 4) {
+      std::memcpy(&pair, p + i, sizeof pair);
+      add(0, pair >> 16);
+      add(1, pair >> 48);
+      std::memcpy(&pair, p + i + 2, sizeof pair);
+      add(2, pair >> 16);
+      add(3, pair >> 48);
+    }
+  }
+  void count16(const uint16_t* p) {
+    uint64_t four;
+    for (int i = 0; i < 16; i += 4) {
+      std::memcpy(&four, p + i, sizeof four);
+      add(0, four);
+      add(1, four >> 16);
+      add(2, four >> 32);
+      add(3, four >> 48);
+    }
+  }
+  void count1(const float* p) { add(0, std::bit_cast<uint32_t>(*p) >> 16); }
+  void count1(const uint16_t* p) { add(0, *p); }
+
+  template <typename Bits>
+  void count(const Bits* row, int64_t n) {
+    int64_t j = 0;
+    for (; j + kLanes <= n; j += kLanes) count16(row + j);
+    for (; j < n; ++j) count1(row + j);
+    counted(n);
+  }
+  /// To be told of n values that were counted one by one.
+  void counted(int64_t n) {
+    since_flush_ += n;
+    if (since_flush_ > INT32_MAX) flush();  // before a 32-bit count can overflow
+  }
+  /// Adds the bins of finite values to `histogram` [kBins]; `infinity` is the first bin that is not finite.
+  void add_to(std::vector<int64_t>& histogram, int64_t infinity) {
+    flush();
+    for (size_t bin = 0; bin < static_cast<size_t>(infinity); ++bin) histogram[bin] += sums_[bin];
+  }
+
+ private:
+  // 1 MiB, which core/memory.h keeps for reuse; the tables take half of it.
+  static constexpr int64_t kMemory = int64_t{1} << 18;
+
+  void add(int64_t table, uint64_t bits) { ++tables_[table * kBins + static_cast<int64_t>(bits & 0x7FFF)]; }
+  void flush() {
+    sums_.resize(static_cast<size_t>(kBins), 0);
+    for (size_t bin = 0; bin < static_cast<size_t>(kBins); ++bin) {
+      for (size_t table = 0; table < 4; ++table) {
+        sums_[bin] += tables_[table * static_cast<size_t>(kBins) + bin];
+      }
+    }
+    std::fill_n(tables_, 4 * kBins, 0);
+    since_flush_ = 0;
+  }
+
+  at::Tensor memory_;
+  uint32_t* tables_ = reinterpret_cast<uint32_t*>(memory_.data_ptr<int32_t>());
+  std::vector<int64_t> sums_;
+  int64_t since_flush_ = 0;
+};
+
 /// Sums of one row. max_bits is at least kInfinity where something is not finite; the rest is garbage then.
 struct RowSums {
   int32_t max_bits = 0;
@@ -61,7 +132,10 @@ struct RowSums {
   double sum = 0, abs_sum = 0;
 };
 
-inline RowSums row_sums(const float* row, int64_t n) {
+/// `bins`, where given, counts the values on the way: its stores and these sums use different parts of a
+/// core. `source` is the row in the dtype that bins are of.
+template <typename Bits>
+inline RowSums row_sums(const float* row, int64_t n, BinCounter* bins, const Bits* source) {
   Words top{}, zeros{};
   Doubles sum_low{}, sum_high{}, abs_low{}, abs_high{};
   int64_t j = 0;
@@ -80,6 +154,7 @@ inline RowSums row_sums(const float* row, int64_t n) {
     absolute(high);
     abs_low += low;
     abs_high += high;
+    if (bins) bins->count16(source + j);
   }
   RowSums sums;
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -89,12 +164,14 @@ inline RowSums row_sums(const float* row, int64_t n) {
   sums.sum = total(sum_low) + total(sum_high);
   sums.abs_sum = total(abs_low) + total(abs_high);
   for (; j < n; ++j) {
-    const int32_t bits = std::bit_cast<int32_t>(row[j]) & kMagnitude;
-    sums.max_bits = std::max(sums.max_bits, bits);
-    sums.zeros += bits == 0;
+    const int32_t key = std::bit_cast<int32_t>(row[j]) & kMagnitude;
+    sums.max_bits = std::max(sums.max_bits, key);
+    sums.zeros += key == 0;
     sums.sum += static_cast<double>(row[j]);
-    sums.abs_sum += static_cast<double>(std::bit_cast<float>(bits));
+    sums.abs_sum += static_cast<double>(std::bit_cast<float>(key));
+    if (bins) bins->count1(source + j);
   }
+  if (bins) bins->counted(n);
   return sums;
 }
 
@@ -198,68 +275,6 @@ inline int64_t keep_keys(const float* row, int64_t n, uint32_t low, uint32_t hig
   return below;
 }
 
-/// Counts of bins of one thread. Four tables in turn, because an increment waits for the one before it when
-/// both hit one bin, and near zero neighbours often do.
-class BinCounter {
- public:
-  BinCounter() : tables_(static_cast<size_t>(4 * kBins), 0) {}
-
-  void count(const float* row, int64_t n) {
-    uint32_t* t = tables_.data();
-    int64_t j = 0;
-    for (; j + 4 <= n; j += 4) {
-      uint64_t pair[2];
-      std::memcpy(pair, row + j, sizeof pair);
-      ++t[pair[0] >> 16 & 0x7FFF];
-      ++t[kBins + static_cast<int64_t>(pair[0] >> 48 & 0x7FFF)];
-      ++t[2 * kBins + static_cast<int64_t>(pair[1] >> 16 & 0x7FFF)];
-      ++t[3 * kBins + static_cast<int64_t>(pair[1] >> 48 & 0x7FFF)];
-    }
-    for (; j < n; ++j) ++t[std::bit_cast<uint32_t>(row[j]) >> 16 & 0x7FFF];
-    counted(n);
-  }
-  /// float16 or bfloat16.
-  void count(const uint16_t* row, int64_t n) {
-    uint32_t* t = tables_.data();
-    int64_t j = 0;
-    for (; j + 4 <= n; j += 4) {
-      uint64_t four;
-      std::memcpy(&four, row + j, sizeof four);
-      ++t[four & 0x7FFF];
-      ++t[kBins + static_cast<int64_t>(four >> 16 & 0x7FFF)];
-      ++t[2 * kBins + static_cast<int64_t>(four >> 32 & 0x7FFF)];
-      ++t[3 * kBins + static_cast<int64_t>(four >> 48 & 0x7FFF)];
-    }
-    for (; j < n; ++j) ++t[row[j] & 0x7FFF];
-    counted(n);
-  }
-  /// Adds the bins of finite values to `histogram` [kBins]; `infinity` is the first bin that is not finite.
-  void add_to(std::vector<int64_t>& histogram, int64_t infinity) {
-    flush();
-    for (size_t bin = 0; bin < static_cast<size_t>(infinity); ++bin) histogram[bin] += sums_[bin];
-  }
-
- private:
-  void counted(int64_t n) {
-    since_flush_ += n;
-    if (since_flush_ > INT32_MAX) flush();  // before a 32-bit count can overflow
-  }
-  void flush() {
-    sums_.resize(static_cast<size_t>(kBins), 0);
-    for (size_t bin = 0; bin < static_cast<size_t>(kBins); ++bin) {
-      for (size_t table = 0; table < 4; ++table) {
-        sums_[bin] += tables_[table * static_cast<size_t>(kBins) + bin];
-      }
-    }
-    std::fill(tables_.begin(), tables_.end(), 0);
-    since_flush_ = 0;
-  }
-
-  std::vector<uint32_t> tables_;
-  std::vector<int64_t> sums_;
-  int64_t since_flush_ = 0;
-};
-
 /// First bin of a dtype that is not finite.
 inline int64_t infinity_bin(at::ScalarType dtype) {
   return dtype == at::kHalf ? 0x7C00 : 0x7F80;
@@ -270,8 +285,10 @@ inline int64_t infinity_bin(at::ScalarType dtype) {
 template <typename Scalar>
 class Tile {
  public:
-  explicit Tile(int64_t width)
+  /// `bins`, where given, counts every row.
+  explicit Tile(int64_t width, BinCounter* bins = nullptr)
       : width_(width),
+        bins_(bins),
         converted_(static_cast<size_t>(std::is_same_v<Scalar, float> ? 0 : kTileRows * width)) {}
 
   /// Reads a row; call clear() before the first of a tile.
@@ -284,7 +301,10 @@ class Tile {
       for (int64_t j = 0; j < width_; ++j) out[j] = static_cast<float>(row[j]);
       values_[r] = out;
     }
-    sums_[r] = row_sums(values_[r], width_);
+    // bins of float16 and bfloat16 are those of the row as it is stored
+    using Bits = std::conditional_t<std::is_same_v<Scalar, float>, float, uint16_t>;
+    const Bits* source = reinterpret_cast<const Bits*>(row);
+    sums_[r] = row_sums(values_[r], width_, bins_, source);
     finite_count_[r] = width_;
     if (sums_[r].max_bits >= kInfinity) separate(r);
     all_finite_ = all_finite_ && finite_count_[r] == width_;
@@ -339,10 +359,12 @@ class Tile {
       }
     }
     finite_count_[r] = static_cast<int64_t>(finite_[r].size());
-    sums_[r] = row_sums(finite_[r].data(), finite_count_[r]);
+    sums_[r] = row_sums<float>(finite_[r].data(), finite_count_[r], nullptr, nullptr);
   }
 
-  int64_t width_, count_ = 0;
+  int64_t width_;
+  BinCounter* bins_;
+  int64_t count_ = 0;
   bool all_finite_ = true;
   std::vector<float> converted_;
   const float* values_[kTileRows] = {};

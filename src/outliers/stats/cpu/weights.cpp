@@ -11,8 +11,8 @@
 namespace outliers::stats::cpu {
 namespace {
 
-constexpr int64_t kGroups = 16;  // parts of the rows with column sums of their own, whatever the threads
-constexpr double kBracketHalf = 0.016;  // share of ranks: four standard errors of the sample's median
+constexpr int64_t kGroups = 16;     // parts of the rows with column sums of their own, whatever the threads
+constexpr double kGuessErrors = 4;  // misses one matrix in 16,000, which then costs two more passes
 
 struct Group {
   std::vector<int32_t> column_bits;
@@ -31,7 +31,7 @@ struct Bracket {
 
 Bracket guess(const at::Tensor& w) {
   Bracket bracket;
-  const std::optional<MedianGuess> guess = guess_median(w, kBracketHalf);
+  const std::optional<MedianGuess> guess = guess_median(w, kGuessErrors);
   if (!guess) return bracket;
   bracket.low = std::max(1U, std::bit_cast<uint32_t>(guess->low));
   bracket.high = std::bit_cast<uint32_t>(guess->high);
@@ -107,7 +107,7 @@ WeightPartial look(const at::Tensor& w) {
     for (int64_t number = first_group; number < last_group; ++number) {
       Group& g = groups[static_cast<size_t>(number)];
       const int64_t first = R * number / group_count, last = R * (number + 1) / group_count;
-      g.kept = KeyList((last - first) * C / 8 + C + kLanes);
+      g.kept = KeyList((last - first) * C / 16 + C + kLanes);
       g.column_bits.resize(static_cast<size_t>(C), 0);
       g.column_sums.resize(static_cast<size_t>(C), 0.0);
       for (int64_t row = first; row < last; row += kTileRows) {
