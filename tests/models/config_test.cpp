@@ -79,6 +79,10 @@ TEST(HuggingFaceConfig, ExplainsBadFiles) {
   EXPECT_THAT(error_of(llama(R"("head_dim": 0)")), HasSubstr("channels of a head is 0"));
   EXPECT_THAT(error_of(llama(R"("head_dim": 1e300)")), HasSubstr("'head_dim' should be an integer"));
   EXPECT_THAT(error_of(llama(R"("head_dim": 7)")), HasSubstr("7 rotary channels do not fit"));
+  EXPECT_THAT(error_of(llama(R"("rope_scaling": {"type": "yarn", "factor": 8.0, "beta_fast": -1})")),
+              HasSubstr("not positive numbers"));
+  EXPECT_THAT(error_of(llama(R"("rope_scaling": {"type": "linear", "factor": 0})")),
+              HasSubstr("must be positive"));
   EXPECT_THAT(error_of(llama(R"("rope_scaling": {"type": "longrope", "short_factor": [1, 1],
                                  "long_factor": [1, 1, 1, 1]})")),
               HasSubstr("2 rotary factors for 4 frequencies"));

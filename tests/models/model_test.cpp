@@ -143,6 +143,32 @@ TEST(Model, NamesAMissingConfig) {
   EXPECT_THAT(tests::error_of([&] { Model::open(scratch.path()); }), HasSubstr("there is no config.json"));
 }
 
+/// The message about a GGUF in which every `from` is replaced by `to` of the same length.
+std::string error_of_gguf(const std::string& name, const std::string& from, const std::string& to) {
+  std::string bytes = tests::read_file(tests::golden("models/" + name + "/model.gguf"));
+  for (size_t at = bytes.find(from); at != std::string::npos; at = bytes.find(from, at + 1))
+    bytes.replace(at, from.size(), to);
+  const tests::ScratchDirectory scratch;
+  tests::write_file(scratch / "model.gguf", bytes);
+  return tests::error_of([&] { Model::open(scratch / "model.gguf"); });
+}
+
+TEST(Model, RefusesGgufsItWouldComputeWrongly) {
+  EXPECT_THAT(error_of_gguf("llama_tied", "llama", "mamba"),
+              AllOf(HasSubstr("'mamba'"), HasSubstr("llama, qwen2, gemma3")));
+  EXPECT_THAT(error_of_gguf("llama_tied", "linear", "cosine"),
+              HasSubstr("rotary scaling 'cosine' is not supported"));
+  EXPECT_THAT(error_of_gguf("llama_tied", "llama.block_count", "llama.clock_count"),
+              HasSubstr("lacks 'llama.block_count'"));
+  EXPECT_THAT(error_of_gguf("llama_tied", "llama.context_length", "llama.expert_countxx"),
+              HasSubstr("lacks 'llama.context_length'"));
+  EXPECT_THAT(error_of_gguf("qwen2_window", "sliding_window_pattern", "sliding_window_xattern"),
+              HasSubstr("does not say which layers"));
+  EXPECT_THAT(
+      error_of_gguf("qwen2_yarn", "blk.1.ffn_up", "blk.7.ffn_up"),
+      AllOf(HasSubstr("1 missing (blk.1.ffn_up.weight)"), HasSubstr("1 unknown (blk.7.ffn_up.weight)")));
+}
+
 TEST(Model, ReadsTheMetadataOfRealFiles) {
   const std::filesystem::path path = tests::real_model(tests::kGemma);
   OUTLIERS_SKIP_WITHOUT(path);

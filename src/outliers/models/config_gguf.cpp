@@ -72,15 +72,8 @@ Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std
     for (const char* key : {"rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor"}) {
       require(!keys.has(key), "{}: '{}' is not supported", where, keys.name(key));
     }
-  } else if (scaling == "longrope") {
-    rotary.factors = read_factors(checkpoint, "rope_factors_short.weight");
-    rotary.long_factors = read_factors(checkpoint, "rope_factors_long.weight");
-    require(!rotary.factors.empty() && !rotary.long_factors.empty(),
-            "{}: longrope needs the tensors rope_factors_short.weight and rope_factors_long.weight", where);
-    rotary.attention_factor = keys.number("rope.scaling.attn_factor", 1.0);
   } else {
-    fail("{}: rotary scaling '{}' is not supported; known: linear, yarn, longrope", where,
-         printable(scaling));
+    fail("{}: rotary scaling '{}' is not supported; known: linear, yarn", where, printable(scaling));
   }
   return rotary;
 }

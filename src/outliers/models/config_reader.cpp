@@ -2,7 +2,10 @@
 
 #include <cmath>
 
+#include <ATen/ATen.h>
+
 #include "outliers/core/error.h"
+#include "outliers/models/rotary.h"
 
 namespace outliers::models {
 
@@ -50,6 +53,16 @@ void check_config(const Config& config, const std::string& where) {
       for (double factor : *factors) {
         require(std::isfinite(factor) && factor > 0, "{}: a rotary factor is {}", where, factor);
       }
+    }
+  }
+  for (const Rotary& rotary : config.rotaries) {
+    if (rotary.width == 0) continue;
+    require(rotary.scaling != "dynamic" || rotary.width > 2,
+            "{}: dynamic scaling needs more than 2 rotary channels", where);
+    for (int64_t tokens : {rotary.original_positions, 2 * rotary.original_positions}) {
+      const at::Tensor frequencies = rotary_frequencies(rotary, tokens);
+      require(at::isfinite(frequencies).all().item<bool>() && frequencies.gt(0).all().item<bool>(),
+              "{}: the rotary's parameters give frequencies that are not positive numbers", where);
     }
   }
   for (int64_t window : config.windows) require(window >= 0, "{}: a sliding window of {}", where, window);

@@ -73,8 +73,7 @@ bool is_derived(const std::string& name) {
   constexpr std::string_view kRotary = "rotary_emb.inv_freq";
   const bool buffer = name.size() >= kRotary.size() &&
                       name.compare(name.size() - kRotary.size(), kRotary.size(), kRotary) == 0;
-  return buffer || name == "rope_freqs.weight" || name == "rope_factors_long.weight" ||
-         name == "rope_factors_short.weight";
+  return buffer || name == "rope_freqs.weight";
 }
 
 /// "3 missing (a, b, c)": nothing for an empty list, and at most 8 names.
