@@ -43,19 +43,17 @@ ordered_json results() {
               {"seconds", {{"load", 1.0}, {"forward", 2.0}, {"statistics", 0.5}, {"report", 0.0}}},
               {"peak_host_bytes", 2000000},
               {"peak_device_bytes", 0}};
-  r["prompt"] = {{"text", "Hi there"},
-                 {"ids", {1, 2}},
-                 {"tokens", {"Hi", " there"}},
-                 {"classes", {"initial token", "other"}}};
+  r["prompt"] = {
+      {"text", "Hi there"}, {"ids", {1, 2}}, {"tokens", {"Hi", " there"}}, {"classes", {"initial", "other"}}};
   r["activations"]["prompt"]["resid_out"] = {layer(0, 500, 0.25), layer(1, 1199, 0.5), layer(2, 30, 0.5)};
   r["activations"]["corpus"]["resid_out"] = r["activations"]["prompt"]["resid_out"];
   r["weights"] = {{{"layer", 0}, {"modules", {{"down", module}}}}};
   r["attention"]["corpus"] = {
       {{"layer", 0},
        {"top_keys",
-        {{{"sequence", 0}, {"key", 0}, {"score", 60.0}, {"token_text", "Hi"}, {"class", "initial token"}}}},
+        {{{"sequence", 0}, {"key", 0}, {"score", 60.0}, {"token_text", "Hi"}, {"class", "initial"}}}},
        {"heads", {{{"head", 0}, {"outlier_share", 0.6}, {"sink_rate", 0.5}}}},
-       {"outlier_keys", {{{"class", "initial token"}}}}}};
+       {"outlier_keys", {{{"class", "initial"}}}}}};
   r["writes"] = {{{"layer", 0}, {"largest", write(0.1, 0, -500.1)}},
                  {{"layer", 1}, {"largest", write(-500, 0, -699)}, {"followed", write(-500, 0, -699)}},
                  {{"layer", 2}, {"largest", write(1, 2, 27)}, {"followed", write(-1199, 0, 1180)}}};

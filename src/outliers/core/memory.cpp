@@ -6,6 +6,7 @@
 #include <mutex>
 #include <new>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unordered_map>
 
 #include <c10/core/Allocator.h>
@@ -141,6 +142,12 @@ void release_kept_memory() {
 
 uint64_t kept_memory_bytes() {
   return TensorAllocator::instance().kept();
+}
+
+uint64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace outliers

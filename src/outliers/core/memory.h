@@ -20,4 +20,7 @@ void release_kept_memory();
 /// Bytes that are kept for later, for tests.
 uint64_t kept_memory_bytes();
 
+/// The largest resident set this process has had, mapped files included.
+uint64_t peak_resident_bytes();
+
 }  // namespace outliers

@@ -28,10 +28,16 @@ size_t index(const ordered_json& value) {
   return value.get<size_t>();
 }
 
+// "strong_delimiter" as words.
+std::string class_words(std::string name) {
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
+}
+
 // "the initial token "Summer"", "token 3 "." (strong delimiter)".
 std::string token_name(const ordered_json& prompt, int64_t token) {
   const std::string text = quoted(prompt["tokens"][static_cast<size_t>(token)]);
-  const std::string kind = prompt["classes"][static_cast<size_t>(token)];
+  const std::string kind = class_words(prompt["classes"][static_cast<size_t>(token)]);
   return token == 0 ? fmt::format("the initial token {}", text)
                     : fmt::format("token {} {} ({})", token, text, kind);
 }
@@ -207,7 +213,7 @@ std::string attention(const ordered_json& r) {
     for (const auto& [name, n] : classes) order.emplace_back(n, name);
     std::sort(order.rbegin(), order.rend());
     for (size_t i = 0; i < order.size(); ++i) {
-      text += fmt::format("{} {} {}", i == 0 ? "" : ",", order[i].second,
+      text += fmt::format("{} {} {}", i == 0 ? "" : ",", class_words(order[i].second),
                           percent(static_cast<double>(order[i].first) / static_cast<double>(keys)));
     }
   }

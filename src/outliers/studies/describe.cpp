@@ -1,0 +1,123 @@
+#include "outliers/studies/describe.h"
+
+#include <algorithm>
+
+#include "outliers/core/error.h"
+
+namespace outliers::studies {
+namespace {
+
+using nlohmann::ordered_json;
+
+const char* activation_name(models::Activation activation) {
+  switch (activation) {
+    case models::Activation::silu:
+      return "silu";
+    case models::Activation::gelu_tanh:
+      return "gelu_tanh";
+    case models::Activation::gelu:
+      return "gelu";
+    case models::Activation::relu:
+      return "relu";
+  }
+  return "unknown";
+}
+
+ordered_json describe_rotary(const models::Rotary& rotary) {
+  return {{"base", rotary.base},
+          {"width", rotary.width},
+          {"scaling", rotary.scaling.empty() ? "none" : rotary.scaling},
+          {"factor", rotary.factor}};
+}
+
+ordered_json describe_traits(const models::Config& c) {
+  const auto sliding = std::count_if(c.windows.begin(), c.windows.end(), [](int64_t w) { return w > 0; });
+  ordered_json rotaries = ordered_json::array();
+  for (const models::Rotary& rotary : c.rotaries) {
+    if (rotary.width > 0) rotaries.push_back(describe_rotary(rotary));
+  }
+  return {{"norm", c.norm == models::NormKind::rms ? "RMS" : "layer"},
+          {"norm_epsilon", c.norm_epsilon},
+          {"activation", activation_name(c.activation)},
+          {"gated_mlp", c.gated_mlp},
+          {"sandwich_norms", c.sandwich_norms},
+          {"qk_norm", c.qk_norm},
+          {"attention_bias", c.attention_bias},
+          {"tied_embeddings", c.tied_embeddings},
+          {"embedding_scale", c.embedding_scale},
+          {"attention_scale", c.attention_scale},
+          {"attention_softcap", c.attention_softcap},
+          {"logit_softcap", c.logit_softcap},
+          {"sliding_layers", sliding},
+          {"sliding_window", c.windows.empty() ? 0 : *std::max_element(c.windows.begin(), c.windows.end())},
+          {"rotary", rotaries}};
+}
+
+ordered_json describe_tokenizer(const text::Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return nullptr;
+  ordered_json special = ordered_json::array();
+  for (const text::SpecialToken& token : tokenizer->special_tokens()) {
+    special.push_back({{"id", token.id}, {"text", token.text}, {"role", token.role}});
+  }
+  return {
+      {"description", tokenizer->description()}, {"size", tokenizer->size()}, {"special_tokens", special}};
+}
+
+}  // namespace
+
+ordered_json describe_model(const models::Model& model) {
+  const models::Config& c = model.config();
+  return {{"name", printable(c.name)},
+          {"family", c.family},
+          {"format", io::format_name(model.checkpoint().format())},
+          {"layers", c.layers},
+          {"width", c.width},
+          {"heads", c.heads},
+          {"kv_heads", c.kv_heads},
+          {"head_width", c.head_width},
+          {"mlp_width", c.mlp_width},
+          {"vocabulary", c.vocabulary},
+          {"positions", c.max_positions},
+          {"parameters", model.parameters()},
+          {"weight_bytes", model.checkpoint().weight_bytes()}};
+}
+
+ordered_json inspect(const io::Checkpoint& checkpoint) {
+  struct Total {
+    std::string encoding;
+    int64_t tensors = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<Total> totals;
+  ordered_json tensors = ordered_json::array();
+  for (const io::TensorInfo& info : checkpoint.tensors()) {
+    auto place = std::find_if(totals.begin(), totals.end(),
+                              [&](const Total& total) { return total.encoding == info.encoding; });
+    if (place == totals.end()) place = totals.insert(totals.end(), {info.encoding});
+    ++place->tensors;
+    place->bytes += info.bytes;
+    tensors.push_back(
+        {{"name", info.name}, {"shape", info.shape}, {"encoding", info.encoding}, {"bytes", info.bytes}});
+  }
+  std::stable_sort(totals.begin(), totals.end(),
+                   [](const Total& a, const Total& b) { return a.bytes > b.bytes; });
+  ordered_json encodings = ordered_json::array();
+  for (const Total& total : totals) {
+    encodings.push_back({{"encoding", total.encoding}, {"tensors", total.tensors}, {"bytes", total.bytes}});
+  }
+  return {{"path", printable(checkpoint.path().string())},
+          {"format", io::format_name(checkpoint.format())},
+          {"weight_bytes", checkpoint.weight_bytes()},
+          {"encodings", encodings},
+          {"tensors", tensors}};
+}
+
+ordered_json inspect(const models::Model& model) {
+  ordered_json description = inspect(model.checkpoint());
+  description["model"] = describe_model(model);
+  description["traits"] = describe_traits(model.config());
+  description["tokenizer"] = describe_tokenizer(model.try_tokenizer());
+  return description;
+}
+
+}  // namespace outliers::studies

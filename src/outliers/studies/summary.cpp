@@ -1,0 +1,139 @@
+#include "outliers/studies/summary.h"
+
+#include <algorithm>
+#include <map>
+
+namespace outliers::studies {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr double kFloat16Max = 65504, kE4m3Max = 448, kInt8Steps = 127;
+
+ordered_json or_null(std::optional<int64_t> value) {
+  return value ? ordered_json(*value) : ordered_json(nullptr);
+}
+
+Extent extent_of(const ordered_json& layer) {
+  return {layer["max"], layer["median"]};
+}
+
+/// Channels that are massive in any layer, those of most layers first.
+ordered_json massive_channels(const ordered_json& layers) {
+  std::map<int64_t, int64_t> layers_of;
+  for (const auto& layer : layers) {
+    std::map<int64_t, int64_t> here;
+    for (const auto& value : layer["massive"]) here[value["channel"]] = 1;
+    for (const auto& [channel, one] : here) layers_of[channel] += one;
+  }
+  std::vector<std::pair<int64_t, int64_t>> order(layers_of.begin(), layers_of.end());
+  std::stable_sort(order.begin(), order.end(), [](auto a, auto b) { return a.second > b.second; });
+  ordered_json result = ordered_json::array();
+  for (const auto& [channel, count] : order) result.push_back(channel);
+  return result;
+}
+
+ordered_json massive_tokens(const ordered_json& layers, const ordered_json& prompt) {
+  struct Span {
+    int64_t first, last;
+  };
+  std::map<int64_t, Span> spans;
+  for (const auto& layer : layers) {
+    const int64_t l = layer["layer"];
+    for (const auto& value : layer["massive"]) {
+      const auto [place, is_new] = spans.try_emplace(value["token"], Span{l, l});
+      place->second.last = l;
+    }
+  }
+  ordered_json result = ordered_json::array();
+  for (const auto& [token, span] : spans) {
+    const auto t = static_cast<size_t>(token);
+    result.push_back({{"token", token},
+                      {"text", prompt["tokens"][t]},
+                      {"class", prompt["classes"][t]},
+                      {"first_layer", span.first},
+                      {"last_layer", span.last}});
+  }
+  return result;
+}
+
+/// Share of layers whose top down column is the top channel of down_in over the corpus.
+ordered_json weight_activation(const ordered_json& results) {
+  int64_t same = 0, layers = 0;
+  for (const auto& layer : results["activations"]["corpus"]["down_in"]) {
+    const ordered_json& modules = results["weights"][static_cast<size_t>(layers++)]["modules"];
+    const ordered_json& columns = modules["down"]["top_columns"];
+    if (columns.empty() || layer["top_channels"].empty()) continue;
+    if (columns[0]["column"] == layer["top_channels"][0]["channel"]) ++same;
+  }
+  return layers > 0 ? ordered_json(static_cast<double>(same) / static_cast<double>(layers)) : nullptr;
+}
+
+ordered_json headroom(const ordered_json& activations, const char* point) {
+  const ordered_json* largest = nullptr;
+  for (const char* batch : {"prompt", "corpus"}) {
+    for (const auto& layer : activations[batch][point]) {
+      if (largest == nullptr || layer["max"] > (*largest)["max"]) largest = &layer;
+    }
+  }
+  if (largest == nullptr) return nullptr;
+  const Extent extent = extent_of(*largest);
+  const bool any = extent.median > 0;
+  return {{"layer", (*largest)["layer"]},
+          {"max", extent.max},
+          {"max_over_median", any ? ordered_json(extent.ratio()) : nullptr},
+          {"of_fp16_max", extent.max / kFloat16Max},
+          {"of_fp8_e4m3_max", extent.max / kE4m3Max},
+          {"int8_step_over_median", any ? ordered_json(extent.ratio() / kInt8Steps) : nullptr}};
+}
+
+}  // namespace
+
+LifeSpan life_span(const Extent& embedding, const std::vector<Extent>& layers) {
+  const auto taller = [](const Extent& a, const Extent& b) { return a.ratio() < b.ratio(); };
+  if (layers.empty() || std::max_element(layers.begin(), layers.end(), taller)->ratio() < kFoundRatio)
+    return {};
+  const auto peak = std::max_element(layers.begin(), layers.end(),
+                                     [](const Extent& a, const Extent& b) { return a.max < b.max; });
+  LifeSpan span;
+  span.peak = peak - layers.begin();
+
+  double before = embedding.ratio(), step = 0;
+  for (auto layer = layers.begin(); layer <= peak; ++layer) {
+    const double ratio = layer->ratio();
+    // Below 1 there is nothing to multiply: an all-zero or constant input.
+    if (ratio / std::max(before, 1.0) > step) {
+      step = ratio / std::max(before, 1.0);
+      span.born = layer - layers.begin();
+    }
+    before = ratio;
+  }
+
+  auto removed = layers.end();
+  while (removed - 1 != peak && (removed - 1)->max < peak->max / 2) --removed;
+  if (removed != layers.end()) span.removed = removed - layers.begin();
+  return span;
+}
+
+ordered_json summarise(const ordered_json& results, std::optional<double> activation_attention) {
+  const ordered_json& layers = results["activations"]["prompt"]["resid_out"];
+  std::vector<Extent> extents;
+  for (const auto& layer : layers) extents.push_back(extent_of(layer));
+  const LifeSpan life = life_span(extent_of(results["prompt"]["embedding"]), extents);
+
+  ordered_json summary;
+  summary["found"] = life.peak.has_value();
+  summary["born_layer"] = or_null(life.born);
+  summary["peak_layer"] = or_null(life.peak);
+  summary["removed_layer"] = or_null(life.removed);
+  summary["massive_channels"] = massive_channels(layers);
+  summary["massive_tokens"] = massive_tokens(layers, results["prompt"]);
+  summary["alignment"] = {
+      {"weight_activation", weight_activation(results)},
+      {"activation_attention", activation_attention ? ordered_json(*activation_attention) : nullptr}};
+  summary["headroom"] = {{"resid_out", headroom(results["activations"], "resid_out")},
+                         {"down_in", headroom(results["activations"], "down_in")}};
+  return summary;
+}
+
+}  // namespace outliers::studies

@@ -1,0 +1,178 @@
+#include "outliers/studies/survey.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/Parallel.h>
+
+#include "outliers/core/error.h"
+#include "outliers/core/interrupt.h"
+#include "outliers/core/memory.h"
+#include "outliers/core/output.h"
+#include "outliers/core/progress.h"
+#include "outliers/core/version.h"
+#include "outliers/io/npz.h"
+#include "outliers/models/runner.h"
+#include "outliers/studies/definitions.h"
+#include "outliers/studies/describe.h"
+#include "outliers/studies/summary.h"
+#include "outliers/studies/survey_observer.h"
+#include "outliers/text/corpus.h"
+#include "outliers/text/token_class.h"
+
+namespace outliers::studies {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr int64_t kDefaultTokens = 1024;
+
+/// Tokens that have passed the whole model, a layer of L counted as a part of 1/L.
+class ProgressObserver : public models::Observer {
+ public:
+  ProgressObserver(int64_t layers, int64_t tokens)
+      : layers_(layers), progress_("measuring", tokens, "tokens") {}
+  bool wants(const models::Site& site, size_t) const override {
+    return site.point == models::Point::resid_out && Progress::visible();
+  }
+  void on_point(const models::Site&, const models::Slice&, const at::Tensor& x) override {
+    passed_ += x.size(0) * x.size(1);
+    progress_.update(passed_ / layers_);
+  }
+
+ private:
+  int64_t layers_, passed_ = 0;
+  Progress progress_;
+};
+
+const char* bos_name(text::BosPolicy bos) {
+  switch (bos) {
+    case text::BosPolicy::always:
+      return "always";
+    case text::BosPolicy::never:
+      return "never";
+    case text::BosPolicy::model:
+      break;
+  }
+  return "model";
+}
+
+const char* dtype_name(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : "float32";
+}
+
+void check_positions(int64_t tokens, const models::Config& config, const char* what, const char* remedy) {
+  require(config.max_positions <= 0 || tokens <= config.max_positions,
+          "{} {} tokens, but {} has {} positions; {}", what, tokens, printable(config.name),
+          config.max_positions, remedy);
+}
+
+at::Tensor prompt_ids(const models::Model& model, const SurveyOptions& options) {
+  require(!options.prompt.empty(), "the prompt is empty; give some text with --prompt");
+  const std::vector<int32_t> ids = model.tokenizer().encode(options.prompt, options.bos);
+  require(!ids.empty(), "the prompt has no tokens; give some text with --prompt");
+  check_positions(static_cast<int64_t>(ids.size()), model.config(), "the prompt has", "shorten it");
+  return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
+}
+
+ordered_json describe_prompt(const std::string& text, const at::Tensor& ids,
+                             const text::Tokenizer& tokenizer) {
+  ordered_json prompt = {{"text", text::replace_invalid_utf8(text)},
+                         {"ids", ordered_json::array()},
+                         {"tokens", ordered_json::array()},
+                         {"classes", ordered_json::array()}};
+  const auto id = ids.accessor<int64_t, 2>();
+  for (int64_t t = 0; t < ids.size(1); ++t) {
+    const auto token = static_cast<int32_t>(id[0][t]);
+    prompt["ids"].push_back(token);
+    prompt["tokens"].push_back(tokenizer.display(token));
+    prompt["classes"].push_back(token_class_name(token_class(tokenizer, token, t)));
+  }
+  return prompt;
+}
+
+uint64_t peak_device_bytes(at::Device device) {
+  if (device.is_cpu()) return 0;
+  const auto stats = at::accelerator::getDeviceStats(device.index());
+  const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return static_cast<uint64_t>(stats.allocated_bytes[all].peak);
+}
+
+}  // namespace
+
+Survey survey(const models::Model& model, const SurveyOptions& options) {
+  const models::Config& config = model.config();
+  const text::Tokenizer& tokenizer = model.tokenizer();
+  int64_t tokens = options.tokens;
+  if (tokens == 0) {
+    tokens = config.max_positions > 0 ? std::min(kDefaultTokens, config.max_positions) : kDefaultTokens;
+  }
+  check_positions(tokens, config, "a window should have", "ask for fewer with --tokens");
+  const at::Tensor prompt = prompt_ids(model, options);
+  const text::Corpus corpus =
+      options.corpus.empty() ? text::default_corpus() : text::read_corpus(options.corpus);
+  check_interrupt();
+  const at::Tensor windows =
+      text::make_windows(tokenizer, corpus, options.sequences, tokens, options.bos, options.seed);
+
+  const std::vector<models::Batch> batches = {{"prompt", prompt}, {"corpus", windows}};
+  SurveyObserver observer(config, tokenizer, batches);
+  models::RunTimes times;
+  {
+    ProgressObserver progress(config.layers, prompt.numel() + windows.numel());
+    models::RunOptions run_options;
+    run_options.dtype = options.dtype;
+    run_options.device = options.device;
+    times = models::run(model, batches, {&observer, &progress}, run_options);
+  }
+
+  const auto begin = std::chrono::steady_clock::now();
+  Survey survey;
+  ordered_json measured = observer.results();
+  ordered_json& results = survey.results;
+  results["schema"] = "outliers-results/1";
+  results["model"] = describe_model(model);
+  results["run"] = {{"version", version()},
+                    {"commit", commit()},
+                    {"libtorch", libtorch_version()},
+                    {"device", options.device.str()},
+                    {"dtype", dtype_name(options.dtype)},
+                    {"threads", at::get_num_threads()},
+                    {"bos", bos_name(options.bos)},
+                    {"sequences", windows.size(0)},
+                    {"tokens_per_sequence", windows.size(1)},
+                    {"corpus", printable(corpus.name)},
+                    {"seed", options.seed}};
+  results["prompt"] = describe_prompt(options.prompt, prompt, tokenizer);
+  results["prompt"]["embedding"] = std::move(measured["embedding"]);
+  results["prompt"]["kept_tokens"] = std::min(kKeptTokens, prompt.size(1));
+  for (const char* part : {"activations", "weights", "attention", "writes"}) {
+    results[part] = std::move(measured[part]);
+  }
+  results["summary"] = summarise(results, observer.activation_attention());
+  results["definitions"] = definitions();
+  survey.arrays = observer.arrays();
+
+  const std::chrono::duration<double> report = std::chrono::steady_clock::now() - begin;
+  ordered_json& run = results["run"];
+  run["seconds"] = {{"load", times.load_seconds},
+                    {"forward", times.forward_seconds},
+                    {"statistics", times.observer_seconds},
+                    {"report", report.count()}};
+  run["first_product_seconds"] = times.first_product_seconds;
+  run["peak_host_bytes"] = peak_resident_bytes();
+  run["peak_device_bytes"] = peak_device_bytes(options.device);
+  return survey;
+}
+
+void write_survey(const Survey& survey, const std::filesystem::path& directory) {
+  OutputFile results(directory / "results.json", false);
+  results.write(survey.results.dump(1) + "\n");
+  results.commit();
+  io::NpzWriter arrays(directory / "arrays.npz");
+  for (const auto& [name, tensor] : survey.arrays) arrays.add(name, tensor);
+  arrays.commit();
+}
+
+}  // namespace outliers::studies

@@ -1,0 +1,42 @@
+// The survey behind `outliers report`: one pass of a prompt and a corpus through a model, and everything that
+// is to be known about its outliers.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <nlohmann/json.hpp>
+
+#include "outliers/models/model.h"
+#include "outliers/text/tokenizer.h"
+
+namespace outliers::studies {
+
+struct SurveyOptions {
+  std::string prompt = "Summer is warm. Winter is cold.\n";  ///< the paper's (2502.06415)
+  std::filesystem::path corpus;                              ///< empty: text::default_corpus()
+  int64_t sequences = 4;
+  int64_t tokens = 0;  ///< of a window; 0: 1024, or the model's positions where they are fewer
+  text::BosPolicy bos = text::BosPolicy::model;
+  uint64_t seed = 0;  ///< of text::make_windows
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+};
+
+struct Survey {
+  nlohmann::ordered_json results;  ///< schema outliers-results/1
+  std::vector<std::pair<std::string, at::Tensor>> arrays;
+};
+
+/// Shows progress on a terminal. Throws for an empty prompt or corpus, for more tokens than the model has
+/// positions, and what tokenizer, windows and run throw.
+Survey survey(const models::Model& model, const SurveyOptions& options);
+
+/// Writes results.json and arrays.npz into an existing directory.
+void write_survey(const Survey& survey, const std::filesystem::path& directory);
+
+}  // namespace outliers::studies

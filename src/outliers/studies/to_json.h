@@ -1,0 +1,23 @@
+// The statistics as results.json shows them.
+#pragma once
+
+#include <functional>
+
+#include <nlohmann/json.hpp>
+
+#include "outliers/stats/activations.h"
+#include "outliers/stats/attention.h"
+#include "outliers/stats/weights.h"
+#include "outliers/text/tokenizer.h"
+
+namespace outliers::studies {
+
+nlohmann::ordered_json to_json(int64_t layer, const stats::ActivationSummary& summary);
+
+nlohmann::ordered_json to_json(const stats::WeightSummary& summary);
+
+/// ids int64 [N,T]: the tokens that the keys stand for.
+nlohmann::ordered_json to_json(int64_t layer, const stats::AttentionSummary& summary, const at::Tensor& ids,
+                               const text::Tokenizer& tokenizer);
+
+}  // namespace outliers::studies
