@@ -1,8 +1,131 @@
+// The program: parses the command line and turns every failure into one line and an exit code.
 #include <cstdio>
+#include <exception>
+#include <new>
 
+#include <CLI/CLI.hpp>
+#include <c10/util/Exception.h>
+
+#include "outliers/core/error.h"
+#include "outliers/core/interrupt.h"
+#include "outliers/core/memory.h"
+#include "outliers/core/suggest.h"
 #include "outliers/core/version.h"
 
-int main() {
-  std::printf("outliers %s (%s), LibTorch %s\n", outliers::version().c_str(), outliers::commit().c_str(),
-              outliers::libtorch_version().c_str());
+#include "commands.h"
+
+namespace outliers::apps {
+namespace {
+
+constexpr int kFailure = 1, kUsage = 2;
+
+int complain(const std::string& message, int code) {
+  std::string line = message;
+  for (char& c : line) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  std::fprintf(stderr, "outliers: error: %s\n", line.c_str());
+  return code;
+}
+
+std::string version_text() {
+  return fmt::format("outliers {} ({}), LibTorch {}", version(), commit(), libtorch_version());
+}
+
+/// The subcommand that was given, or nullptr.
+const CLI::App* given_command(const CLI::App& app) {
+  const auto given = app.get_subcommands();
+  return given.empty() ? nullptr : given.front();
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+  }
+  return names;
+}
+
+std::vector<std::string> option_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+std::string question(const std::string& word, const std::vector<std::string>& candidates) {
+  const std::string near = nearest(word, candidates);
+  return near.empty() ? "" : fmt::format("; did you mean {}?", near);
+}
+
+/// What is wrong with the command line, in one line that says what to do.
+std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* command = given_command(app);
+  if (command == nullptr) {
+    for (const std::string& word : app.remaining()) {
+      const bool option = word.rfind('-', 0) == 0;
+      const std::string hint = question(word, option ? option_names(app) : command_names(app));
+      return fmt::format("unknown {} {}{}", option ? "option" : "command", printable(word),
+                         hint.empty() ? "; see outliers --help" : hint);
+    }
+    return "no command given; see outliers --help";
+  }
+  for (const std::string& word : command->remaining()) {
+    if (word.rfind('-', 0) != 0 || word == "-") continue;
+    const std::string name = word.substr(0, word.find('='));
+    const std::string hint = question(name, option_names(*command));
+    return fmt::format("unknown option {}{}", printable(name),
+                       hint.empty() ? fmt::format("; see outliers {} --help", command->get_name()) : hint);
+  }
+  return fmt::format("{}; see outliers {} --help", error.what(), command->get_name());
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Finds, locates and explains systematic outliers in transformer checkpoints.", "outliers");
+  app.set_version_flag("--version", version_text());
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  add_report(app);
+  add_inspect(app);
+  add_capture(app);
+  add_compare_layers(app);
+  add_tokenize(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help and --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return complain(usage_message(app, error), kUsage);
+  }
+  // A full disk behind a pipe or a redirection is a failure too.
+  require(std::fflush(stdout) == 0, "cannot write to standard output");
+  return 0;
+}
+
+}  // namespace
+}  // namespace outliers::apps
+
+int main(int argc, char** argv) {
+  using outliers::apps::complain;
+  outliers::install_interrupt_handlers();
+  outliers::install_tensor_allocator();
+  try {
+    return outliers::apps::run(argc, argv);
+  } catch (const outliers::Error& error) {
+    return complain(error.what(), error.exit_code());
+  } catch (const std::bad_alloc&) {
+    return complain("out of memory; use fewer or shorter sequences (--sequences, --tokens) or bfloat16",
+                    outliers::apps::kFailure);
+  } catch (const c10::OutOfMemoryError& error) {
+    return complain(
+        fmt::format("out of memory on the device; use fewer or shorter sequences (--sequences, --tokens) or "
+                    "bfloat16 ({})",
+                    outliers::printable(error.what_without_backtrace(), 200)),
+        outliers::apps::kFailure);
+  } catch (const c10::Error& error) {
+    return complain(fmt::format("LibTorch: {}", error.what_without_backtrace()), outliers::apps::kFailure);
+  } catch (const std::exception& error) {
+    return complain(error.what(), outliers::apps::kFailure);
+  }
 }

@@ -63,7 +63,7 @@ void add_report(CLI::App& app) {
       ->type_name("N");
   command->add_option("--tokens", options->survey.tokens, "tokens of a window, a BOS counted")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
-      ->capture_default_str()
+      ->default_str("1024, or the positions there are")
       ->type_name("N");
   add_bos(*command, options->survey.bos);
   options->compute.add(*command);

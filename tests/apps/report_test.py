@@ -41,7 +41,7 @@ class ReportTest(ProgramTest):
         self.assertEqual(summary["removed_layer"], tiny.L - 1)
         self.assertEqual(summary["massive_channels"], [3])
         self.assertEqual([t["token"] for t in summary["massive_tokens"]], [0])
-        self.assertEqual(summary["massive_tokens"][0]["class"], "initial token")
+        self.assertEqual(summary["massive_tokens"][0]["class"], "initial")
         birth = results["writes"][1]["largest"]
         self.assertEqual((birth["channel"], birth["token"], birth["neurons"][0]["neuron"]), (3, 0, 5))
         self.assertAlmostEqual(birth["resid_in"] + birth["attention"] + birth["mlp"], birth["resid_out"], delta=1e-3)
@@ -103,8 +103,8 @@ class ReportTest(ProgramTest):
             np.testing.assert_allclose(arrays["corpus.attention.key_scores"][layer].sum(-1), 40, atol=1e-3)
             w = abs(weights[f"model.layers.{layer}.mlp.down_proj.weight"].astype(np.float64))
             module = results["weights"][layer]["modules"]["down"]
-            ratios = np.concatenate([w.max(1) / w.mean(1), w.max(0) / w.mean(0)])
-            self.assertAlmostEqual(module["score"] / ratios.max(), 1, places=5)
+            maxima, means = (np.concatenate([f(w, axis=1), f(w, axis=0)]) for f in (np.max, np.mean))
+            self.assertAlmostEqual(module["score"] / (maxima[means > 0] / means[means > 0]).max(), 1, places=5)
             self.assertEqual(module["median"], np.median(w))
             for place, column in enumerate(arrays["weights.down.column_index"][layer]):
                 if column >= 0:

@@ -60,13 +60,16 @@ def weights():
         return (random.standard_normal(shape) * 0.05).astype(np.float32)
 
     w = {"model.embed_tokens.weight": normal(BOS + 1, D), "model.norm.weight": np.ones(D, np.float32), "lm_head.weight": normal(BOS + 1, D)}
+    # Other tokens are large elsewhere, so that the norm does not make much of what attention mixes into these channels.
+    w["model.embed_tokens.weight"][:BOS] *= 10
+    w["model.embed_tokens.weight"][:BOS, [3, 7]] = 0
     w["model.embed_tokens.weight"][BOS, 7] = 2.0
     for layer in range(L):
         p = f"model.layers.{layer}."
         w[p + "self_attn.q_proj.weight"] = normal(H * WIDTH, D)
         w[p + "self_attn.k_proj.weight"] = normal(HK * WIDTH, D)
         w[p + "self_attn.v_proj.weight"] = normal(HK * WIDTH, D)
-        w[p + "self_attn.o_proj.weight"] = normal(D, H * WIDTH)
+        w[p + "self_attn.o_proj.weight"] = normal(D, H * WIDTH) / 5
         w[p + "mlp.gate_proj.weight"] = normal(F, D)
         w[p + "mlp.up_proj.weight"] = normal(F, D)
         w[p + "mlp.down_proj.weight"] = normal(D, F)

@@ -1,0 +1,131 @@
+#include "outliers/models/capture.h"
+
+#include <charconv>
+#include <cstdio>
+#include <memory>
+
+#include <ATen/ATen.h>
+
+#include "outliers/core/error.h"
+#include "outliers/report/format.h"
+
+#include "commands.h"
+#include "common.h"
+
+namespace outliers::apps {
+namespace {
+
+struct Options {
+  std::string model, prompt, prompt_file, ids, points = "layer.*.resid_out", output, store = "float32";
+  text::BosPolicy bos = text::BosPolicy::model;
+  Compute compute;
+  bool force = false;
+};
+
+void list_points(const models::Model& model) {
+  std::vector<std::vector<std::string>> rows;
+  for (const models::PointInfo& info : models::point_table()) {
+    const std::string name = info.per_layer ? fmt::format("layer.*.{}", info.name) : info.name;
+    std::string sizes;
+    for (const int64_t size : models::resolve_shape(info.shape, model.config(), -1, -1)) {
+      sizes += fmt::format("{}{}", sizes.empty() ? "" : " x ", size < 0 ? "T" : fmt::format("{}", size));
+    }
+    rows.push_back({name, info.shape, sizes, info.description});
+  }
+  std::fputs(report::table({"point", "shape", "here (B = T)", "what"}, rows).c_str(), stdout);
+}
+
+std::vector<int64_t> parse_ids(const std::string& text) {
+  std::vector<int64_t> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    while (at < end && (*at == ',' || *at == ' ')) ++at;
+    if (at == end) break;
+    int64_t id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc() || (next < end && *next != ',' && *next != ' ')) {
+      throw UsageError(
+          fmt::format("--ids: '{}' is no token id; write numbers with commas between, as in 1,2,3",
+                      printable(std::string(at, end), 20)));
+    }
+    ids.push_back(id);
+    at = next;
+  }
+  if (ids.empty()) throw UsageError("--ids: there is no id");
+  return ids;
+}
+
+std::vector<int64_t> ids_of(const models::Model& model, const Options& options) {
+  if (!options.ids.empty()) return parse_ids(options.ids);
+  const std::string text = options.prompt_file.empty() ? options.prompt : read_text(options.prompt_file);
+  require(!text.empty(), "the prompt is empty; give some text");
+  const std::vector<int32_t> ids = model.tokenizer().encode(text, options.bos);
+  return {ids.begin(), ids.end()};
+}
+
+void run(Options& options, bool has_text) {
+  if (options.points == "list") {
+    list_points(*models::Model::open(options.model));
+    return;
+  }
+  if (!has_text) throw UsageError("give the tokens with one of --prompt, --prompt-file and --ids");
+  if (options.output.empty())
+    throw UsageError("--output is required: a file that ends in .npz or .safetensors");
+
+  models::CaptureOptions capture;
+  capture.run.device = options.compute.prepare();
+  capture.store_float32 = options.store == "float32";
+  capture.force = options.force;
+  const auto model = models::Model::open(options.model);
+  capture.run.dtype = options.compute.resolve(model->checkpoint(), capture.run.device);
+  const std::vector<models::Site> sites = models::parse_sites(options.points, model->config().layers);
+  const std::vector<int64_t> ids = ids_of(*model, options);
+  const auto tokens = static_cast<int64_t>(ids.size());
+  const int64_t positions = model->config().max_positions;
+  require(positions <= 0 || tokens <= positions,
+          "there are {} tokens, but {} has {} positions; shorten the prompt", tokens,
+          printable(model->config().name), positions);
+  models::capture(*model, at::tensor(ids, at::kLong).unsqueeze(0), sites, options.output, capture);
+  std::printf("%s: %zu point%s of %ld token%s\n", options.output.c_str(), sites.size(),
+              sites.size() == 1 ? "" : "s", static_cast<long>(tokens), tokens == 1 ? "" : "s");
+}
+
+}  // namespace
+
+void add_capture(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("capture", "write activations of any points to an .npz or .safetensors file");
+  auto options = std::make_shared<Options>();
+  add_model(*command, options->model);
+  CLI::Option* prompt =
+      command->add_option("--prompt", options->prompt, "the text to run")->type_name("TEXT");
+  CLI::Option* file = command
+                          ->add_option("--prompt-file", options->prompt_file,
+                                       "a file that holds the text; - is standard input")
+                          ->type_name("FILE");
+  CLI::Option* ids =
+      command->add_option("--ids", options->ids, "token ids instead of text: 1,2,3")->type_name("IDS");
+  file->excludes(prompt);
+  ids->excludes(prompt)->excludes(file);
+  command
+      ->add_option(
+          "--points", options->points,
+          "names with commas between; * stands for any layer or part of a name, a..b for layers a to b; "
+          "layers count from 0, -1 is the last; 'list' prints all names and shapes")
+      ->capture_default_str()
+      ->type_name("POINTS");
+  command->add_option("-o,--output", options->output, "the file to write, by its ending .npz or .safetensors")
+      ->type_name("FILE");
+  add_bos(*command, options->bos);
+  options->compute.add(*command);
+  command->add_option("--store", options->store, "float32, or native: the dtype of the run")
+      ->check(CLI::IsMember({"float32", "native"}))
+      ->capture_default_str()
+      ->type_name("DTYPE");
+  command->add_flag("--force", options->force, "replace the file");
+  command->callback(
+      [options, prompt, file, ids] { run(*options, prompt->count() + file->count() + ids->count() > 0); });
+}
+
+}  // namespace outliers::apps

@@ -1,0 +1,128 @@
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "outliers/core/error.h"
+#include "outliers/core/shape.h"
+#include "outliers/models/capture.h"
+#include "outliers/report/format.h"
+
+#include "commands.h"
+#include "common.h"
+
+namespace outliers::apps {
+namespace {
+
+struct Options {
+  std::string a, b;
+  std::optional<double> whole, row;
+  bool json = false, all = false;
+};
+
+std::string place_of(const models::PointComparison& point) {
+  return shape_string(point.place);
+}
+
+nlohmann::ordered_json to_json(const models::CaptureComparison& comparison) {
+  nlohmann::ordered_json points = nlohmann::ordered_json::array();
+  for (const models::PointComparison& p : comparison.points) {
+    points.push_back({{"point", p.name},
+                      {"shape", p.shape},
+                      {"within", p.within},
+                      {"problem", p.problem},
+                      {"worst_absolute", p.worst_absolute},
+                      {"worst_relative", p.worst_relative},
+                      {"worst_row", p.worst_row},
+                      {"place", p.place},
+                      {"a", p.value_a},
+                      {"b", p.value_b},
+                      {"nonfinite", p.nonfinite}});
+  }
+  const auto first = static_cast<size_t>(comparison.first);
+  return {{"first", comparison.first < 0 ? nlohmann::ordered_json(nullptr) : points[first]["point"]},
+          {"points", points},
+          {"only_in_a", comparison.only_in_a},
+          {"only_in_b", comparison.only_in_b}};
+}
+
+/// Why a point is not within tolerance.
+std::string reason(const models::PointComparison& p) {
+  if (!p.problem.empty()) return p.problem;
+  std::string text =
+      fmt::format("{:.3g} of the largest value, {:.3g} within a row; {:.6g} against {:.6g} at {}",
+                  p.worst_relative, p.worst_row, p.value_a, p.value_b, place_of(p));
+  if (p.nonfinite > 0)
+    text += fmt::format("; {} values are NaN or infinite in one of them only", p.nonfinite);
+  return text;
+}
+
+void print_text(const models::CaptureComparison& comparison, bool all) {
+  std::vector<std::vector<std::string>> rows;
+  for (const models::PointComparison& p : comparison.points) {
+    if (p.within && !all && comparison.points.size() > 40) continue;
+    rows.push_back({p.name, shape_string(p.shape), fmt::format("{:.2e}", p.worst_absolute),
+                    fmt::format("{:.2e}", p.worst_relative), fmt::format("{:.2e}", p.worst_row),
+                    p.problem.empty() ? place_of(p) : p.problem, p.within ? "" : "above"});
+  }
+  if (!rows.empty()) {
+    std::fputs(
+        report::table({"point", "shape", "worst", "of largest", "within a row", "at", "tolerance"}, rows)
+            .c_str(),
+        stdout);
+  }
+  const auto only = [](const char* where, const std::vector<std::string>& names) {
+    if (names.empty()) return;
+    std::printf("only in %s: %zu point%s, the first %s\n", where, names.size(), names.size() == 1 ? "" : "s",
+                printable(names.front()).c_str());
+  };
+  only("A", comparison.only_in_a);
+  only("B", comparison.only_in_b);
+  if (comparison.first < 0) std::printf("all %zu points are within tolerance\n", comparison.points.size());
+}
+
+void run(const Options& options) {
+  if (options.whole.has_value() != options.row.has_value()) {
+    throw UsageError("--tolerance and --row-tolerance go together");
+  }
+  models::CaptureTolerance tolerance{};
+  if (options.whole) tolerance = {*options.whole, *options.row};
+  const models::CaptureComparison comparison =
+      models::compare_captures(options.a, options.b, options.whole ? &tolerance : nullptr);
+  if (options.json) {
+    std::fputs((to_json(comparison).dump(1) + "\n").c_str(), stdout);
+  } else {
+    print_text(comparison, options.all);
+  }
+  if (comparison.first < 0) return;
+  const models::PointComparison& first = comparison.points[static_cast<size_t>(comparison.first)];
+  fail("{} is the first point above tolerance: {}", first.name, reason(first));
+}
+
+}  // namespace
+
+void add_compare_layers(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "compare-layers",
+      "compare two captures and name the first point that differs (exit code 1 where one does)");
+  auto options = std::make_shared<Options>();
+  command->add_option("A", options->a, "a capture, .npz or .safetensors")->required();
+  command->add_option("B", options->b, "the capture it is held against")->required();
+  command
+      ->add_option("--tolerance", options->whole,
+                   "largest difference over the tensor's largest value (default: by dtype, float32 1e-4)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("X");
+  command
+      ->add_option("--row-tolerance", options->row,
+                   "the same within each row (default: by dtype, float32 1e-3)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("X");
+  command->add_flag("--all", options->all,
+                    "list all points, also those within tolerance where they are many");
+  command->add_flag("--json", options->json, "print JSON instead of a table");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace outliers::apps
