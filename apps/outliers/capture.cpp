@@ -19,7 +19,7 @@ struct Options {
   std::string model, prompt, prompt_file, ids, points = "layer.*.resid_out", output, store = "float32";
   text::BosPolicy bos = text::BosPolicy::model;
   Compute compute;
-  bool force = false;
+  bool force = false, has_ids = false;
 };
 
 void list_points(const models::Model& model) {
@@ -27,12 +27,14 @@ void list_points(const models::Model& model) {
   for (const models::PointInfo& info : models::point_table()) {
     const std::string name = info.per_layer ? fmt::format("layer.*.{}", info.name) : info.name;
     std::string sizes;
-    for (const int64_t size : models::resolve_shape(info.shape, model.config(), -1, -1)) {
-      sizes += fmt::format("{}{}", sizes.empty() ? "" : " x ", size < 0 ? "T" : fmt::format("{}", size));
+    constexpr int64_t kB = -1, kT = -2;
+    for (const int64_t size : models::resolve_shape(info.shape, model.config(), kB, kT)) {
+      const std::string text = size == kB ? "B" : size == kT ? "T" : fmt::format("{}", size);
+      sizes += fmt::format("{}{}", sizes.empty() ? "" : " x ", text);
     }
     rows.push_back({name, info.shape, sizes, info.description});
   }
-  std::fputs(report::table({"point", "shape", "here (B = T)", "what"}, rows).c_str(), stdout);
+  std::fputs(report::table({"point", "shape", "here", "what"}, rows).c_str(), stdout);
 }
 
 std::vector<int64_t> parse_ids(const std::string& text) {
@@ -57,7 +59,7 @@ std::vector<int64_t> parse_ids(const std::string& text) {
 }
 
 std::vector<int64_t> ids_of(const models::Model& model, const Options& options) {
-  if (!options.ids.empty()) return parse_ids(options.ids);
+  if (options.has_ids) return parse_ids(options.ids);
   const std::string text = options.prompt_file.empty() ? options.prompt : read_text(options.prompt_file);
   require(!text.empty(), "the prompt is empty; give some text");
   const std::vector<int32_t> ids = model.tokenizer().encode(text, options.bos);
@@ -124,8 +126,10 @@ void add_capture(CLI::App& app) {
       ->capture_default_str()
       ->type_name("DTYPE");
   command->add_flag("--force", options->force, "replace the file");
-  command->callback(
-      [options, prompt, file, ids] { run(*options, prompt->count() + file->count() + ids->count() > 0); });
+  command->callback([options, prompt, file, ids] {
+    options->has_ids = ids->count() > 0;
+    run(*options, prompt->count() + file->count() + ids->count() > 0);
+  });
 }
 
 }  // namespace outliers::apps

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -42,6 +43,16 @@ void Compute::add(CLI::App& command) {
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()
       ->type_name("N");
+}
+
+CLI::Validator not_negative() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        double value = 0;
+        return CLI::detail::lexical_cast(text, value) && value >= 0 ? ""
+                                                                    : text + " is no number of 0 or above";
+      },
+      "");
 }
 
 at::Device Compute::prepare() const {
@@ -89,6 +100,7 @@ at::ScalarType Compute::resolve(const io::Checkpoint& checkpoint, at::Device pla
 
 std::string read_text(const std::string& path) {
   if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  require(!std::filesystem::is_directory(path), "cannot read {}: it is a directory", path);
   std::ifstream file(path, std::ios::binary);
   std::string text;
   if (file) text.assign(std::istreambuf_iterator<char>(file), {});

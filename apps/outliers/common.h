@@ -16,6 +16,9 @@ void add_model(CLI::App& command, std::string& model);
 /// --bos model|always|never.
 void add_bos(CLI::App& command, text::BosPolicy& bos);
 
+/// A number of 0 or above. (CLI11's own validator prints the largest double in its message.)
+CLI::Validator not_negative();
+
 /// --device, --dtype and --threads.
 struct Compute {
   std::string device = "cpu", dtype = "auto";

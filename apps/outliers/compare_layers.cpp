@@ -112,12 +112,12 @@ void add_compare_layers(CLI::App& app) {
   command
       ->add_option("--tolerance", options->whole,
                    "largest difference over the tensor's largest value (default: by dtype, float32 1e-4)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->type_name("X");
   command
       ->add_option("--row-tolerance", options->row,
                    "the same within each row (default: by dtype, float32 1e-3)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->type_name("X");
   command->add_flag("--all", options->all,
                     "list all points, also those within tolerance where they are many");

@@ -27,7 +27,10 @@ void run(const Options& options) {
     description = studies::inspect(*io::Checkpoint::open(options.model));
     description["problem"] = error.what();
   }
-  const std::string text = options.json ? description.dump(1) + "\n" : report::inspect_text(description);
+  // A GGUF's names are any bytes; JSON gets the replacement character for those that are no UTF-8.
+  const auto replace = nlohmann::ordered_json::error_handler_t::replace;
+  const std::string text =
+      options.json ? description.dump(1, ' ', false, replace) + "\n" : report::inspect_text(description);
   std::fputs(text.c_str(), stdout);
   if (description.contains("problem")) fail("{}", description["problem"].get<std::string>());
 }

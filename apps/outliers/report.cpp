@@ -70,7 +70,7 @@ void add_report(CLI::App& app) {
   command
       ->add_option("--seed", options->survey.seed,
                    "0: the corpus from its start; else windows from random places")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str()
       ->type_name("N");
   command->add_flag("--force", options->force, "replace the report in DIR");

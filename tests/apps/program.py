@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def run(*arguments, text_in=None, timeout=300, **options):
-    return subprocess.run([PROGRAM, *map(str, arguments)], input=text_in, capture_output=True, text=True, timeout=timeout, **options)
+    return subprocess.run([PROGRAM, *(a if isinstance(a, bytes) else str(a) for a in arguments)], input=text_in, capture_output=True, text=True, timeout=timeout, **options)
 
 
 class ProgramTest(unittest.TestCase):

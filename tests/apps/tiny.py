@@ -100,6 +100,23 @@ def write_safetensors(path, tensors):
             out.write(np.ascontiguousarray(array).tobytes())
 
 
+def read_safetensors(path):
+    """name -> (dtype in the file, array); bfloat16 as float32."""
+    raw = pathlib.Path(path).read_bytes()
+    length, = struct.unpack_from("<Q", raw)
+    tensors = {}
+    for name, entry in json.loads(raw[8:8 + length]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        plain = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "I64": np.int64, "BF16": np.uint16}[entry["dtype"]]
+        array = np.frombuffer(raw[begin:end], plain).reshape(entry["shape"])
+        if entry["dtype"] == "BF16":
+            array = (array.astype(np.uint32) << 16).view(np.float32)
+        tensors[name] = (entry["dtype"], array)
+    return tensors
+
+
 def write_model(directory, change_weights=None, change_config=None):
     """Writes the model as a Hugging Face directory; the two functions may edit what is written."""
     directory = pathlib.Path(directory)

@@ -45,7 +45,10 @@ TEST(ParseSites, OrdersAsComputedAndDropsRepeats) {
 }
 
 TEST(ParseSites, ExplainsMistakes) {
-  EXPECT_THAT(error_of("layer.3.donw_in"), HasSubstr("did you mean 'layer.N.down_in'?"));
+  EXPECT_THAT(error_of("layer.3.donw_in"), HasSubstr("did you mean 'layer.3.down_in'?"));
+  EXPECT_THAT(error_of("lyer.3.down_in"), HasSubstr("did you mean 'layer.N.down_in'?"));
+  EXPECT_THAT(error_of("donw_in"), HasSubstr("did you mean 'layer.N.down_in'?"));
+  EXPECT_THAT(error_of("down_*"), HasSubstr("write 'layer.*.down_*'"));
   EXPECT_THAT(error_of("logit"), HasSubstr("did you mean 'logits'?"));
   EXPECT_THAT(error_of("down_in"), HasSubstr("write 'layer.*.down_in'"));
   EXPECT_THAT(error_of("layer.0.logits"), HasSubstr("write 'logits'"));

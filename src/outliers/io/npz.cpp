@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <optional>
 
 #include <ATen/ATen.h>
@@ -313,8 +314,7 @@ at::Tensor NpzReader::read(const std::string& name) const {
   if (type == std::end(kTypes))
     fail("{}: array {} has dtype {}, which is not known here", state_->path, printable(name),
          printable(descr));
-  if (order.find("True") < order.find(','))
-    malformed("is in Fortran order; save numpy.ascontiguousarray of it");
+  const bool fortran_order = order.find("True") < order.find(',');
 
   std::vector<int64_t> shape;
   const size_t open = shape_text.find('('), shut = shape_text.find(')');
@@ -340,9 +340,14 @@ at::Tensor NpzReader::read(const std::string& name) const {
       static_cast<uint64_t>(elements) * width != raw.size() - start) {
     malformed("has another size than its shape");
   }
+  // In Fortran order the first index runs fastest: the transpose stands there.
+  if (fortran_order) std::reverse(shape.begin(), shape.end());
   at::Tensor out = at::empty(shape, type->dtype);
   std::memcpy(out.data_ptr(), raw.data() + start, out.nbytes());
-  return out;
+  if (!fortran_order) return out;
+  std::vector<int64_t> backwards(shape.size());
+  std::iota(backwards.rbegin(), backwards.rend(), int64_t{0});
+  return out.permute(backwards).contiguous();
 }
 
 }  // namespace outliers::io

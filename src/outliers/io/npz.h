@@ -44,8 +44,8 @@ class NpzReader {
   /// Without ".npy", in file order.
   const std::vector<std::string>& names() const;
   bool has(const std::string& name) const;
-  /// A CPU tensor of its own; throws for an unknown name, a damaged member (CRC-32), an object array or a
-  /// dtype LibTorch does not have.
+  /// A CPU tensor of its own, in C order; throws for an unknown name, a damaged member (CRC-32), an object
+  /// array or a dtype LibTorch does not have.
   at::Tensor read(const std::string& name) const;
 
  private:

@@ -244,7 +244,8 @@ CaptureComparison compare_captures(const std::filesystem::path& path_a, const st
                                    const CaptureTolerance* tolerance) {
   const Source a(path_a), b(path_b);
   if (a.has("ids") && b.has("ids")) {
-    require(at::equal(a.read("ids").to(at::kLong), b.read("ids").to(at::kLong)),
+    // Another program's capture may hold the ids of its one sequence as [T].
+    require(at::equal(a.read("ids").to(at::kLong).flatten(), b.read("ids").to(at::kLong).flatten()),
             "{} and {} are captures of different token ids", printable(path_a.string()),
             printable(path_b.string()));
   }
@@ -275,8 +276,8 @@ CaptureComparison compare_captures(const std::filesystem::path& path_a, const st
     if (!point.within && result.first < 0) result.first = static_cast<int64_t>(result.points.size());
     result.points.push_back(std::move(point));
   }
-  require(!result.points.empty(), "{} and {} have no point in common", printable(path_a.string()),
-          printable(path_b.string()));
+  require(!result.points.empty(), "{} and {} have no point in common; points are named as in layer.3.down_in",
+          printable(path_a.string()), printable(path_b.string()));
   return result;
 }
 

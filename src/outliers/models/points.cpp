@@ -21,7 +21,7 @@ const std::vector<PointInfo>& point_table() {
       {Point::key, "key", true, "[B, Hk, T, d]", "keys after bias and QK-norm, before rotary"},
       {Point::value, "value", true, "[B, Hk, T, d]", "values after bias"},
       {Point::attn_logits, "attn_logits", true, "[B, H, T, T]",
-       "scores after scale and soft-cap, before the mask; float32, masked entries -inf"},
+       "scores after scale, soft-cap and mask; float32, masked entries -inf"},
       {Point::attn_probs, "attn_probs", true, "[B, H, T, T]", "softmax of the scores; float32"},
       {Point::attn_out, "attn_out", true, "[B, T, D]",
        "output of the attention's projection, before any post-norm"},
@@ -116,21 +116,28 @@ std::vector<Point> matching_points(const std::string& name, bool per_layer) {
 
 /// Says what was meant: the same point written with or without its layer, or the nearest name.
 [[noreturn]] void fail_unknown_point(const std::string& item, const std::string& name, bool per_layer) {
-  std::vector<std::string> known;
-  for (const PointInfo& info : point_table()) {
-    if (info.name == name) {
-      fail("point '{}' is {}; write '{}'", printable(item), info.per_layer ? "of a layer" : "not of a layer",
-           info.per_layer ? "layer.*." + name : name);
+  if (!matching_points(name, !per_layer).empty()) {
+    fail("point '{}' is {}; write '{}'", printable(item), per_layer ? "not of a layer" : "of a layer",
+         printable(per_layer ? name : "layer.*." + name));
+  }
+  const size_t dot = item.rfind('.');
+  // A slip of "layer" itself leaves the name after the dot to go by.
+  const bool layered = dot != std::string::npos;
+  const std::string prefix = per_layer ? item.substr(0, dot + 1) : "layer.N.";
+  std::vector<std::string> known, shown;
+  for (const bool of_layer : {false, true}) {
+    for (const PointInfo& info : point_table()) {
+      if (info.per_layer != of_layer) continue;
+      shown.push_back((of_layer ? "layer.N." : "") + std::string(info.name));
+      if (of_layer || !layered) known.push_back(info.name);
     }
-    if (info.per_layer == per_layer) known.push_back(info.name);
   }
-  const std::string close = nearest(name, known);
-  const std::string prefix = per_layer ? "layer.N." : "";
-  if (!close.empty()) fail("unknown point '{}'; did you mean '{}{}'?", printable(item), prefix, close);
-  if (!per_layer) {
-    for (const PointInfo& info : point_table()) known.push_back(std::string("layer.N.") + info.name);
+  const std::string close = nearest(layered ? item.substr(dot + 1) : item, known);
+  if (!close.empty()) {
+    const bool plain = !layered && !matching_points(close, false).empty();
+    fail("unknown point '{}'; did you mean '{}{}'?", printable(item), plain ? "" : printable(prefix), close);
   }
-  fail("unknown point '{}'; known: {}{}", printable(item), prefix, fmt::join(known, ", " + prefix));
+  fail("unknown point '{}'; known: {}", printable(item), fmt::join(shown, ", "));
 }
 
 void parse_item(const std::string& item, int64_t layers, std::set<Site>& sites) {

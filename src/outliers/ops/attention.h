@@ -35,8 +35,8 @@ inline constexpr int64_t kSinkTokens = 64;
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionPattern& pattern, AttentionSums* sums = nullptr);
 
-/// Full matrices for a short prompt: logits (after scale, soft-cap and bias, before the mask; masked entries
-/// -inf) and probabilities, both [B,H,T,S] float32 (float64 for float64 inputs).
+/// Full matrices for a short prompt: logits (after scale, soft-cap, bias and mask; masked entries -inf) and
+/// probabilities, both [B,H,T,S] float32 (float64 for float64 inputs).
 struct AttentionMaps {
   at::Tensor logits, probs;
 };

@@ -104,7 +104,7 @@ std::string inspect_text(const ordered_json& d) {
 
   std::vector<std::vector<std::string>> rows;
   for (const auto& t : d["tensors"]) {
-    rows.push_back({t["name"], join(t["shape"]), t["encoding"], bytes(t["bytes"].get<double>())});
+    rows.push_back({printable(t["name"]), join(t["shape"]), t["encoding"], bytes(t["bytes"].get<double>())});
   }
   return text + table({"tensor", "shape", "encoding", "size"}, rows);
 }

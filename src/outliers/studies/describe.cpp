@@ -33,8 +33,9 @@ ordered_json describe_rotary(const models::Rotary& rotary) {
 ordered_json describe_traits(const models::Config& c) {
   const auto sliding = std::count_if(c.windows.begin(), c.windows.end(), [](int64_t w) { return w > 0; });
   ordered_json rotaries = ordered_json::array();
-  for (const models::Rotary& rotary : c.rotaries) {
-    if (rotary.width > 0) rotaries.push_back(describe_rotary(rotary));
+  for (size_t i = 0; i < c.rotaries.size(); ++i) {
+    const bool used = std::count(c.rotary_of_layer.begin(), c.rotary_of_layer.end(), static_cast<int>(i)) > 0;
+    if (used && c.rotaries[i].width > 0) rotaries.push_back(describe_rotary(c.rotaries[i]));
   }
   return {{"norm", c.norm == models::NormKind::rms ? "RMS" : "layer"},
           {"norm_epsilon", c.norm_epsilon},
