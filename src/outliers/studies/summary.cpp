@@ -102,8 +102,9 @@ LifeSpan life_span(const Extent& embedding, const std::vector<Extent>& layers) {
   for (auto layer = layers.begin(); layer <= peak; ++layer) {
     const double ratio = layer->ratio();
     // Below 1 there is nothing to multiply: an all-zero or constant input.
-    if (ratio / std::max(before, 1.0) > step) {
-      step = ratio / std::max(before, 1.0);
+    const double multiple = ratio / std::max(before, 1.0);
+    if (!span.born || multiple > step) {
+      step = multiple;
       span.born = layer - layers.begin();
     }
     before = ratio;
