@@ -47,15 +47,16 @@ std::optional<double> median_of(const std::vector<Group>& groups, const Bracket&
     for (const at::Tensor& part : g.kept.parts()) kept.push_back(part);
   }
   const int64_t inside = count_keys(kept);
-  const auto value_at = [&](int64_t rank) -> std::optional<double> {
-    if (rank < below) return bracket.from_zero ? std::optional(0.0) : std::nullopt;
-    if (rank - below >= inside) return std::nullopt;
+  constexpr double kOutside = -1;  // no magnitude
+  const auto value_at = [&](int64_t rank) {
+    if (rank < below) return bracket.from_zero ? 0 : kOutside;
+    if (rank - below >= inside) return kOutside;
     return magnitude_of_key(key_at_rank(kept, rank - below), at::kFloat);
   };
-  const std::optional<double> low = value_at((count - 1) / 2);
-  const std::optional<double> high = count % 2 == 1 ? low : value_at(count / 2);
-  if (!low || !high) return std::nullopt;
-  return (*low + *high) / 2;
+  const double low = value_at((count - 1) / 2);
+  const double high = count % 2 == 1 ? low : value_at(count / 2);
+  if (low == kOutside || high == kOutside) return std::nullopt;
+  return (low + high) / 2;
 }
 
 /// By a histogram, and for float32 a second pass over the bins of the middle values.
