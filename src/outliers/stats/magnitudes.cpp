@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 namespace outliers::stats {
