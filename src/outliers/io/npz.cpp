@@ -343,7 +343,7 @@ at::Tensor NpzReader::read(const std::string& name) const {
   // In Fortran order the first index runs fastest: the transpose stands there.
   if (fortran_order) std::reverse(shape.begin(), shape.end());
   at::Tensor out = at::empty(shape, type->dtype);
-  std::memcpy(out.data_ptr(), raw.data() + start, out.nbytes());
+  if (elements > 0) std::memcpy(out.data_ptr(), raw.data() + start, out.nbytes());
   if (!fortran_order) return out;
   std::vector<int64_t> backwards(shape.size());
   std::iota(backwards.rbegin(), backwards.rend(), int64_t{0});

@@ -23,6 +23,7 @@ inline constexpr int kRegisters = 16;
 
 typedef float Floats __attribute__((vector_size(kWidth * sizeof(float))));
 typedef int32_t Ints __attribute__((vector_size(kWidth * sizeof(int32_t))));
+typedef uint32_t Bits __attribute__((vector_size(kWidth * sizeof(uint32_t))));
 
 inline Floats load(const float* p) {
   Floats x;
@@ -68,8 +69,9 @@ inline Floats exp_nonpositive(Floats x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  const Ints exponent = __builtin_bit_cast(Ints, shifted) << 23;
-  const Floats scaled = __builtin_bit_cast(Floats, __builtin_bit_cast(Ints, p) + exponent);
+  // Unsigned, because the sum wraps where x is below the range.
+  const Bits exponent = __builtin_bit_cast(Bits, shifted) << 23;
+  const Floats scaled = __builtin_bit_cast(Floats, __builtin_bit_cast(Bits, p) + exponent);
   return x < -87.3f ? Floats{} : scaled;
 }
 
