@@ -1,4 +1,4 @@
-// Reading the gzip-compressed JSON lines that tests/oracle/text_tokenizers.py writes.
+// Reading the gzip-compressed JSON lines that the scripts tests/oracle/text_*.py write.
 #pragma once
 
 #include <fstream>
@@ -7,8 +7,12 @@
 #include <string>
 #include <vector>
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <zlib.h>
+
+#include "outliers/core/error.h"
+#include "outliers/text/tokenizer.h"
 
 #include "support.h"
 
@@ -31,6 +35,51 @@ inline std::vector<nlohmann::json> read_golden_lines(const std::string& name) {
   std::vector<nlohmann::json> rows;
   for (std::string line; std::getline(lines, line);) rows.push_back(nlohmann::json::parse(line));
   return rows;
+}
+
+/// The strings of real_models.jsonl.gz, invalid UTF-8 among them. The golden stores bytes as the code points
+/// U+0000 to U+00FF.
+inline std::vector<std::string> golden_strings() {
+  std::vector<std::string> out;
+  for (const nlohmann::json& row : read_golden_lines("real_models.jsonl.gz")) {
+    const auto latin1 = row["bytes"].get<std::string>();
+    std::string bytes;
+    for (size_t i = 0; i < latin1.size(); ++i) {
+      const auto lead = static_cast<unsigned char>(latin1[i]);
+      bytes += lead < 0x80 ? latin1[i] : static_cast<char>((lead & 3) << 6 | (latin1[++i] & 0x3f));
+    }
+    out.push_back(bytes);
+  }
+  return out;
+}
+
+/// FNV-1a, 32 bits, over the ids as little-endian int32, as the oracle's scripts write it.
+inline std::string hash_ids(const std::vector<int32_t>& ids) {
+  uint32_t hash = 0x811c9dc5;
+  for (const int32_t id : ids) {
+    for (int shift = 0; shift < 32; shift += 8) hash = (hash ^ (static_cast<uint32_t>(id) >> shift & 0xff)) * 0x01000193;
+  }
+  return fmt::format("{:08x}", hash);
+}
+
+/// Compares a tokenizer's ids of golden_strings() with a golden of whole rows and hashes; returns how many
+/// strings were compared. Stops at the first few that differ.
+inline int compare_ids(const Tokenizer& tokenizer, BosPolicy bos, const std::string& golden) {
+  static const std::vector<std::string> strings = golden_strings();
+  const nlohmann::json expected = nlohmann::json::parse(read_golden(golden));
+  EXPECT_EQ(expected["hashes"].size(), strings.size());
+  int compared = 0, wrong = 0;
+  for (size_t i = 0; i < strings.size() && wrong < 3; ++i) {
+    const auto hash = expected["hashes"][i].get<std::string>();
+    if (hash == "-") continue;
+    const std::vector<int32_t> ids = tokenizer.encode(strings[i], bos);
+    ++compared;
+    if (hash_ids(ids) == hash) continue;
+    ++wrong;
+    ADD_FAILURE() << golden << ", string " << i << ": " << printable(strings[i], 400) << "\n  ids " << fmt::format("{}", fmt::join(ids, " "))
+                  << "\n  not " << (i < expected["ids"].size() ? expected["ids"][i].dump() : "those of hash " + hash);
+  }
+  return compared;
 }
 
 }  // namespace outliers::text
