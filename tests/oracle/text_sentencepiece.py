@@ -4,7 +4,7 @@
   text_sentencepiece.py check OUTLIERS MODEL     ids of a .model (any size) by the program beside sentencepiece's; writes nothing
 
 The strings are those of real_models.jsonl.gz, whose rows hold them as Latin-1. Of the ids a golden keeps the first 120 rows
-whole and a hash (FNV-1a, 32 bits, over little-endian int32) of every row; "-" marks a row that is not compared.
+whole and a hash (FNV-1a of 32 bits over little-endian int32, folded to 16) of every row; "-" marks a row that is not compared.
 """
 import base64
 import copy
@@ -44,7 +44,7 @@ def fnv(ids):
     value = 0x811C9DC5
     for byte in struct.pack(f"<{len(ids)}i", *ids):
         value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return f"{value:08x}"
+    return f"{(value ^ value >> 16) & 0xFFFF:04x}"
 
 
 def write(name, rows):

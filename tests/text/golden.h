@@ -53,13 +53,13 @@ inline std::vector<std::string> golden_strings() {
   return out;
 }
 
-/// FNV-1a, 32 bits, over the ids as little-endian int32, as the oracle's scripts write it.
+/// FNV-1a of 32 bits over the ids as little-endian int32, folded to 16, as the oracle's scripts write it.
 inline std::string hash_ids(const std::vector<int32_t>& ids) {
   uint32_t hash = 0x811c9dc5;
   for (const int32_t id : ids) {
     for (int shift = 0; shift < 32; shift += 8) hash = (hash ^ (static_cast<uint32_t>(id) >> shift & 0xff)) * 0x01000193;
   }
-  return fmt::format("{:08x}", hash);
+  return fmt::format("{:04x}", (hash ^ hash >> 16) & 0xffff);
 }
 
 /// Compares a tokenizer's ids of golden_strings() with a golden of whole rows and hashes; returns how many

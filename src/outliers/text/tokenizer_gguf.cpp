@@ -16,6 +16,8 @@ namespace {
 
 enum TokenType { normal = 1, unknown_type = 2, control = 3, user_defined = 4, unused = 5, byte_type = 6 };
 
+constexpr const char* qwen35_pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* deepseek3_words =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
@@ -41,6 +43,9 @@ PreTokenizerPtr llama3_style() {
 }
 PreTokenizerPtr qwen2_style() {
   return pattern_then_bytes(qwen2_pattern);
+}
+PreTokenizerPtr qwen35_style() {
+  return pattern_then_bytes(qwen35_pattern);
 }
 PreTokenizerPtr gpt4o_style() {
   return pattern_then_bytes(gpt4o_pattern);
@@ -85,7 +90,8 @@ const std::map<std::string, PreTokenizerRow>& pre_tokenizers() {
       {"qwen2", qwen2},
       {"deepseek-r1-qwen", qwen2},
       {"megrez", qwen2},
-      {"stablelm2", {qwen2_style}},
+      {"qwen35", {qwen35_style, true}},
+      {"stablelm2", qwen2},
       {"llama-bpe", llama3},
       {"llama3", llama3},
       {"llama-v3", llama3},
@@ -94,6 +100,8 @@ const std::map<std::string, PreTokenizerRow>& pre_tokenizers() {
       {"pixtral", llama3},
       {"lfm2", llama3},
       {"dbrx", cl100k},
+      {"glm4", cl100k},
+      {"chatglm-bpe", cl100k},
       {"smaug-bpe", {llama3_style, false, true}},
       {"gpt-4o", gpt4o},
       {"llama4", gpt4o},
