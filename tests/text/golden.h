@@ -18,8 +18,9 @@
 
 namespace outliers::text {
 
+/// A file of tests/golden/text, or of an absolute path.
 inline std::string read_golden(const std::string& name) {
-  const std::string path = tests::golden("text/" + name).string();
+  const std::string path = (tests::golden("text") / name).string();
   gzFile file = gzopen(path.c_str(), "rb");  // reads plain files as they are
   if (!file) throw std::runtime_error("no golden " + path);
   std::string text;
@@ -57,7 +58,8 @@ inline std::vector<std::string> golden_strings() {
 inline std::string hash_ids(const std::vector<int32_t>& ids) {
   uint32_t hash = 0x811c9dc5;
   for (const int32_t id : ids) {
-    for (int shift = 0; shift < 32; shift += 8) hash = (hash ^ (static_cast<uint32_t>(id) >> shift & 0xff)) * 0x01000193;
+    for (int shift = 0; shift < 32; shift += 8)
+      hash = (hash ^ (static_cast<uint32_t>(id) >> shift & 0xff)) * 0x01000193;
   }
   return fmt::format("{:04x}", (hash ^ hash >> 16) & 0xffff);
 }
@@ -76,8 +78,9 @@ inline int compare_ids(const Tokenizer& tokenizer, BosPolicy bos, const std::str
     ++compared;
     if (hash_ids(ids) == hash) continue;
     ++wrong;
-    ADD_FAILURE() << golden << ", string " << i << ": " << printable(strings[i], 400) << "\n  ids " << fmt::format("{}", fmt::join(ids, " "))
-                  << "\n  not " << (i < expected["ids"].size() ? expected["ids"][i].dump() : "those of hash " + hash);
+    ADD_FAILURE() << golden << ", string " << i << ": " << printable(strings[i], 400) << "\n  ids "
+                  << fmt::format("{}", fmt::join(ids, " ")) << "\n  not "
+                  << (i < expected["ids"].size() ? expected["ids"][i].dump() : "those of hash " + hash);
   }
   return compared;
 }

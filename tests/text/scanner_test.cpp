@@ -71,10 +71,12 @@ TEST(Classes, AreThoseOfThePatterns) {
 // The characters that decide, many times as likely as the rest.
 std::string random_text(std::mt19937& random) {
   static const std::vector<std::string> deciding = {
-      " ",  " ",  " ",  "\n", "\r", "\t", "\v", "\u00a0", "\u3000", "\u0085", "\u2028", "'",      "'",  "'s", "'S",
-      "'t", "'RE", "'ve", "'m", "'lL", "'D", "'ſ", "ſ",      "s",      "l",      "L",      "r",      "e",  "E",  "a",
-      "Z",  "ǅ",  "ʰ",  "日", "א", "\u0301", "\u0903", "\u20dd", "0",      "7",      "Ⅳ",      "½",      "٣",  "!",  ".",
-      "/",  "/",  "-",  "_",  "(",  "€",  "🙂", "\u200d", "\u180e", "\ufeff", "\ufffd", "\x01", "\x7f", "é",  "ß"};
+      " ",      " ",    " ",      "\n",     "\r",     "\t",     "\v",     "\u00a0", "\u3000", "\u0085",
+      "\u2028", "'",    "'",      "'s",     "'S",     "'t",     "'RE",    "'ve",    "'m",     "'lL",
+      "'D",     "'ſ",   "ſ",      "s",      "l",      "L",      "r",      "e",      "E",      "a",
+      "Z",      "ǅ",    "ʰ",      "日",     "א",      "\u0301", "\u0903", "\u20dd", "0",      "7",
+      "Ⅳ",      "½",    "٣",      "!",      ".",      "/",      "/",      "-",      "_",      "(",
+      "€",      "🙂", "\u200d", "\u180e", "\ufeff", "\ufffd", "\x01",   "\x7f",   "é",      "ß"};
   std::string out;
   for (auto left = random() % 14; left > 0; --left) {
     if (random() % 8 == 0) {
@@ -99,13 +101,15 @@ TEST_P(Scanners, CutWherePatternsDo) {
     size_t at = 0;
     for (const Span& span : spans) {
       const auto match = regex.find(text, at);
-      if (!match || match->first != at || span.begin != 100 + at || span.end != 100 + match->second) return false;
+      if (!match || match->first != at || span.begin != 100 + at || span.end != 100 + match->second)
+        return false;
       at = match->second;
     }
     return at == text.size();
   };
   std::mt19937 random(11);
-  const int rounds = std::getenv("OUTLIERS_SCANNER_ROUNDS") ? std::atoi(std::getenv("OUTLIERS_SCANNER_ROUNDS")) : 60000;
+  const int rounds =
+      std::getenv("OUTLIERS_SCANNER_ROUNDS") ? std::atoi(std::getenv("OUTLIERS_SCANNER_ROUNDS")) : 60000;
   for (int i = 0; i < rounds; ++i) {
     const std::string text = random_text(random);
     ASSERT_TRUE(same(text)) << "round " << i << ": " << printable(text, 300);
@@ -118,12 +122,13 @@ TEST_P(Scanners, CutWherePatternsDo) {
       const char32_t point = next_code_point(text, at);
       young = point > 0x7f && !std::binary_search(shared_points().begin(), shared_points().end(), point);
     }
-    if (!young) ASSERT_TRUE(same(text)) << printable(text, 300);
+    ASSERT_TRUE(young || same(text)) << printable(text, 300);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Patterns, Scanners,
-                         testing::Values(gpt2_pattern, llama3_pattern, qwen2_pattern, gpt4o_pattern, tekken_pattern));
+                         testing::Values(gpt2_pattern, llama3_pattern, qwen2_pattern, gpt4o_pattern,
+                                         tekken_pattern));
 
 TEST(Scanners, AreFoundByTheirPatternsOnly) {
   EXPECT_EQ(find_scanner(R"(\p{L}+)"), nullptr);

@@ -1,10 +1,11 @@
-// Unigram and SentencePiece: ids of small .model files equal to sentencepiece's, ids of Unigram tokenizer.json
-// files equal to tokenizers' (each on some 2,500 strings), and what damaged files are told.
+// Unigram and SentencePiece: ids of small .model files equal to sentencepiece's, ids of Unigram
+// tokenizer.json files equal to tokenizers' (each on some 2,500 strings), and what damaged files are told.
+#include "outliers/text/sentencepiece.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "outliers/text/charsmap.h"
-#include "outliers/text/sentencepiece.h"
 
 #include "golden.h"
 
@@ -17,7 +18,8 @@ using testing::HasSubstr;
 using tests::error_of;
 
 std::unique_ptr<Tokenizer> open_model(std::string bytes, const json& config = json::object()) {
-  return Tokenizer::from_files({.tokenizer_config_json = config.dump(), .sentencepiece_model = std::move(bytes)});
+  return Tokenizer::from_files(
+      {.tokenizer_config_json = config.dump(), .sentencepiece_model = std::move(bytes)});
 }
 
 class Models : public testing::TestWithParam<const char*> {};
@@ -41,7 +43,8 @@ TEST(UnigramJson, MatchesTokenizers) {
     const auto tokenizer = Tokenizer::from_json(spec.dump());
     EXPECT_EQ(compare_ids(*tokenizer, BosPolicy::model, "unigram_" + name + "_ids.json.gz"), 2600);
     for (size_t i = 0; i < row["decoded"].size(); ++i) {
-      ASSERT_EQ(tokenizer->decode(tokenizer->encode(strings[i])), row["decoded"][i].get<std::string>()) << name << " decoding string " << i;
+      ASSERT_EQ(tokenizer->decode(tokenizer->encode(strings[i])), row["decoded"][i].get<std::string>())
+          << name << " decoding string " << i;
     }
   }
   EXPECT_EQ(golden["cases"].size(), 6u);
@@ -53,7 +56,8 @@ TEST(SentencePieceModels, DecodeWhatTheyEncode) {
     EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, BosPolicy::never)), text);
   }
   const auto rules = open_model(read_golden("unigram.model"));
-  EXPECT_EQ(rules->decode(rules->encode("  Fellow\tcitizens  of  the  Senate ", BosPolicy::never)), "Fellow citizens of the Senate");
+  EXPECT_EQ(rules->decode(rules->encode("  Fellow\tcitizens  of  the  Senate ", BosPolicy::never)),
+            "Fellow citizens of the Senate");
 }
 
 TEST(SentencePieceModels, HaveSpecialTokens) {
@@ -62,15 +66,18 @@ TEST(SentencePieceModels, HaveSpecialTokens) {
   EXPECT_EQ(plain->description(), "SentencePiece BPE, 897 + 3 tokens");
   EXPECT_EQ(plain->bos(), 1);
   EXPECT_EQ(plain->encode("a<s>b").front(), 1);  // a model of this kind begins with a BOS
-  EXPECT_EQ(plain->encode("a<s>b", BosPolicy::never), (std::vector{plain->find("▁a").value(), 1, plain->find("▁b").value()}));
+  EXPECT_EQ(plain->encode("a<s>b", BosPolicy::never),
+            (std::vector{plain->find("▁a").value(), 1, plain->find("▁b").value()}));
   EXPECT_EQ(open_model(bytes, {{"add_bos_token", false}})->encode("a"), plain->encode("a", BosPolicy::never));
   EXPECT_EQ(open_model(bytes, {{"add_eos_token", true}})->encode("a").back(), 2);
   // transformers' `legacy: false`: the dummy prefix in front of the text only, and never two marks.
   const auto modern = open_model(bytes, {{"legacy", false}});
-  EXPECT_EQ(modern->encode("a<s>b", BosPolicy::never), (std::vector{plain->find("▁a").value(), 1, plain->find("b").value()}));
+  EXPECT_EQ(modern->encode("a<s>b", BosPolicy::never),
+            (std::vector{plain->find("▁a").value(), 1, plain->find("b").value()}));
   EXPECT_EQ(modern->encode(" a", BosPolicy::never), plain->encode("a", BosPolicy::never));
-  const auto more = open_model(bytes, {{"pad_token", "<pad>"},
-                                       {"added_tokens_decoder", {{"900", {{"content", "<|x|>"}, {"special", true}}}}}});
+  const auto more =
+      open_model(bytes, {{"pad_token", "<pad>"},
+                         {"added_tokens_decoder", {{"900", {{"content", "<|x|>"}, {"special", true}}}}}});
   EXPECT_THAT(more->encode("<|x|><pad>", BosPolicy::never), ElementsAre(900, 901));
   EXPECT_EQ(more->size(), 902);
   EXPECT_THAT(error_of([&] {
@@ -151,21 +158,27 @@ TEST(SentencePieceErrors, NameTheProblem) {
   EXPECT_THAT(error(good + piece("b", 6)), HasSubstr("not the spelling of a byte"));
   EXPECT_THAT(error(piece("a")), HasSubstr("0 unknown pieces"));
   EXPECT_THAT(error(good + bytes_field(2, number_field(35, 1))), HasSubstr("0 of 256 byte pieces"));
-  EXPECT_THAT(error(good + bytes_field(2, number_field(3, 3))), HasSubstr("the model type WORD is not supported"));
+  EXPECT_THAT(error(good + bytes_field(2, number_field(3, 3))),
+              HasSubstr("the model type WORD is not supported"));
   EXPECT_THAT(error(good + bytes_field(2, number_field(3, 9))), HasSubstr("the model type 9"));
   EXPECT_THAT(error(good + piece("b", 5) + bytes_field(2, number_field(3, 2))), HasSubstr("UNUSED"));
   EXPECT_THAT(error(good + bytes_field(5, bytes_field(2, "x"))), HasSubstr("denormalizer_spec"));
-  EXPECT_THAT(error(bytes_field(1, bytes_field(1, "a") + std::string("\x15\0\0\xc0\x7f", 5)) + piece("<unk>", 2)),
-              HasSubstr("the score of piece 0, a, is not a finite number"));
-  EXPECT_THAT(error(varint(1 << 3 | 2) + varint(uint64_t{1} << 62)), HasSubstr("claims 4611686018427387904 bytes where 0 are left"));
+  EXPECT_THAT(
+      error(bytes_field(1, bytes_field(1, "a") + std::string("\x15\0\0\xc0\x7f", 5)) + piece("<unk>", 2)),
+      HasSubstr("the score of piece 0, a, is not a finite number"));
+  EXPECT_THAT(error(varint(1 << 3 | 2) + varint(uint64_t{1} << 62)),
+              HasSubstr("claims 4611686018427387904 bytes where 0 are left"));
   EXPECT_THAT(error(std::string(11, '\xff')), HasSubstr("a number of more than ten bytes"));
   EXPECT_THAT(error(std::string("\x0b")), HasSubstr("the wire type 3"));
   EXPECT_THAT(error(std::string(4, '\0')), HasSubstr("a field has the number 0"));
   EXPECT_THAT(error(number_field(1, 5)), HasSubstr("field 1 is not bytes"));
   EXPECT_THAT(error("IQ== 0\nIg== 1\n"), HasSubstr("tiktoken file"));
-  const auto rules = [&](const std::string& blob) { return error(good + bytes_field(3, bytes_field(2, blob))); };
+  const auto rules = [&](const std::string& blob) {
+    return error(good + bytes_field(3, bytes_field(2, blob)));
+  };
   EXPECT_THAT(rules("ab"), HasSubstr("too few for normalisation rules"));
-  EXPECT_THAT(rules(std::string("\xff\xff\xff\xff", 4) + "abcdefgh"), HasSubstr("claim an array of 4294967295 bytes"));
+  EXPECT_THAT(rules(std::string("\xff\xff\xff\xff", 4) + "abcdefgh"),
+              HasSubstr("claim an array of 4294967295 bytes"));
   EXPECT_THAT(rules(std::string("\4\0\0\0abcd\xff\0", 10)), HasSubstr("not valid UTF-8"));
   EXPECT_THAT(rules(std::string("\4\0\0\0abcdx", 9)), HasSubstr("does not end"));
 }
@@ -193,13 +206,15 @@ TEST(Base64, IsStrict) {
   EXPECT_EQ(decode_base64("aGk="), "hi");
   EXPECT_EQ(decode_base64("aGlo"), "hih");
   EXPECT_EQ(decode_base64(""), "");
-  for (const char* bad : {"a", "aGk", "a===", "aG=k", "aG k", "####"}) EXPECT_EQ(decode_base64(bad), std::nullopt) << bad;
+  for (const char* bad : {"a", "aGk", "a===", "aG=k", "aG k", "####"})
+    EXPECT_EQ(decode_base64(bad), std::nullopt) << bad;
 }
 
 // ---- Unigram in tokenizer.json
 
 TEST(UnigramErrors, NameTheProblem) {
-  const json good = {{"model", {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", {{"<unk>", 0.0}, {"a", -1.0}}}}}};
+  const json good = {
+      {"model", {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", {{"<unk>", 0.0}, {"a", -1.0}}}}}};
   const auto with = [&](const char* pointer, const json& value) {
     json changed = good;
     changed[json::json_pointer(pointer)] = value;
@@ -212,8 +227,10 @@ TEST(UnigramErrors, NameTheProblem) {
   EXPECT_THAT(with("/model/vocab/1", json({"a"})), HasSubstr("piece 1 is not [text, score]"));
   EXPECT_THAT(with("/model/vocab", "x"), HasSubstr("is not an array"));
   EXPECT_THAT(with("/model/fuse", true), HasSubstr("\"fuse\" is not supported"));
-  EXPECT_THAT(with("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "?"}}), HasSubstr("is not base64"));
-  EXPECT_THAT(with("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "AAAA"}}), HasSubstr("too few"));
+  EXPECT_THAT(with("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "?"}}),
+              HasSubstr("is not base64"));
+  EXPECT_THAT(with("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "AAAA"}}),
+              HasSubstr("too few"));
 }
 
 TEST(UnigramGguf, IsReadFromMetadata) {

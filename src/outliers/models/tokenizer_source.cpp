@@ -29,7 +29,8 @@ text::GgufVocabulary read_vocabulary(const io::GgufMetadata& metadata) {
   v.add_bos = metadata.boolean("tokenizer.ggml.add_bos_token");
   v.add_eos = metadata.boolean("tokenizer.ggml.add_eos_token");
   v.add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix");
-  for (const int64_t byte : metadata.integers("tokenizer.ggml.precompiled_charsmap").value_or(std::vector<int64_t>())) {
+  for (const int64_t byte :
+       metadata.integers("tokenizer.ggml.precompiled_charsmap").value_or(std::vector<int64_t>())) {
     v.charsmap += static_cast<char>(byte);
   }
   v.remove_extra_whitespaces = metadata.boolean("tokenizer.ggml.remove_extra_whitespaces");
@@ -71,8 +72,9 @@ std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& pat
   const std::string name = printable(path.string());
   require(std::filesystem::exists(path), "{}: no such file or directory", name);
   if (io::is_gguf(path)) {
-    const auto tokenizer = load_tokenizer(*io::open_gguf(path));
-    require(tokenizer != nullptr, "{}: the GGUF has no tokenizer (no tokenizer.ggml.tokens in its metadata)", name);
+    auto tokenizer = load_tokenizer(*io::open_gguf(path));
+    require(tokenizer != nullptr, "{}: the GGUF has no tokenizer (no tokenizer.ggml.tokens in its metadata)",
+            name);
     return tokenizer;
   }
   if (path.extension() == ".model") {
@@ -83,7 +85,8 @@ std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& pat
     return text::Tokenizer::from_json(read_text_file(path));
   }
   auto tokenizer = from_directory(directory ? path : path.parent_path());
-  require(tokenizer != nullptr, "{}: there is no tokenizer here (tokenizer.json, tokenizer.model, or vocab.json with merges.txt)",
+  require(tokenizer != nullptr,
+          "{}: there is no tokenizer here (tokenizer.json, tokenizer.model, or vocab.json with merges.txt)",
           name);
   return tokenizer;
 }

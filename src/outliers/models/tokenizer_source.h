@@ -1,5 +1,5 @@
-// Where a checkpoint keeps its tokenizer: tokenizer.json, tokenizer.model, or vocab.json and merges.txt beside
-// the weights, with the files that configure it; the metadata of a GGUF.
+// Where a checkpoint keeps its tokenizer: tokenizer.json, tokenizer.model, or vocab.json and merges.txt
+// beside the weights, with the files that configure it; the metadata of a GGUF.
 #pragma once
 
 #include <filesystem>

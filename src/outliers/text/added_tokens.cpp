@@ -17,7 +17,8 @@ void AddedTokenMatcher::split(std::string_view text, std::vector<TokenOrText>& o
   size_t done = 0;
   for (size_t at = 0; at < text.size();) {
     size_t length = 0;
-    const int32_t index = first_[static_cast<unsigned char>(text[at])] ? trie_.longest(text, at, length) : ByteTrie::none;
+    const int32_t index =
+        first_[static_cast<unsigned char>(text[at])] ? trie_.longest(text, at, length) : ByteTrie::none;
     if (index == ByteTrie::none) {
       ++at;
       continue;

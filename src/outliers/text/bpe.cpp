@@ -144,8 +144,7 @@ void Bpe::encode_piece(std::string_view piece, bool raw_bytes, Work& work, std::
   encode_word(piece.substr(done), false, work, ids);
 }
 
-void Bpe::encode_word(std::string_view word, bool raw_bytes, Work& work,
-                      std::vector<int32_t>& ids) const {
+void Bpe::encode_word(std::string_view word, bool raw_bytes, Work& work, std::vector<int32_t>& ids) const {
   if (word.empty()) return;
   const bool cached = word.size() <= Work::longest_word;
   uint64_t hash = 0;
@@ -257,9 +256,10 @@ bool Bpe::candidate(std::string_view word, const std::vector<Symbol>& symbols, i
   std::memcpy(&bits, &score, sizeof bits);
   const uint32_t ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
   constexpr uint32_t most = 0xffff;
-  const uint64_t tie = equal_scores_ == EqualScores::leftmost_first ? static_cast<uint64_t>(at)
-                                                                    : uint64_t{most - std::min(left.characters, most)} << 16 |
-                                                                          (most - std::min(right.characters, most));
+  const uint64_t tie = equal_scores_ == EqualScores::leftmost_first
+                           ? static_cast<uint64_t>(at)
+                           : uint64_t{most - std::min(left.characters, most)} << 16 |
+                                 (most - std::min(right.characters, most));
   out = {uint64_t{~ascending} << 32 | tie, id, at};
   return true;
 }

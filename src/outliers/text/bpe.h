@@ -66,10 +66,10 @@ class Bpe final : public Model {
   uint32_t merge_count_ = 0;
   std::vector<float> scores_;  // empty where merges are listed
   EqualScores equal_scores_ = EqualScores::longer_left_first;
-  int32_t ascii_[128];         // ids of one-byte characters, -1 where there is none
-  int32_t fallback_[256];      // ids of "<0x00>" .. "<0xFF>", -1 where there is none
-  bool cuts_ = false;          // pieces may be cut in front of a "▁" ...
-  bool joined_[256] = {};      // ... except behind these bytes
+  int32_t ascii_[128];     // ids of one-byte characters, -1 where there is none
+  int32_t fallback_[256];  // ids of "<0x00>" .. "<0xFF>", -1 where there is none
+  bool cuts_ = false;      // pieces may be cut in front of a "▁" ...
+  bool joined_[256] = {};  // ... except behind these bytes
 };
 
 }  // namespace outliers::text

@@ -32,7 +32,8 @@ Charsmap::Charsmap(std::string_view blob, std::string_view where) {
   units_.resize(bytes / 4);
   std::memcpy(units_.data(), blob.data(), bytes);
   replacements_ = blob.substr(bytes);
-  require(is_valid_utf8(replacements_), "{}: the normalisation rules' replacements are not valid UTF-8", where);
+  require(is_valid_utf8(replacements_), "{}: the normalisation rules' replacements are not valid UTF-8",
+          where);
   require(replacements_.back() == '\0', "{}: the last replacement of the normalisation rules does not end",
           where);
 }
@@ -51,7 +52,8 @@ std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool shorte
     if (at >= units_.size()) break;
     const size_t value = units_[at] & ~(1u << 31);
     // Of a well-made file no key or replacement ends within a character; others must not make such text.
-    if (value >= replacements_.size() || !is_boundary(replacements_, value) || !is_boundary(text, i + 1)) continue;
+    if (value >= replacements_.size() || !is_boundary(replacements_, value) || !is_boundary(text, i + 1))
+      continue;
     found = {i + 1, std::string_view(replacements_.c_str() + value)};
     if (shortest) break;
   }
@@ -75,11 +77,11 @@ std::optional<std::string> decode_base64(std::string_view text) {
   uint32_t bits = 0;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    const int value = c >= 'A' && c <= 'Z'   ? c - 'A'
-                      : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                      : c >= '0' && c <= '9' ? c - '0' + 52
-                      : c == '+'             ? 62
-                      : c == '/'             ? 63
+    const int value = c >= 'A' && c <= 'Z'                     ? c - 'A'
+                      : c >= 'a' && c <= 'z'                   ? c - 'a' + 26
+                      : c >= '0' && c <= '9'                   ? c - '0' + 52
+                      : c == '+'                               ? 62
+                      : c == '/'                               ? 63
                       : c == '=' && i >= text.size() - padding ? 0
                                                                : -1;
     if (value < 0) return std::nullopt;

@@ -64,7 +64,8 @@ class Node {
     simdjson::dom::array array;
     if (value_.get(array) != simdjson::SUCCESS) refuse("is not an array");
     std::vector<Node> out;
-    for (const simdjson::dom::element item : array) out.emplace_back(item, fmt::format("{}[{}]", path_, out.size()));
+    for (const simdjson::dom::element item : array)
+      out.emplace_back(item, fmt::format("{}[{}]", path_, out.size()));
     return out;
   }
 

@@ -1,5 +1,5 @@
-// Each normaliser follows the behaviour of its namesake in Hugging Face `tokenizers`, SentencePiece that of the
-// sentencepiece program.
+// Each normaliser follows the behaviour of its namesake in Hugging Face `tokenizers`, SentencePiece that of
+// the sentencepiece program.
 #include "outliers/text/normalizer.h"
 
 #include <utility>

@@ -1,5 +1,5 @@
-// The patterns by which byte-level models cut words, named by the model that introduced each. A tokenizer.json
-// spells its pattern out; a GGUF names it.
+// The patterns by which byte-level models cut words, named by the model that introduced each. A
+// tokenizer.json spells its pattern out; a GGUF names it.
 #pragma once
 
 namespace outliers::text {

@@ -21,7 +21,8 @@ struct Parts {
   PreTokenizerPtr pre_tokenizer;  // null: none
   DecoderPtr decoder;             // null: spellings joined by spaces
   std::vector<AddedToken> added;
-  std::vector<AddedToken> cut_out;  // found in the normalised text, spelled as they are; ordinary tokens otherwise
+  std::vector<AddedToken>
+      cut_out;  // found in the normalised text, spelled as they are; ordinary tokens otherwise
   std::vector<int32_t> before, after;  // what the post-processor puts around a text
   std::optional<int32_t> bos, eos, unknown, padding;
   bool byte_level = false;  // spellings are in the byte alphabet

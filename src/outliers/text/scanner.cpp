@@ -16,7 +16,7 @@ namespace {
 
 constexpr unsigned letter = upper_class | lower_class | caseless_class;
 constexpr unsigned white = newline_class | space_class;
-constexpr unsigned symbol = mark_class | other_class;                // [^\s\p{L}\p{N}]
+constexpr unsigned symbol = mark_class | other_class;                     // [^\s\p{L}\p{N}]
 constexpr unsigned before_word = mark_class | other_class | space_class;  // [^\r\n\p{L}\p{N}]
 constexpr unsigned word_head = upper_class | caseless_class | mark_class;
 constexpr unsigned word_tail = lower_class | caseless_class | mark_class;
@@ -47,11 +47,14 @@ class Table {
       }
     }
     classes_ = std::make_unique<unsigned char[]>(blocks.size() * block.size());
-    for (size_t i = 0; i < blocks.size(); ++i) std::copy(blocks[i].begin(), blocks[i].end(), &classes_[i * block.size()]);
+    for (size_t i = 0; i < blocks.size(); ++i)
+      std::copy(blocks[i].begin(), blocks[i].end(), &classes_[i * block.size()]);
     std::copy_n(classes_.get(), ascii.size(), ascii.begin());
   }
 
-  unsigned of(char32_t point) const { return classes_[size_t{block_of_[point >> 8]} << 8 | (point & 0xff)]; }
+  unsigned of(char32_t point) const {
+    return classes_[size_t{block_of_[point >> 8]} << 8 | (point & 0xff)];
+  }
 
   std::array<unsigned char, 128> ascii;
 
@@ -133,7 +136,8 @@ class Text {
     };
     const char first = lower(at + 1);
     if (first == 's' || first == 't' || first == 'm' || first == 'd') return 2;
-    if (((first == 'r' || first == 'v') && lower(at + 2) == 'e') || (first == 'l' && lower(at + 2) == 'l')) return 3;
+    if (((first == 'r' || first == 'v') && lower(at + 2) == 'e') || (first == 'l' && lower(at + 2) == 'l'))
+      return 3;
     // The long s is an s in another case.
     return any_case && text_.substr(at + 1).starts_with("ſ") ? 3 : 0;
   }
@@ -194,8 +198,8 @@ size_t next_llama3(const Text& text, size_t at) {
   return lines > at ? lines : text.blanks(at);
 }
 
-// [head]*[tail]+ from `at`, or 0. The tail takes at least one character: the one behind the heads, or the last
-// head that may also be a tail.
+// [head]*[tail]+ from `at`, or 0. The tail takes at least one character: the one behind the heads, or the
+// last head that may also be a tail.
 size_t word_with_tail(const Text& text, size_t at) {
   size_t next, last = 0;
   for (unsigned here; (here = text.at(at, next)) & word_head; at = next) {
@@ -209,8 +213,8 @@ template <int digits, bool contractions>
 size_t next_gpt4o(const Text& text, size_t at) {
   size_t behind, further;
   const unsigned here = text.at(at, behind);
-  // Two alternatives: [^\r\n\p{L}\p{N}]?[head]*[tail]+ and [^\r\n\p{L}\p{N}]?[head]+[tail]*, each first with the
-  // optional character and then without it.
+  // Two alternatives: [^\r\n\p{L}\p{N}]?[head]*[tail]+ and [^\r\n\p{L}\p{N}]?[head]+[tail]*, each first with
+  // the optional character and then without it.
   const bool optional = here & before_word;
   size_t end = optional ? word_with_tail(text, behind) : 0;
   if (end == 0 && here & (letter | mark_class)) end = word_with_tail(text, at);
@@ -220,7 +224,8 @@ size_t next_gpt4o(const Text& text, size_t at) {
   if (here & number_class) return text.run(behind, number_class, digits - 1);
   const auto tail = [](char c) { return is_newline(c) || c == '/'; };
   if (here & symbol) return text.run_bytes(text.run(behind, symbol), tail);
-  if (text[at] == ' ' && text.at(behind, further) & symbol) return text.run_bytes(text.run(further, symbol), tail);
+  if (text[at] == ' ' && text.at(behind, further) & symbol)
+    return text.run_bytes(text.run(further, symbol), tail);
   const size_t lines = text.lines(at);
   return lines > at ? lines : text.blanks(at);
 }

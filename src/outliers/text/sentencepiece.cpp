@@ -41,7 +41,8 @@ class Message {
       case 2: {
         const uint64_t size = varint();
         if (size > bytes_.size() - at_) {
-          refuse(fmt::format("field {} claims {} bytes where {} are left", field_, size, bytes_.size() - at_));
+          refuse(
+              fmt::format("field {} claims {} bytes where {} are left", field_, size, bytes_.size() - at_));
         }
         take(static_cast<size_t>(size));
         break;
@@ -184,7 +185,8 @@ Vocabulary check_pieces(const SentencePieceModel& model, std::string_view where)
   for (size_t id = 0; id < model.pieces.size(); ++id) {
     const auto& piece = model.pieces[id];
     require(!piece.text.empty(), "{}: piece {} is empty", where, id);
-    require(is_valid_utf8(piece.text), "{}: piece {}, {}, is not valid UTF-8", where, id, printable(piece.text));
+    require(is_valid_utf8(piece.text), "{}: piece {}, {}, is not valid UTF-8", where, id,
+            printable(piece.text));
     require(std::isfinite(piece.score), "{}: the score of piece {}, {}, is not a finite number", where, id,
             printable(piece.text));
     vocabulary.set(static_cast<int32_t>(id), piece.text);
@@ -197,14 +199,14 @@ Vocabulary check_pieces(const SentencePieceModel& model, std::string_view where)
             printable(piece.text));
     unknown += piece.type == Type::unknown;
     if (piece.type != Type::byte) continue;
-    require(byte_of_fallback_piece(piece.text) >= 0, "{}: piece {}, {}, is not the spelling of a byte", where, id,
-            printable(piece.text));
+    require(byte_of_fallback_piece(piece.text) >= 0, "{}: piece {}, {}, is not the spelling of a byte", where,
+            id, printable(piece.text));
     ++byte_pieces;
   }
   require(unknown <= 1, "{}: the model has {} unknown pieces; one is allowed", where, unknown);
   require(model.byte_fallback ? byte_pieces == 256 : unknown == 1,
-          "{}: the model has {} of 256 byte pieces and {} unknown pieces, so some text would have no id", where,
-          byte_pieces, unknown);
+          "{}: the model has {} of 256 byte pieces and {} unknown pieces, so some text would have no id",
+          where, byte_pieces, unknown);
   return vocabulary;
 }
 
@@ -237,7 +239,8 @@ SentencePieceModel parse_sentencepiece(std::string_view bytes) {
   return model;
 }
 
-Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view where, bool prefix_at_start_only) {
+Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view where,
+                          bool prefix_at_start_only) {
   require(model.kind == Kind::unigram || model.kind == Kind::bpe,
           "{}: the model type {} is not supported; UNIGRAM and BPE are", where,
           model.kind == Kind::word ? "WORD" : "CHAR");
@@ -264,7 +267,8 @@ Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view wher
       rules.verbatim.push_back(piece.text);
       // A symbol of BPE is cut out before anything merges; one of Unigram gets a score that wins.
       if (bpe) parts.cut_out.push_back({.id = number, .content = piece.text});
-      scores.push_back(bpe ? never : double{static_cast<float>(0.1 * (static_cast<int>(piece.text.size()) - 1))});
+      scores.push_back(bpe ? never
+                           : double{static_cast<float>(0.1 * (static_cast<int>(piece.text.size()) - 1))});
     } else {
       require(piece.type != Type::unused || !bpe,
               "{}: piece {}, {}, is of the type UNUSED, which is not supported in a BPE model", where, id,

@@ -27,8 +27,8 @@ struct SentencePieceModel {
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
-  std::string charsmap;          ///< precompiled_charsmap; may be empty
-  std::string denormalizer;      ///< of the denormalizer_spec
+  std::string charsmap;                    ///< precompiled_charsmap; may be empty
+  std::string denormalizer;                ///< of the denormalizer_spec
   int64_t bos = 1, eos = 2, padding = -1;  ///< -1: none
 };
 
@@ -38,8 +38,8 @@ SentencePieceModel parse_sentencepiece(std::string_view bytes);
 
 /// Checks the pieces (`where` is for messages) and builds model, normaliser and decoder. Control and unknown
 /// pieces become special added tokens, as in transformers; a BOS or EOS is for the caller to add.
-/// `prefix_at_start_only`: transformers' `legacy: false`, the dummy prefix only in front of the whole text, and
-/// not in front of a space.
+/// `prefix_at_start_only`: transformers' `legacy: false`, the dummy prefix only in front of the whole text,
+/// and not in front of a space.
 Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view where, bool prefix_at_start_only);
 
 }  // namespace outliers::text

@@ -39,7 +39,8 @@ void read_roles(const Node& root, TokenizerConfig& config) {
 int32_t read_id(const Node& list, std::string_view text) {
   int32_t id = 0;
   for (const char c : text) {
-    if (c < '0' || c > '9' || id > id_limit / 10) list.refuse(fmt::format("\"{}\" is no token id", printable(std::string(text))));
+    if (c < '0' || c > '9' || id > id_limit / 10)
+      list.refuse(fmt::format("\"{}\" is no token id", printable(std::string(text))));
     id = id * 10 + (c - '0');
   }
   return id;
@@ -62,12 +63,14 @@ TokenizerConfig read_tokenizer_config(const TokenizerFiles& files) {
     config.add_prefix_space = flag("add_prefix_space");
     config.legacy = flag("legacy");
     config.tokenizer_class = root.string("tokenizer_class", "");
-    if (config.tokenizer_class.ends_with("Fast")) config.tokenizer_class.resize(config.tokenizer_class.size() - 4);
+    if (config.tokenizer_class.ends_with("Fast"))
+      config.tokenizer_class.resize(config.tokenizer_class.size() - 4);
     if (const auto list = root.get("added_tokens_decoder")) {
       simdjson::dom::object object;
       if (list->value().get(object) != simdjson::SUCCESS) list->refuse("is not an object");
       for (const auto field : object) {
-        AddedToken token = read_token(Node(field.value, fmt::format("{}.{}", list->path(), printable(std::string(field.key)))));
+        AddedToken token = read_token(
+            Node(field.value, fmt::format("{}.{}", list->path(), printable(std::string(field.key)))));
         token.id = read_id(*list, field.key);
         config.added.push_back(std::move(token));
       }
@@ -119,9 +122,10 @@ void add_configured_tokens(const TokenizerConfig& config, Parts& parts) {
   for (const AddedToken& token : config.added) {
     if (token.content.empty()) continue;
     const int32_t known = parts.model->vocabulary().find(token.content);
-    require(token.id == (known >= 0 ? known : next) || find_token(parts, token.content),
-            "the added token \"{}\" has the id {} where {} is free; tokens that leave a gap are not supported",
-            printable(token.content), token.id, next);
+    require(
+        token.id == (known >= 0 ? known : next) || find_token(parts, token.content),
+        "the added token \"{}\" has the id {} where {} is free; tokens that leave a gap are not supported",
+        printable(token.content), token.id, next);
     add(token);
   }
   const auto role = [&](const TokenizerConfig::Role& wanted, std::optional<int32_t>& id) {

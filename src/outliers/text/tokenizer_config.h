@@ -23,7 +23,8 @@ struct TokenizerConfig {
   std::vector<AddedToken> added;  ///< with ids, in their order
 };
 
-/// Reads the three files, each of which may be empty. tokenizer_config.json goes before special_tokens_map.json.
+/// Reads the three files, each of which may be empty. tokenizer_config.json goes before
+/// special_tokens_map.json.
 TokenizerConfig read_tokenizer_config(const TokenizerFiles& files);
 
 /// The id of an added token or vocabulary entry.

@@ -20,7 +20,8 @@ bool is_tiktoken(std::string_view bytes) {
   const size_t space = line.find(' ');
   if (space == 0 || space == std::string_view::npos || !decode_base64(line.substr(0, space))) return false;
   const std::string_view rank = line.substr(space + 1);
-  return !rank.empty() && std::all_of(rank.begin(), rank.end(), [](char c) { return (c >= '0' && c <= '9') || c == '\r'; });
+  return !rank.empty() &&
+         std::all_of(rank.begin(), rank.end(), [](char c) { return (c >= '0' && c <= '9') || c == '\r'; });
 }
 
 std::unique_ptr<Tokenizer> from_sentencepiece(const TokenizerFiles& files) {
@@ -64,14 +65,16 @@ void read_merges_text(std::string_view text, Bpe& model) {
     const std::string_view line = lines[i];
     const size_t space = line.find(' ');
     if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
-      fail("merges.txt: merge {}, \"{}\", is not two tokens with a space between", i, printable(std::string(line)));
+      fail("merges.txt: merge {}, \"{}\", is not two tokens with a space between", i,
+           printable(std::string(line)));
     }
     const std::string_view left = line.substr(0, space), right = line.substr(space + 1);
     const Vocabulary& vocabulary = model.vocabulary();
     const int32_t left_id = vocabulary.find(left), right_id = vocabulary.find(right),
                   id = vocabulary.find(std::string(left) += right);
     if (left_id < 0 || right_id < 0 || id < 0) {
-      fail("merges.txt: merge {}, \"{}\", names a token that is not in vocab.json", i, printable(std::string(line)));
+      fail("merges.txt: merge {}, \"{}\", names a token that is not in vocab.json", i,
+           printable(std::string(line)));
     }
     model.add_merge(left_id, right_id, id);
   }
@@ -86,7 +89,8 @@ std::unique_ptr<Tokenizer> from_vocabulary_and_merges(const TokenizerFiles& file
           "CodeGenTokenizer and Qwen2Tokenizer are supported; save tokenizer.json with transformers",
           printable(kind));
   simdjson::dom::parser parser;
-  auto model = std::make_unique<Bpe>(read_json_vocabulary(parse_json(parser, files.vocab_json, "vocab.json")), BpeOptions());
+  auto model = std::make_unique<Bpe>(read_json_vocabulary(parse_json(parser, files.vocab_json, "vocab.json")),
+                                     BpeOptions());
   require(model->vocabulary().count() > 0, "vocab.json: the vocabulary is empty");
   read_merges_text(files.merges_txt, *model);
   Parts parts;

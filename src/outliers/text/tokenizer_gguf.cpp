@@ -262,15 +262,17 @@ Parts sentencepiece_bpe_parts(GgufVocabulary& file) {
 }
 
 Parts unigram_parts(const GgufVocabulary& file) {
-  require(file.scores.size() == file.tokens.size(), "the GGUF's Unigram tokenizer has {} tokens but {} scores",
-          file.tokens.size(), file.scores.size());
+  require(file.scores.size() == file.tokens.size(),
+          "the GGUF's Unigram tokenizer has {} tokens but {} scores", file.tokens.size(), file.scores.size());
   SentencePieceModel model;
   model.kind = SentencePieceModel::Kind::unigram;
   for (size_t id = 0; id < file.tokens.size(); ++id) {
     const int32_t type = file.types.empty() ? int32_t{normal} : file.types[id];
-    require(type >= normal && type <= byte_type, "token {} of the GGUF has the type {}, which is none of 1 to 6", id, type);
+    require(type >= normal && type <= byte_type,
+            "token {} of the GGUF has the type {}, which is none of 1 to 6", id, type);
     auto kind = static_cast<SentencePieceModel::Type>(type);
-    if (file.types.empty() && file.unknown == static_cast<int64_t>(id)) kind = SentencePieceModel::Type::unknown;
+    if (file.types.empty() && file.unknown == static_cast<int64_t>(id))
+      kind = SentencePieceModel::Type::unknown;
     model.byte_fallback = model.byte_fallback || type == byte_type;
     model.pieces.push_back({file.tokens[id], file.scores[id], kind});
   }
@@ -286,10 +288,11 @@ std::unique_ptr<Tokenizer> Tokenizer::from_gguf(GgufVocabulary file) {
   require(!file.tokens.empty(), "the GGUF has no tokenizer.ggml.tokens");
   require(file.types.empty() || file.types.size() == file.tokens.size(),
           "the GGUF has {} tokens but {} token types", file.tokens.size(), file.types.size());
-  require(file.model == "gpt2" || file.model == "llama" || file.model == "t5",
-          "the GGUF's tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE), llama (SentencePiece "
-          "BPE) and t5 (SentencePiece Unigram)",
-          printable(file.model));
+  require(
+      file.model == "gpt2" || file.model == "llama" || file.model == "t5",
+      "the GGUF's tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE), llama (SentencePiece "
+      "BPE) and t5 (SentencePiece Unigram)",
+      printable(file.model));
   Parts parts = file.model == "gpt2"    ? byte_level_parts(file)
                 : file.model == "llama" ? sentencepiece_bpe_parts(file)
                                         : unigram_parts(file);

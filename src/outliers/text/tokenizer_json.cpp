@@ -326,8 +326,8 @@ std::unique_ptr<Model> read_unigram(const Node& node) {
     simdjson::dom::array pair;
     std::string_view piece;
     double score = 0;
-    if (item.get(pair) != simdjson::SUCCESS || pair.size() != 2 || pair.at(0).get(piece) != simdjson::SUCCESS ||
-        pair.at(1).get(score) != simdjson::SUCCESS) {
+    if (item.get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
+        pair.at(0).get(piece) != simdjson::SUCCESS || pair.at(1).get(score) != simdjson::SUCCESS) {
       pieces.refuse(fmt::format("piece {} is not [text, score]", spellings.size()));
     }
     spellings.push_back(piece);
@@ -351,8 +351,9 @@ std::unique_ptr<Model> read_unigram(const Node& node) {
 std::unique_ptr<Model> read_model(const Node& node) {
   // Files from before the field was written: BPE has merges, Unigram's vocabulary is a list of pairs.
   const auto vocab = node.get("vocab");
-  const std::string type =
-      node.string("type", node.get("merges") ? "BPE" : vocab && vocab->value().is_array() ? "Unigram" : "");
+  const std::string type = node.string("type", node.get("merges")                   ? "BPE"
+                                               : vocab && vocab->value().is_array() ? "Unigram"
+                                                                                    : "");
   if (type == "BPE") return read_bpe(node);
   if (type == "Unigram") return read_unigram(node);
   node.refuse(fmt::format("the model \"{}\" is not supported; BPE and Unigram are", printable(type)));
@@ -410,11 +411,13 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json,
   // The byte alphabet's own sign: a vocabulary with "Ġ" and without "▁".
   parts.byte_level = parts.model->vocabulary().find("Ġ") >= 0 && parts.model->vocabulary().find("▁") < 0;
   if (!tokenizer_config_json.empty()) {
-    const TokenizerConfig config = read_tokenizer_config({.tokenizer_config_json = std::string(tokenizer_config_json)});
+    const TokenizerConfig config =
+        read_tokenizer_config({.tokenizer_config_json = std::string(tokenizer_config_json)});
     const auto id_of = [&](const TokenizerConfig::Role& role) -> std::optional<int32_t> {
       if (!role.token) return std::nullopt;
       const std::optional<int32_t> id = find_token(parts, role.token->content);
-      require(id.has_value(), "{}: \"{}\" is not in the vocabulary", role.path, printable(role.token->content));
+      require(id.has_value(), "{}: \"{}\" is not in the vocabulary", role.path,
+              printable(role.token->content));
       return id;
     };
     parts.bos = id_of(config.bos);

@@ -98,7 +98,8 @@ void Unigram::encode_piece(std::string_view piece, Work<Real>& work, std::vector
     at += length;
   }
   work.ends.clear();
-  for (int32_t end = static_cast<int32_t>(piece.size()); end > 0; end = places[static_cast<size_t>(end)].start) {
+  for (int32_t end = static_cast<int32_t>(piece.size()); end > 0;
+       end = places[static_cast<size_t>(end)].start) {
     work.ends.push_back(end);
   }
   size_t unknown_from = 0, start = 0;  // the unknown stretch before `start`, empty where there is none

@@ -41,7 +41,8 @@ class Unigram final : public Model {
   template <typename Real>
   class Work;
   template <typename Real>
-  void encode_as(const Pieces& pieces, size_t first, size_t last, Scratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_as(const Pieces& pieces, size_t first, size_t last, Scratch& scratch,
+                 std::vector<int32_t>& ids) const;
   template <typename Real>
   void encode_piece(std::string_view piece, Work<Real>& work, std::vector<int32_t>& ids) const;
   void add_unknown(std::string_view stretch, std::vector<int32_t>& ids) const;
