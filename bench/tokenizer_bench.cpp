@@ -1,15 +1,17 @@
 // Bytes a second of one tokenizer on one core. usage: tokenizer_bench TOKENIZER TEXT [--repeat 5]
-// TOKENIZER is what `outliers tokenize` takes. TEXT is cut into documents at lines `<|endoftext|>`; a .gz is
-// unpacked. Prints JSON: bytes, documents, tokens, a hash of all ids, and the seconds of each pass. The word
-// cache is cold in the first pass only; bench/tokenizer_peer.py runs it beside Hugging Face's tokenizers.
+// TOKENIZER is a folder with tokenizer.json, or vocab.json and merges.txt. TEXT is cut into documents at
+// lines `<|endoftext|>`; a .gz is unpacked. Prints JSON: bytes, documents, tokens, a hash of all ids, and the
+// seconds of each pass. The word cache is cold in the first pass only; bench/tokenizer_peer.py runs it beside
+// Hugging Face's tokenizers.
 #include <chrono>
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "outliers/models/tokenizer_source.h"
 #include "outliers/text/corpus.h"
+
+#include "support.h"
 
 int main(int argc, char** argv) {
   using Clock = std::chrono::steady_clock;
@@ -21,7 +23,11 @@ int main(int argc, char** argv) {
   app.add_option("--repeat", repeat)->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
 
-  const auto tokenizer = outliers::models::open_tokenizer(tokenizer_path);
+  const std::filesystem::path folder = tokenizer_path;
+  const auto tokenizer = outliers::text::Tokenizer::from_files(
+      {.tokenizer_json = outliers::tests::read_file(folder / "tokenizer.json"),
+       .vocab_json = outliers::tests::read_file(folder / "vocab.json"),
+       .merges_txt = outliers::tests::read_file(folder / "merges.txt")});
   const std::vector<std::string> documents = outliers::text::read_corpus(text_path).documents;
   size_t bytes = 0;
   for (const std::string& document : documents) bytes += document.size();
