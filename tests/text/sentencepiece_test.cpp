@@ -213,8 +213,8 @@ TEST(Base64, IsStrict) {
 // ---- Unigram in tokenizer.json
 
 TEST(UnigramErrors, NameTheProblem) {
-  const json good = {
-      {"model", {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", {{"<unk>", 0.0}, {"a", -1.0}}}}}};
+  const json good =
+      json::parse(R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["a", -1]]}})");
   const auto with = [&](const char* pointer, const json& value) {
     json changed = good;
     changed[json::json_pointer(pointer)] = value;
