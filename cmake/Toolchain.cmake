@@ -35,6 +35,11 @@ find_program(OUTLIERS_MOLD mold)
 if(OUTLIERS_MOLD AND NOT OUTLIERS_SANITIZE)
   add_link_options(-fuse-ld=mold)
 endif()
+# LibTorch's libraries export std::filesystem of the compiler they were built with, whose objects may be laid out in
+# another way than this compiler's: with the system's libstdc++ first, ours is the one that is called.
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  add_link_options(LINKER:--push-state,--no-as-needed -lstdc++ LINKER:--pop-state)
+endif()
 find_program(OUTLIERS_CCACHE ccache)
 if(OUTLIERS_CCACHE)
   # The sloppiness lets ccache cache files that use the precompiled header.
