@@ -16,7 +16,7 @@
 
 namespace outliers::apps {
 
-void ModelArgument::add(CLI::App& command) {
+void ModelArgument::add(CLI::App& command, bool file_option) {
   command
       .add_option("MODEL", name_,
                   "a .gguf or .safetensors file, a Hugging Face directory, or a name on the Hub "
@@ -24,8 +24,9 @@ void ModelArgument::add(CLI::App& command) {
       ->required();
   command.add_option("--revision", revision_, "branch, tag or commit on the Hub (default: main)")
       ->type_name("REVISION");
-  command.add_option("--file", file_, "the file of MODEL to take, where there are several")
-      ->type_name("FILE");
+  if (file_option)
+    command.add_option("--file", file_, "the file of MODEL to take, where there are several")
+        ->type_name("FILE");
 }
 
 const std::filesystem::path& ModelArgument::path() {

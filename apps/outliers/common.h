@@ -15,7 +15,8 @@ namespace outliers::apps {
 /// The MODEL argument, with --revision and --file.
 class ModelArgument {
  public:
-  void add(CLI::App& command);
+  /// Without `file_option` a command keeps --file for itself; MODEL:FILE names the file there.
+  void add(CLI::App& command, bool file_option = true);
   /// Where the model is on this machine; a name on the Hub is fetched when first asked for.
   const std::filesystem::path& path();
 
