@@ -232,17 +232,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 # Faults.
 def times(count, fault):
     """The fault, for the first `count` requests that it applies to."""
-    left = [count]
-    lock = threading.Lock()
+    left, lock = [count], threading.Lock()
 
     def limited(handler, where, path):
         with lock:
             if left[0] <= 0:
                 return False
-            done = fault(handler, where, path)
-            if done:
-                left[0] -= 1
-            return done
+            left[0] -= 1
+        done = fault(handler, where, path)
+        if not done:
+            with lock:
+                left[0] += 1
+        return done
     return limited
 
 

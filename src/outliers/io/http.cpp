@@ -164,6 +164,7 @@ HttpResponse HttpClient::send(const HttpRequest& request) {
   CURL* handle = handle_;
   curl_easy_reset(handle);  // keeps the connections
   Exchange exchange{&request, &poll_, handle, {}, nullptr};
+  exchange.response.origin = origin_of(request.url);
   char reason[CURL_ERROR_SIZE] = "";
   const Slist headers(request.headers);
   const long seconds = static_cast<long>(request.timeout.count());
@@ -188,7 +189,7 @@ HttpResponse HttpClient::send(const HttpRequest& request) {
 
   const CURLcode code = curl_easy_perform(handle);
   if (exchange.thrown) std::rethrow_exception(exchange.thrown);
-  const std::string host = origin_of(request.url);
+  const std::string& host = exchange.response.origin;
   if (exchange.idle) {
     throw HttpFailure(fmt::format("{}: nothing came for {} s", host, seconds), true);
   }

@@ -20,6 +20,7 @@ struct HttpResponse {
   long status = 0;
   std::map<std::string, std::string> headers;  ///< names in lower case
   std::string body;                            ///< of an answer that went to no sink
+  std::string origin;                          ///< who answered
   std::string redirect;                        ///< absolute URL of a 3xx answer's Location, else ""
 
   bool ok() const { return status >= 200 && status < 300; }

@@ -131,8 +131,11 @@ class Client {
     }
   }
 
-  /// What a refusal means, by the Hub's X-Error-Code.
+  /// What a refusal means: by the Hub's X-Error-Code, where it is the Hub that refuses.
   [[noreturn]] void refuse(const HttpResponse& response, const std::string& file) const {
+    if (response.origin != home_)
+      fail("{}: {} answers {} for {}; try again later", name_.text(), response.origin, response.status,
+           printable(file));
     const std::string code = response.header("x-error-code"),
                       message = printable(response.header("x-error-message"), 200);
     const std::string page = settings_.endpoint + "/" + name_.repository;
