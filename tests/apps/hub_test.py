@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ import tempfile
 import threading
 import time
 import unittest
+import unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
@@ -452,6 +454,38 @@ class HubTest(ProgramTest):
         self.assertEqual(process.wait(60), 0)
         process.stdout.close()
         self.assertRegex(shown.decode(), r"fetching org/tiny: [12]/3 MB +[\d.]+ MB/s +0:\d\d left")
+
+    def test_the_demo_takes_its_model_from_here(self):
+        spec = importlib.util.spec_from_file_location("fetch_models", ROOT / "scripts/fetch_models.py")
+        script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(script)
+        self.hub("org/demo", {"demo.gguf": LARGE})
+        model = {"file": "demo.gguf", "hub": "org/demo", "sha256": sha256(LARGE)}
+        with unittest.mock.patch.dict(os.environ, self.env, clear=True):
+            self.assertFalse(script.from_cache(model, self.dir / "out"))
+            self.assertTrue(script.from_hub(model, self.dir / "out"))
+            self.assertEqual((self.dir / "out").read_bytes(), LARGE)
+            # Another hash, no such file, a busy server, no server: never an error.
+            self.assertFalse(script.from_hub(model | {"sha256": sha256(b"other")}, self.dir / "out"))
+            self.assertFalse(script.from_hub(model | {"file": "other.gguf"}, self.dir / "out"))
+            self.assertFalse(script.from_hub({"file": "demo.gguf", "sha256": sha256(LARGE)}, self.dir / "out"))
+            self.server.faults = [on("GET", "cdn", "/", half_then(LARGE, lambda h: h.cut()))]
+            self.assertFalse(script.from_hub(model, self.dir / "out"))
+            self.server.faults = [lambda handler, *_: handler.answer(503)]
+            self.assertFalse(script.from_hub(model, self.dir / "out"))
+            self.server.faults = [lambda handler, *_: handler.cut()]
+            self.assertFalse(script.from_hub(model, self.dir / "out"))
+            self.server.reset()
+            os.environ["HF_HUB_OFFLINE"] = "1"
+            self.assertFalse(script.from_hub(model, self.dir / "out"))
+            self.assertEqual(self.server.seen(), [])
+            blobs = self.cache / "models--org--demo/blobs"
+            blobs.mkdir(parents=True)
+            (blobs / sha256(LARGE)).write_bytes(b"damaged")
+            self.assertFalse(script.from_cache(model, self.dir / "out"))
+            (blobs / sha256(LARGE)).write_bytes(LARGE)
+            self.assertTrue(script.from_cache(model, self.dir / "out"))
+            self.assertEqual((self.dir / "out").read_bytes(), LARGE)
 
     # Hugging Face's own tools write the same cache.
     def test_same_cache_as_hugging_face(self):
