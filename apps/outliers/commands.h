@@ -11,5 +11,6 @@ void add_inspect(CLI::App& app);
 void add_capture(CLI::App& app);
 void add_compare_layers(CLI::App& app);
 void add_tokenize(CLI::App& app);
+void add_fetch(CLI::App& app);
 
 }  // namespace outliers::apps

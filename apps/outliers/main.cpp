@@ -91,6 +91,7 @@ int run(int argc, char** argv) {
   add_capture(app);
   add_compare_layers(app);
   add_tokenize(app);
+  add_fetch(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version

@@ -14,7 +14,8 @@ namespace outliers::apps {
 namespace {
 
 struct Options {
-  std::string model, output, corpus;
+  ModelArgument model;
+  std::string output, corpus;
   studies::SurveyOptions survey;
   Compute compute;
   bool force = false, json = false;
@@ -25,7 +26,7 @@ void run(Options& options) {
   survey.device = options.compute.prepare();
   survey.corpus = options.corpus;
   OutputDirectory output(options.output, options.force, "results.json");
-  const auto model = models::Model::open(options.model);
+  const auto model = models::Model::open(options.model.path());
   survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
   const studies::Survey result = studies::survey(*model, survey);
   studies::write_survey(result, output.temporary());
@@ -45,7 +46,7 @@ void run(Options& options) {
 void add_report(CLI::App& app) {
   CLI::App* command = app.add_subcommand("report", "find and locate the outliers of a model");
   auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
+  options->model.add(*command);
   command->add_option("-o,--output", options->output, "directory for results.json and arrays.npz")
       ->required()
       ->type_name("DIR");
