@@ -64,7 +64,7 @@ Chosen choose(const Results& r) {
 std::string title_of(const Results& r, const std::string& more, size_t columns = 46) {
   const std::string name = r.json["model"]["name"];
   const size_t rest = columns - std::min(columns - 8, more.size() + 2);
-  return token_label(name, rest) + ", " + more;
+  return token_label(name, rest) + (more.empty() ? "" : ", " + more);
 }
 
 // Tokens whose activations at the point are outliers of the layer, the largest first.
@@ -98,6 +98,66 @@ void spread(std::vector<Mark>& marks, double distance, double end) {
   for (size_t i = marks.size(); i-- > 0;) {
     marks[i].label_at = std::min(marks[i].label_at, end);
     end = marks[i].label_at - distance;
+  }
+}
+
+/// A block of places and texts; one that shows nothing where there are none, so that indices stay.
+std::string text_block(const char* head, const std::vector<std::pair<double, std::string>>& rows) {
+  std::string text = fmt::format("# {}\n", head);
+  for (const auto& [at, label] : rows) text += fmt::format("{:g}\t{}\n", at, data_text(label));
+  return text + (rows.empty() ? "NaN\t\"\"\n\n\n" : "\n\n");
+}
+
+std::string mark_block(const std::vector<Mark>& marks) {
+  std::string text = "# named: value, where its label stands, text\n";
+  for (const Mark& m : marks) text += fmt::format("{:g}\t{:g}\t{}\n", m.at, m.label_at, data_text(m.text));
+  return text + (marks.empty() ? "NaN\tNaN\t\"\"\n\n\n" : "\n\n");
+}
+
+/// An entry of a legend: a sample and its text.
+struct Entry {
+  std::string text, color;
+  int point;         // gnuplot's number; 0: a box, -1: none
+  const char* line;  // style of the line through the point; nullptr: none
+};
+
+/// Draws the legend below a plot, in rows of `columns`. gnuplot's own key guesses the width of text, and for
+/// every terminal differently.
+void add_legend(Figure& f, const std::vector<Entry>& entries, size_t columns) {
+  constexpr double kCharacter = 0.6 * 8 / 72, kSample = 0.2, kGap = 0.1, kRow = 0.155;  // inches
+  columns = std::min(columns, entries.size());
+  const size_t rows = (entries.size() + columns - 1) / columns;
+  std::vector<double> widths(columns);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    double& width = widths[i % columns];
+    width =
+        std::max(width, kSample + kCharacter * (0.7 + static_cast<double>(display_width(entries[i].text))));
+  }
+  const double all = std::accumulate(widths.begin(), widths.end(), kGap * static_cast<double>(columns - 1));
+  double left = std::max(0.05, (f.width - all) / 2);
+  for (size_t column = 0; column < columns; ++column) {
+    for (size_t row = 0; row * columns + column < entries.size(); ++row) {
+      const Entry& e = entries[row * columns + column];
+      const double x = left / f.width, end = (left + kSample) / f.width,
+                   y = (0.1 + kRow * static_cast<double>(rows - 1 - row)) / f.height;
+      const auto corners = [&](double x0, double x1, double half) {
+        return fmt::format("from screen {:.4f}, screen {:.4f} to screen {:.4f}, screen {:.4f}", x0,
+                           y - half / f.height, x1, y + half / f.height);
+      };
+      if (e.line != nullptr)
+        f.settings += fmt::format("set arrow {} nohead {} lc rgb {}\n", corners(x, end, 0), e.line, e.color);
+      if (e.point > 0) {
+        f.settings +=
+            fmt::format("set label '' at screen {:.4f}, screen {:.4f} point pt {} ps 0.45 lc rgb {}\n",
+                        (x + end) / 2, y, e.point, e.color);
+      } else if (e.point == 0) {
+        f.settings += fmt::format("set object rectangle {} fs solid noborder fc rgb {}\n",
+                                  corners((x + end) / 2, end, 0.04), e.color);
+      }
+      f.settings += fmt::format("set label '{}' at screen {:.4f}, screen {:.4f} left\n", e.text,
+                                end + 0.7 * kCharacter / f.width, y);
+    }
+    left += widths[column] + kGap;
   }
 }
 
@@ -169,15 +229,14 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
   const auto end = static_cast<double>(std::max<int64_t>(l.length - 1, 1));
   spread(marks, 0.085 * end, end);
 
-  f.data = "# labels on the first axis: x, text, outlier\n";
-  for (const Line3d& line : l.lines) {
-    if (!line.label.empty())
-      f.data += fmt::format("{:g}\t{}\t{}\n", line.x, data_text(line.label), line.outlier ? 1 : 0);
+  for (const bool outlier : {false, true}) {
+    std::vector<std::pair<double, std::string>> labels;
+    for (const Line3d& line : l.lines) {
+      if (!line.label.empty() && line.outlier == outlier) labels.emplace_back(line.x, line.label);
+    }
+    f.data += text_block(outlier ? "outliers: x, label" : "others: x, label", labels);
   }
-  f.data += "\n\n# named channels: channel, where its label stands, text\n";
-  for (const Mark& m : marks) f.data += fmt::format("{:g}\t{:g}\t{}\n", m.at, m.label_at, data_text(m.text));
-  if (marks.empty()) f.data += "NaN\tNaN\t\"\"\n";
-  f.data += "\n\n# one block a line: x, channel, abs value, outlier\n" + lines;
+  f.data += mark_block(marks) + "# one block a line: x, channel, abs value, outlier\n" + lines;
 
   const double first = l.lines.front().x - 0.7, last = l.lines.back().x + 0.7;
   const double top = max > 0 ? max * 1.05 : 1;
@@ -216,16 +275,14 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
       "to "
       "x1,y1,z1 as 2\n";
   f.plot = fmt::format(
-      "  splot data index 2:{} using 1:2:3:(int($4) == 1 ? outlier : {}) with lines lw 1.3 lc rgb variable, "
+      "  splot data index 3:{} using 1:2:3:(int($4) == 1 ? outlier : {}) with lines lw 1.3 lc rgb variable, "
       "\\\n"
-      "    data index 0 using 1:(0):(0):(int($3) == 1 ? '' : stringcolumn(2)) with labels noenhanced rotate "
-      "by "
-      "45 right offset 0.3,-0.4,0, \\\n"
-      "    data index 0 using 1:(0):(0):(int($3) == 1 ? stringcolumn(2) : '') with labels noenhanced rotate "
-      "by "
-      "45 right offset 0.3,-0.4,0 textcolor rgb outlier font bold, \\\n"
-      "    data index 1 using (x1):2:(0):3 with labels noenhanced left offset 0.7,-0.2,0 font bold\n",
-      l.lines.size() + 1, l.plain);
+      "    data index 0 using 1:(0):(0):2 with labels noenhanced rotate by 45 right offset 0.3,-0.4,0, \\\n"
+      "    data index 1 using 1:(0):(0):2 with labels noenhanced rotate by 45 right offset 0.3,-0.4,0 "
+      "textcolor "
+      "rgb outlier font bold, \\\n"
+      "    data index 2 using (x1):2:(0):3 with labels noenhanced left offset 0.7,-0.2,0 font bold\n",
+      l.lines.size() + 2, l.plain);
   return f;
 }
 
@@ -301,12 +358,13 @@ int64_t layer_step(int64_t layers) {
 Figure over_layers(const Results& r, const char* name, const char* shows, const char* y_label) {
   Figure f{name, shows};
   f.settings = fmt::format(
-      "set title {} offset 0,-0.6\n"
-      "set xlabel 'Layer' offset 0,0.6; set ylabel '{}' offset 1.2,0\n"
+      "set title {} offset 0,-0.7\n"
+      "set xlabel 'Layer' offset 0,0.8; set ylabel '{}' offset 1.2,0\n"
       "set xrange [-0.5:{}]; set xtics 0, {} offset 0,0.3\n"
-      "set grid xtics ytics ls 100\n"
-      "set key below horizontal center samplen 2 height -0.3\n",
-      script_text(title_of(r, "", 46)), y_label, static_cast<double>(r.sizes.L) - 0.5, layer_step(r.sizes.L));
+      "set grid xtics ytics ls 100; unset key\n"
+      "set lmargin at screen 0.17; set rmargin at screen 0.97; set tmargin at screen 1-0.21/height\n"
+      "set bmargin at screen 0.575/height\n",
+      script_text(title_of(r, "")), y_label, static_cast<double>(r.sizes.L) - 0.5, layer_step(r.sizes.L));
   return f;
 }
 
@@ -343,15 +401,20 @@ void add_lines(Figure& f, const char* head, const std::vector<std::vector<double
   f.data = table(head, rows);
   f.settings += y_scale(rows);
   f.plot = "  plot ";
+  std::vector<Entry> legend;
   for (size_t i = 0; i < names.size(); ++i) {
     const bool reference = i + 1 == names.size();
-    f.plot += fmt::format("{}data using 1:{} with linespoints lw {} pt {} ps {} lc rgb {} {} title '{}'",
-                          i == 0 ? "" : ", \\\n    ", i + 2, reference ? 0.8 : 1.1,
-                          reference ? 1 : kShapes[i % kShapes.size()], reference ? 0.25 : 0.35,
-                          reference ? "series[4]" : fmt::format("{}[{}]", colors, i + 1),
-                          reference ? "dt 2" : "", names[i]);
+    const int point = reference ? -1 : kShapes[i % kShapes.size()];
+    const std::string color = reference ? "series[4]" : fmt::format("{}[{}]", colors, i + 1);
+    const char* style = reference ? "lw 1 dt 2" : "lw 1.1";
+    legend.push_back({names[i], color, point, style});
+    f.plot += fmt::format(
+        "{0}data using 1:{1} with lines {2} lc rgb {3}, \\\n    data using 1:{1} with points pt {4} ps {5} "
+        "lc rgb {3}",
+        i == 0 ? "" : ", \\\n    ", i + 2, style, color, reference ? 7 : point, reference ? 0.15 : 0.35);
   }
   f.plot += "\n";
+  add_legend(f, legend, 4);
 }
 
 double entry(const ordered_json& list, size_t i) {
@@ -395,24 +458,21 @@ Figure index_by_layer(const Results& r, const char* name, const char* shows, con
   for (const auto& [count, index] : often) marks.push_back({index, index, fmt::format("{:g}", index)});
   const auto last = static_cast<double>(std::max<int64_t>(end - 1, 1));
   spread(marks, 0.075 * last, last);
-  f.data = table("the first indices", rows) + "\n\n# named: index, where its label stands, text\n";
-  for (const Mark& m : marks) f.data += fmt::format("{:g}\t{:g}\t{}\n", m.at, m.label_at, data_text(m.text));
-  if (marks.empty()) f.data += "NaN\tNaN\t\"\"\n";
-  f.settings += fmt::format("set yrange [0:{:g}]; set rmargin {}\n", last, marks.empty() ? 2 : 7);
+  f.data = table("the first indices", rows) + "\n\n" + mark_block(marks);
+  f.settings +=
+      fmt::format("set yrange [0:{:g}]; set rmargin at screen {}\n", last, marks.empty() ? 0.97 : 0.87);
   f.plot = "  plot ";
-  // The first on top.
-  for (size_t i = names.size(); i-- > 0;) {
-    f.plot +=
-        fmt::format("data index 0 using 1:{} with points pt {} ps {} lc rgb series[{}] notitle, \\\n    ",
-                    i + 2, std::array{7, 5, 9}[i], 0.4, i + 1);
+  constexpr std::array kShapes = {7, 5, 9};
+  std::vector<Entry> legend;
+  for (size_t i = names.size(); i-- > 0;) {  // the first on top
+    const std::string color = fmt::format("series[{}]", i + 1);
+    legend.insert(legend.begin(), {names[i], color, kShapes[i], nullptr});
+    f.plot += fmt::format("data index 0 using 1:{} with points pt {} ps 0.4 lc rgb {}, \\\n    ", i + 2,
+                          kShapes[i], color);
   }
-  for (size_t i = 0; i < names.size(); ++i) {
-    f.plot += fmt::format("keyentry with points pt {} ps 0.5 lc rgb series[{}] title '{}', \\\n    ",
-                          std::array{7, 5, 9}[i], i + 1, names[i]);
-  }
-  f.plot +=
-      fmt::format("data index 1 using ({}):2:3 with labels noenhanced left offset 0.8,0 font bold notitle\n",
-                  static_cast<double>(r.sizes.L) - 0.5);
+  add_legend(f, legend, legend.size());
+  f.plot += fmt::format("data index 1 using ({}):2:3 with labels noenhanced left offset 0.8,0 font bold\n",
+                        static_cast<double>(r.sizes.L) - 0.5);
   return f;
 }
 
@@ -464,9 +524,9 @@ Figure weights_by_layer(const Results& r) {
     rows.push_back(row);
   }
   f.height = 2.5;
+  f.settings += "set bmargin at screen 0.73/height\n";
   add_lines(f, "score of down, up, gate, q, k, v, o; their mean", rows,
             {"down", "up", "gate", "q", "k", "v", "o", "mean"}, "modules");
-  f.settings += "set key maxrows 2\n";
   return f;
 }
 
@@ -491,11 +551,10 @@ Figure heads_by_layer(const Results& r) {
   f.data = table("mean, least, most", rows);
   f.settings += "set yrange [-0.02:1.02]; set ytics 0.2\n";
   f.plot =
-      "  plot data using 1:2:3:4 with yerrorbars pt 7 ps 0.45 lw 1 lc rgb series[2] notitle, \\\n"
-      "    data using 1:2 with points pt 7 ps 0.45 lc rgb series[1] notitle, \\\n"
-      "    keyentry with yerrorbars pt 7 ps 0.45 lw 1 lc rgb series[2] title 'Mean over heads, with the "
-      "least and "
-      "the most'\n";
+      "  plot data using 1:2:3:4 with yerrorbars pt 7 ps 0.1 lw 1 lc rgb series[2], \\\n"
+      "    data using 1:2 with points pt 7 ps 0.45 lc rgb series[1]\n";
+  add_legend(f, {{"Mean over heads", "series[1]", 7, nullptr}, {"Least to most", "series[2]", -1, "lw 1"}},
+             2);
   return f;
 }
 
@@ -510,13 +569,15 @@ Figure attention_map(const Results& r, int64_t layer, const std::vector<int64_t>
   const at::Tensor probs = r.array("prompt.attention.probs_mean")[layer].to(at::kDouble).contiguous();
   const auto p = probs.accessor<double, 2>();
   const std::vector<std::string> labels = labels_of(r, count, wide ? 48 : 24, outliers);
-  f.data = "# tokens: place, text, outlier\n";
-  for (int64_t t = 0; t < count; ++t) {
-    const std::string& label = labels[static_cast<size_t>(t)];
-    if (!label.empty())
-      f.data += fmt::format("{}\t{}\t{}\n", t, data_text(label), contains(outliers, t) ? 1 : 0);
+  for (const bool outlier : {false, true}) {
+    std::vector<std::pair<double, std::string>> rows;
+    for (int64_t t = 0; t < count; ++t) {
+      const std::string& label = labels[static_cast<size_t>(t)];
+      if (!label.empty() && contains(outliers, t) == outlier) rows.emplace_back(t, label);
+    }
+    f.data += text_block(outlier ? "outliers: place, label" : "others: place, label", rows);
   }
-  f.data += "\n\n# query, key, probability\n";
+  f.data += "# query, key, probability\n";
   for (int64_t q = 0; q < count; ++q) {
     for (int64_t k = 0; k <= q; ++k) f.data += fmt::format("{}\t{}\t{}\n", q, k, data_number(p[q][k]));
   }
@@ -532,17 +593,14 @@ Figure attention_map(const Results& r, int64_t layer, const std::vector<int64_t>
       "set label 1 {} at screen 0.5, 0.965 center\n",
       count, wide ? 0.14 : 0.21, wide ? 0.90 : 0.86, wide ? 0.13 : 0.21, 0.925,
       script_text(title_of(r, fmt::format("layer {}{}", layer, first_tokens(count, r.sizes.P)))));
-  const auto axis = [](const char* place, const char* how) {
-    return fmt::format(
-        "    data index 0 using {0}:(int($3) == 1 ? '' : stringcolumn(2)) with labels noenhanced {1}, \\\n"
-        "    data index 0 using {0}:(int($3) == 1 ? stringcolumn(2) : '') with labels noenhanced {1} "
-        "textcolor rgb "
-        "outlier font bold",
-        place, how);
-  };
-  f.plot = "  plot data index 1 using 2:1:(0.5):(0.5):3 with boxxyerror fs solid noborder fc palette, \\\n" +
-           axis("(-0.5):1", "right offset -0.4,0") + ", \\\n" +
-           axis("1:(n-0.5)", "rotate by 60 right offset 0.5,-0.5") + "\n";
+  f.plot = "  plot data index 2 using 2:1:(0.5):(0.5):3 with boxxyerror fs solid noborder fc palette";
+  for (const char* axis : {"(-0.5):1:2 with labels noenhanced right offset -0.4,0",
+                           "1:(n-0.5):2 with labels noenhanced rotate by 60 right offset 0.5,-0.5"}) {
+    f.plot += fmt::format(
+        ", \\\n    data index 0 using {0}, \\\n    data index 1 using {0} textcolor rgb outlier font bold",
+        axis);
+  }
+  f.plot += "\n";
   return f;
 }
 
@@ -568,8 +626,8 @@ Figure class_bars(const Results& r, const char* name, const char* shows, const s
   std::map<std::pair<size_t, std::string>, double> bars;
   double sum = 0;
   for (const Share& share : counted) {
-    bars[{share.kind, share.kind == 0 ? kClassNames[0] : fmt::format("\"{}\"", token_label(share.label))}] +=
-        share.count;
+    bars[{share.kind, share.kind == 0 ? kClassNames[0]
+                                      : fmt::format("\"{}\"", token_label(share.label, 14))}] += share.count;
     sum += share.count;
   }
   std::vector<Share> rows;
@@ -595,28 +653,30 @@ Figure class_bars(const Results& r, const char* name, const char* shows, const s
     f.data +=
         fmt::format("{}\t{}\t{}\t{}\n", i, data_number(percent), rows[i].kind, data_text(rows[i].label));
   }
-  f.height = 0.95 + 0.17 * static_cast<double>(rows.size());
+  f.height = 1.05 + 0.17 * static_cast<double>(rows.size());
   f.settings = fmt::format(
-      "set title {} offset 0,-0.6\n"
-      "set xlabel '{}' offset 0,0.6\n"
+      "set title {} offset 0,-0.7\n"
+      "set xlabel '{}' offset 0,0.8\n"
       "set xrange [0:{:g}]; set yrange [{}:-0.6]; unset ytics; set border 1; set xtics offset 0,0.3\n"
-      "set grid xtics ls 100\nset lmargin 13; set rmargin 3\n"
-      "set style fill solid noborder\n"
-      "set key below horizontal center samplen 1 height -0.3\n",
-      script_text(title_of(r, fmt::format("layer {}", layer))), what, std::max(most * 1.18, 1.0),
-      static_cast<double>(rows.size()) - 0.4);
+      "set grid xtics ls 100; unset key; set style fill solid noborder\n"
+      "set lmargin at screen 0.33; set rmargin at screen 0.95; set tmargin at screen 1-0.21/height\n"
+      "set bmargin at screen {}/height\n",
+      script_text(title_of(r, fmt::format("layer {}", layer))), what, std::max(most * 1.22, 1.0),
+      static_cast<double>(rows.size()) - 0.4, std::count(used.begin(), used.end(), true) > 2 ? 0.73 : 0.575);
   f.plot = "  plot ";
+  std::vector<Entry> legend;
   for (size_t k = 0; k < kClasses.size(); ++k) {
     if (!used[k]) continue;
+    const std::string color = fmt::format("classes[{}]", k + 1);
+    legend.push_back({kClassNames[k], color, 0, nullptr});
     f.plot += fmt::format(
-        "data using (int($3) == {0} ? $2/2 : NaN):1:($2/2):(0.36) with boxxyerror fc rgb classes[{1}] title "
-        "'{2}', \\\n"
-        "    ",
-        k, k + 1, kClassNames[k]);
+        "data using (int($3) == {} ? $2/2 : NaN):1:($2/2):(0.36) with boxxyerror fc rgb {}, \\\n    ", k,
+        color);
   }
+  add_legend(f, legend, 2);
   f.plot +=
-      "data using (0):1:4 with labels noenhanced right offset -0.5,0 notitle, \\\n"
-      "    data using 2:1:(sprintf('%.1f %%', $2)) with labels noenhanced left offset 0.4,0 notitle\n";
+      "data using (0):1:4 with labels noenhanced right offset -0.5,0, \\\n"
+      "    data using 2:1:(sprintf('%.1f %%', $2)) with labels noenhanced left offset 0.4,0\n";
   return f;
 }
 
