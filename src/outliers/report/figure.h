@@ -17,9 +17,9 @@ struct Figure {
   std::string name;                  ///< "exist_down": its files are NAME.gp, NAME.dat and NAME.FORMAT
   std::string shows;                 ///< one line for the head of the script
   double width = 3.3, height = 2.3;  ///< inches
-  std::string settings;              ///< gnuplot commands that every format shares
-  std::string plot;                  ///< the plot command
-  std::string data;                  ///< tab-separated blocks, by index
+  std::string settings = {};         ///< gnuplot commands that every format shares
+  std::string plot = {};             ///< the plot command
+  std::string data = {};             ///< tab-separated blocks, by index
 };
 
 struct Palette {
@@ -45,8 +45,11 @@ std::string script_text(const std::string& text);
 /// A number of a data file; NaN and infinities are written NaN, which gnuplot leaves out.
 std::string data_number(double value);
 
-/// A token's display text on an axis: without the space in front of a word, other spaces as ␣, cut with an
-/// ellipsis to `columns` terminal columns.
+/// `text` cut with an ellipsis to `columns` terminal columns.
+std::string shorten(std::string text, size_t columns);
+
+/// A token's display text on an axis: without the space in front of a word, other spaces as ␣,
+/// shortened; ∅ for an empty one.
 std::string token_label(const std::string& token, size_t columns = 10);
 
 /// Which of `count` labels to show so that shown ones stand at least `distance` apart: those of `first` come

@@ -64,7 +64,7 @@ Chosen choose(const Results& r) {
 std::string title_of(const Results& r, const std::string& more, size_t columns = 46) {
   const std::string name = r.json["model"]["name"];
   const size_t rest = columns - std::min(columns - 8, more.size() + 2);
-  return token_label(name, rest) + (more.empty() ? "" : ", " + more);
+  return shorten(printable(name), rest) + (more.empty() ? "" : ", " + more);
 }
 
 // Tokens whose activations at the point are outliers of the layer, the largest first.
@@ -177,7 +177,7 @@ struct Lines3d {
   std::string plain;          // the palette's colour for lines without outliers
 };
 
-// The largest abs of each part, at its own place; a part that holds NaN only is a gap.
+// The largest abs of each part, at its own place; a part without a finite value is a gap.
 std::vector<std::pair<int64_t, double>> outline(const at::Tensor& values) {
   const at::Tensor x = values.to(at::kDouble).abs().contiguous();
   const double* data = x.data_ptr<double>();
@@ -185,11 +185,11 @@ std::vector<std::pair<int64_t, double>> outline(const at::Tensor& values) {
   std::vector<std::pair<int64_t, double>> points;
   for (int64_t p = 0; p < parts; ++p) {
     const int64_t begin = count * p / parts, end = count * (p + 1) / parts;
-    int64_t best = begin;
+    int64_t best = -1;
     for (int64_t i = begin; i < end; ++i) {
-      if (std::isfinite(data[i]) && !(data[best] >= data[i])) best = i;
+      if (std::isfinite(data[i]) && (best < 0 || data[i] > data[best])) best = i;
     }
-    points.emplace_back(best, data[best]);
+    points.emplace_back(best < 0 ? begin : best, best < 0 ? NAN : data[best]);
   }
   return points;
 }
@@ -698,7 +698,7 @@ std::optional<Figure> outlier_keys(const Results& r) {
   const int64_t layer = busiest_layer(r);
   std::vector<Share> counted;
   for (const ordered_json& key : r.json["attention"]["corpus"][static_cast<size_t>(layer)]["outlier_keys"])
-    counted.push_back({key["token_text"], class_of(key["class"]), 1});
+    counted.push_back({key["token_text"].get<std::string>(), class_of(key["class"]), 1});
   if (counted.empty()) return std::nullopt;
   return class_bars(r, "pos_attention_keys", "what the outlier keys are", "Outlier keys of the corpus, %",
                     layer, counted);
@@ -711,7 +711,8 @@ std::optional<Figure> massive_tokens(const Results& r, const Chosen& chosen) {
   if (!point.contains("massive_tokens")) return std::nullopt;
   std::vector<Share> counted;
   for (const ordered_json& text : point["massive_tokens"])
-    counted.push_back({text["token_text"], class_of(text["class"]), text["count"].get<double>()});
+    counted.push_back(
+        {text["token_text"].get<std::string>(), class_of(text["class"]), text["count"].get<double>()});
   if (counted.empty()) return std::nullopt;
   return class_bars(r, "pos_out_tokens", "which tokens have massive activations",
                     "Tokens with massive activations, %", layer, counted);
@@ -722,7 +723,8 @@ std::vector<int64_t> heaviest_layers(const Results& r, int64_t except) {
   std::vector<std::pair<double, int64_t>> scores;
   for (const ordered_json& layer : r.json["weights"]) {
     const double score = number_of(layer["modules"]["down"]["score"]);
-    if (layer["layer"] != except && std::isfinite(score)) scores.emplace_back(-score, layer["layer"]);
+    if (layer["layer"] != except && std::isfinite(score))
+      scores.emplace_back(-score, layer["layer"].get<int64_t>());
   }
   std::sort(scores.begin(), scores.end());
   std::vector<int64_t> layers;
