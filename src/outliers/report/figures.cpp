@@ -198,7 +198,7 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
   Figure f{std::move(name), std::move(shows)};
   const bool wide = l.lines.size() > 12;
   f.width = wide ? kDoubleInches : kSingleInches;
-  f.height = wide ? 4.2 : 2.7;
+  f.height = wide ? 4.2 : 2.75;
 
   // Channels to name: the largest values, one name a channel.
   std::map<int64_t, double> peaks;
@@ -227,7 +227,7 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
     marks.push_back({static_cast<double>(channel), static_cast<double>(channel), fmt::format("{}", channel)});
   }
   const auto end = static_cast<double>(std::max<int64_t>(l.length - 1, 1));
-  spread(marks, 0.085 * end, end);
+  spread(marks, (wide ? 0.09 : 0.13) * end, end);
 
   for (const bool outlier : {false, true}) {
     std::vector<std::pair<double, std::string>> labels;
@@ -244,7 +244,7 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
       "x0 = {:g}; x1 = {:g}; y1 = {:g}; z1 = {:g}  # ends of the axes\n"
       "set xrange [x0:x1]\nset yrange [0:y1]\nset zrange [0:z1]\n"
       "unset border; unset xtics; unset ytics; unset ztics; unset key\n"
-      "set xyplane 0\nset view 62, 36, 1, 1.15\n"
+      "set xyplane 0\nset view 62, 36, 1, 1.05\n"
       "set lmargin at screen {}; set rmargin at screen {}; set bmargin at screen {}; set tmargin at screen "
       "{}\n"
       "set object 1 polygon from x0,0,0 to x1,0,0 to x1,y1,0 to x0,y1,0 to x0,0,0 fs solid noborder fc rgb "
