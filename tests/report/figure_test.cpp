@@ -92,7 +92,9 @@ TEST_F(Figures, KeepTokensOutOfScripts) {
   for (const Figure& f : make(sample)) {
     const std::string script = script_of(f, palettes().front());
     EXPECT_THAT(script, Not(HasSubstr("SECRET"))) << f.name;
-    if (f.name == "exist_out") EXPECT_THAT(f.data, HasSubstr("0\t\"SECRET0\"\n"));
+    if (f.name == "exist_out") {
+      EXPECT_THAT(f.data, HasSubstr("0\t\"SECRET0\"\n"));
+    }
   }
 }
 
