@@ -46,7 +46,7 @@ class Svg:
     def __init__(self, path):
         self.root = ElementTree.parse(path).getroot()
         self.width, self.height = float(self.root.get("width")), float(self.root.get("height"))
-        self.texts = [Text(g, "".join(t.itertext())) for g in self.root.iter(SVG + "g") for t in g.findall(SVG + "text")]
+        self.texts = [Text(g, "".join(t.itertext()).strip(" ")) for g in self.root.iter(SVG + "g") for t in g.findall(SVG + "text")]
         self.texts = [t for t in self.texts if t.text.strip()]
 
     def plot(self, number):

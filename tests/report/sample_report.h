@@ -159,6 +159,7 @@ inline SampleReport sample_report() {
               {"prompt.attention.probs_mean", ones({L, P, P}) / P},
               {"weights.down.columns", ones({L, 13, D})},
               {"weights.down.column_index", at::full({L, 13}, -1, at::kLong)}};
+  r.arrays["weights.down.column_index"].narrow(1, 0, 4).copy_(at::tensor({0, 1, 2, 5}, at::kLong));
   r.arrays["prompt.resid_out"][1][0][3] = -500;
   r.arrays["prompt.down_in"][1][0][1] = 250;
   return r;

@@ -21,8 +21,9 @@ namespace {
 
 using nlohmann::ordered_json;
 
-/// An outlier token: max over channels of abs x > this x mean of abs x (2502.06415).
-constexpr double kOutlierToken = 1000;
+/// An outlier token: max over channels of abs x > this x mean of abs x (2502.06415), or one with a massive
+/// activation: abs x > 100 and > this x median of abs x (2402.17762).
+constexpr double kOutlierToken = 1000, kMassive = 100;
 /// Lines of a 3D figure have at most this many points: the largest value of each part of the channels, at its
 /// own channel. More cannot be seen, and would make the PDF slow.
 constexpr int64_t kPoints3d = 400;
@@ -70,10 +71,13 @@ std::string title_of(const Results& r, const std::string& more, size_t columns =
 // Tokens whose activations at the point are outliers of the layer, the largest first.
 std::vector<int64_t> outlier_tokens(const Results& r, const char* point, int64_t layer) {
   const at::Tensor maxima = r.array(fmt::format("prompt.{}.token_max", point))[layer][0].to(at::kDouble);
-  const double mean = number_of(r.json["activations"]["prompt"][point][static_cast<size_t>(layer)]["mean"]);
+  const ordered_json& all = r.json["activations"]["prompt"][point][static_cast<size_t>(layer)];
+  const double paper = kOutlierToken * number_of(all["mean"]),
+               massive = std::max(kMassive, kOutlierToken * number_of(all["median"]));
   std::vector<int64_t> tokens;
   for (int64_t t = 0; t < r.sizes.P; ++t) {
-    if (maxima[t].item<double>() > kOutlierToken * mean) tokens.push_back(t);
+    const double max = maxima[t].item<double>();
+    if (max > paper || max > massive) tokens.push_back(t);
   }
   std::stable_sort(tokens.begin(), tokens.end(),
                    [&](int64_t a, int64_t b) { return maxima[a].item<double>() > maxima[b].item<double>(); });
@@ -227,7 +231,7 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
     marks.push_back({static_cast<double>(channel), static_cast<double>(channel), fmt::format("{}", channel)});
   }
   const auto end = static_cast<double>(std::max<int64_t>(l.length - 1, 1));
-  spread(marks, (wide ? 0.09 : 0.13) * end, end);
+  spread(marks, (wide ? 0.1 : 0.17) * end, 0.86 * end);  // above stands the 0 of the third axis
 
   for (const bool outlier : {false, true}) {
     std::vector<std::pair<double, std::string>> labels;
@@ -256,7 +260,7 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
       "'#fafafa' back\n"
       "set style arrow 1 nohead ls 100 back\n"
       "set style arrow 2 nohead lc rgb '#444444' lw 0.7\n",
-      first, last, end, top, wide ? 0.18 : 0.20, wide ? 0.80 : 0.78, wide ? 0.22 : 0.24, wide ? 0.82 : 0.80);
+      first, last, end, top, wide ? 0.18 : 0.20, wide ? 0.80 : 0.78, wide ? 0.28 : 0.24, 0.78);
   f.settings += fmt::format("set label 1 {} at screen 0.5, 0.96 center\n", script_text(l.title));
   for (const double z : ticks(top)) {
     f.settings += fmt::format(
@@ -358,7 +362,7 @@ int64_t layer_step(int64_t layers) {
 Figure over_layers(const Results& r, const char* name, const char* shows, const char* y_label) {
   Figure f{name, shows};
   f.settings = fmt::format(
-      "set title {} offset 0,-0.7\n"
+      "set label 1 {} at screen 0.5, 1-0.1/height center\n"
       "set xlabel 'Layer' offset 0,0.8; set ylabel '{}' offset 1.2,0\n"
       "set xrange [-0.5:{}]; set xtics 0, {} offset 0,0.3\n"
       "set grid xtics ytics ls 100; unset key\n"
@@ -379,9 +383,7 @@ std::string y_scale(const std::vector<std::vector<double>>& rows) {
     }
   }
   if (!(high > kLogSpan * low)) return fmt::format("set yrange [0:{:g}]\n", high > 0 ? high * 1.06 : 1);
-  return fmt::format("set logscale y; set format y '%g'\nset yrange [{:g}:{:g}]\n",
-                     std::pow(10, std::floor(std::log10(low))),
-                     std::pow(10, std::ceil(std::log10(high * 1.01))));
+  return fmt::format("set logscale y; set format y '%g'\nset yrange [{:g}:{:g}]\n", low / 1.4, high * 1.4);
 }
 
 std::string table(const char* head, const std::vector<std::vector<double>>& rows) {
@@ -655,14 +657,15 @@ Figure class_bars(const Results& r, const char* name, const char* shows, const s
   }
   f.height = 1.05 + 0.17 * static_cast<double>(rows.size());
   f.settings = fmt::format(
-      "set title {} offset 0,-0.7\n"
+      "set label 1 {} at screen 0.5, 1-0.1/height center\n"
       "set xlabel '{}' offset 0,0.8\n"
-      "set xrange [0:{:g}]; set yrange [{}:-0.6]; unset ytics; set border 1; set xtics offset 0,0.3\n"
+      "set xrange [0:{:g}]; set yrange [{}:-0.6]; unset ytics; set border 1; set xtics {} offset 0,0.3\n"
       "set grid xtics ls 100; unset key; set style fill solid noborder\n"
       "set lmargin at screen 0.33; set rmargin at screen 0.95; set tmargin at screen 1-0.21/height\n"
       "set bmargin at screen {}/height\n",
       script_text(title_of(r, fmt::format("layer {}", layer))), what, std::max(most * 1.22, 1.0),
-      static_cast<double>(rows.size()) - 0.4, std::count(used.begin(), used.end(), true) > 2 ? 0.73 : 0.575);
+      static_cast<double>(rows.size()) - 0.4, most > 60 ? "0, 20, 100" : "autofreq",
+      std::count(used.begin(), used.end(), true) > 2 ? 0.73 : 0.575);
   f.plot = "  plot ";
   std::vector<Entry> legend;
   for (size_t k = 0; k < kClasses.size(); ++k) {
@@ -705,9 +708,26 @@ std::optional<Figure> outlier_keys(const Results& r) {
 }
 
 std::optional<Figure> massive_tokens(const Results& r, const Chosen& chosen) {
-  const ordered_json& peak = r.json["summary"]["peak_layer"];
-  const int64_t layer = peak.is_null() ? chosen.born : peak.get<int64_t>();
-  const ordered_json& point = r.json["activations"]["corpus"]["resid_out"][static_cast<size_t>(layer)];
+  // The layer of the largest value, or where that has none, the one with the most.
+  const ordered_json &peak = r.json["summary"]["peak_layer"],
+                     &layers = r.json["activations"]["corpus"]["resid_out"];
+  int64_t layer = peak.is_null() ? chosen.born : peak.get<int64_t>(), most = 0;
+  const auto count = [&](int64_t l) {
+    int64_t sum = 0;
+    for (const ordered_json& text :
+         layers[static_cast<size_t>(l)].value("massive_tokens", ordered_json::array()))
+      sum += text["count"].get<int64_t>();
+    return sum;
+  };
+  if (count(layer) == 0) {
+    for (int64_t l = 0; l < r.sizes.L; ++l) {
+      if (count(l) > most) {
+        most = count(l);
+        layer = l;
+      }
+    }
+  }
+  const ordered_json& point = layers[static_cast<size_t>(layer)];
   if (!point.contains("massive_tokens")) return std::nullopt;
   std::vector<Share> counted;
   for (const ordered_json& text : point["massive_tokens"])
