@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -228,7 +229,7 @@ class FiguresTest(ProgramTest):
         layer = max(self.json["attention"]["corpus"], key=lambda l: l["top3_mean"][0])
         keys = [k for k in layer["outlier_keys"]]
         svg = self.svg("pos_attention_keys")
-        shares = [float(t.text.split()[0]) for t in svg.texts if t.text.endswith(" %")]
+        shares = [float(t.text[:-2]) for t in svg.texts if re.fullmatch(r"[\d.]+ %", t.text)]
         self.assertAlmostEqual(sum(shares), 100, delta=0.5)
         initial = 100 * sum(k["class"] == "initial" for k in keys) / len(keys)
         self.assertIn(f"{initial:.1f} %", [t.text for t in svg.texts])

@@ -231,7 +231,7 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
     marks.push_back({static_cast<double>(channel), static_cast<double>(channel), fmt::format("{}", channel)});
   }
   const auto end = static_cast<double>(std::max<int64_t>(l.length - 1, 1));
-  spread(marks, (wide ? 0.1 : 0.17) * end, 0.86 * end);  // above stands the 0 of the third axis
+  spread(marks, (wide ? 0.1 : 0.2) * end, 0.86 * end);  // above stands the 0 of the third axis
 
   for (const bool outlier : {false, true}) {
     std::vector<std::pair<double, std::string>> labels;
@@ -564,13 +564,13 @@ Figure heads_by_layer(const Results& r) {
 
 Figure attention_map(const Results& r, int64_t layer, const std::vector<int64_t>& outliers) {
   const int64_t count = std::min(r.sizes.P, kShownTokens);
-  const bool wide = count > 24;
+  const bool wide = count > 16;
   Figure f{"exist_attention", "attention probabilities of the prompt, mean over heads, query by key"};
   f.width = wide ? kDoubleInches : kSingleInches;
   f.height = wide ? 6.2 : 3.0;
   const at::Tensor probs = r.array("prompt.attention.probs_mean")[layer].to(at::kDouble).contiguous();
   const auto p = probs.accessor<double, 2>();
-  const std::vector<std::string> labels = labels_of(r, count, wide ? 48 : 24, outliers);
+  const std::vector<std::string> labels = labels_of(r, count, wide ? 40 : 16, outliers);
   for (const bool outlier : {false, true}) {
     std::vector<std::pair<double, std::string>> rows;
     for (int64_t t = 0; t < count; ++t) {
@@ -593,7 +593,7 @@ Figure attention_map(const Results& r, int64_t layer, const std::vector<int64_t>
       "{}\n"
       "set object 1 rectangle from graph 0,0 to graph 1,1 fs solid noborder fc rgb '#f2f2f2' behind\n"
       "set label 1 {} at screen 0.5, 0.965 center\n",
-      count, wide ? 0.14 : 0.21, wide ? 0.90 : 0.86, wide ? 0.13 : 0.21, 0.925,
+      count, wide ? 0.14 : 0.245, wide ? 0.90 : 0.87, wide ? 0.13 : 0.235, 0.925,
       script_text(title_of(r, fmt::format("layer {}{}", layer, first_tokens(count, r.sizes.P)))));
   f.plot = "  plot data index 2 using 2:1:(0.5):(0.5):3 with boxxyerror fs solid noborder fc palette";
   for (const char* axis : {"(-0.5):1:2 with labels noenhanced right offset -0.4,0",
