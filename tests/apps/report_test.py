@@ -50,6 +50,9 @@ class ReportTest(ProgramTest):
         self.assertEqual((down["top_columns"][0]["column"], down["top_columns"][0]["row"]), (5, 3))
         self.assertIn("in layer 1: mlp.down_proj column 5", stdout)
         self.assertIn(f"in layer {tiny.L - 1}: the MLP adds -", stdout)
+        self.assertEqual(results["activations"]["corpus"]["resid_out"][1]["massive_tokens"],
+                         [{"token_text": "<|bos|>", "class": "initial", "count": 3}])
+        self.assertEqual(results["activations"]["corpus"]["resid_out"][0]["massive_tokens"], [])
         # The windows begin with a BOS, so every one of them has the outlier at its first token.
         top = results["activations"]["corpus"]["resid_out"][1]["top"]
         self.assertEqual({(v["sequence"], v["token"], v["channel"]) for v in top[:3]}, {(s, 0, 3) for s in range(3)})
@@ -63,6 +66,15 @@ class ReportTest(ProgramTest):
         schema = json.loads((ROOT / "docs/results.schema.json").read_text())
         jsonschema.Draft202012Validator.check_schema(schema)
         jsonschema.Draft202012Validator(schema).validate(results)
+
+        def break_weights(weights):
+            weights["model.layers.2.mlp.down_proj.weight"][0, 0] = np.nan
+        broken = self.dir / "broken"
+        self.succeed("report", tiny.write_model(self.dir / "nan", break_weights), "-o", broken, "--corpus", self.corpus, "--sequences", 2, "--tokens", 16)
+        results = json.loads((broken / "results.json").read_text())
+        self.assertIsNone(results["writes"][-1]["largest"]["resid_out"])
+        jsonschema.Draft202012Validator(schema).validate(results)
+        self.assertTrue((broken / "figures/exist_out.pdf").exists())
 
     def test_arrays_agree_with_the_numbers(self):
         results, arrays, _ = self.report("arrays")

@@ -48,6 +48,8 @@ TEST_F(ReadResults, NamesTheFieldThatIsMissingOrWrong) {
               HasSubstr("results.json: activations.corpus.resid_out[1].top is missing"));
   EXPECT_THAT(refusal([](auto& r) { r["attention"]["corpus"][0]["median"] = "x"; }),
               HasSubstr("attention.corpus[0].median is \"x\"; it should be of type number"));
+  EXPECT_THAT(refusal([](auto& r) { r["writes"][0]["largest"]["mlp"] = "x"; }),
+              HasSubstr("writes[0].largest.mlp is \"x\"; it should be of type number or null"));
   EXPECT_THAT(refusal([](auto& r) { r["run"] = 3; }), HasSubstr("run is 3; it should be of type object"));
   EXPECT_THAT(refusal([](auto& r) { r["prompt"]["classes"][0] = "king"; }),
               HasSubstr("prompt.classes[0] is \"king\", which is none of its values"));

@@ -629,7 +629,7 @@ Figure class_bars(const Results& r, const char* name, const char* shows, const s
   double sum = 0;
   for (const Share& share : counted) {
     bars[{share.kind, share.kind == 0 ? kClassNames[0]
-                                      : fmt::format("\"{}\"", token_label(share.label, 14))}] += share.count;
+                                      : fmt::format("\"{}\"", token_label(share.label, 12))}] += share.count;
     sum += share.count;
   }
   std::vector<Share> rows;

@@ -116,9 +116,13 @@ class Checker {
         return fmt::format("{} is {}, which is none of its values", named(path), shown(value));
     }
     if (schema.contains("type")) {
-      const std::string type = schema["type"];
-      if (!is_type(value, type))
-        return fmt::format("{} is {}; it should be of type {}", named(path), shown(value), type);
+      const std::vector<std::string> types = schema["type"].is_array()
+                                                 ? schema["type"].get<std::vector<std::string>>()
+                                                 : std::vector<std::string>{schema["type"]};
+      if (std::none_of(types.begin(), types.end(), [&](const auto& type) { return is_type(value, type); })) {
+        return fmt::format("{} is {}; it should be of type {}", named(path), shown(value),
+                           fmt::join(types, " or "));
+      }
     }
     if (value.is_number()) return range(value, schema, path);
     if (value.is_array()) return array(value, schema, path);
