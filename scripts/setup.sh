@@ -11,6 +11,7 @@ PACKAGES=(
   libcurl4-openssl-dev libssl-dev
   libgtest-dev libgmock-dev libbenchmark-dev
   clang clang-format clang-tidy
+  gnuplot-nox fonts-dejavu-core fonts-droid-fallback
 )
 
 missing=()
