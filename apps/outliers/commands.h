@@ -9,6 +9,7 @@ namespace outliers::apps {
 void add_report(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_capture(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_compare_layers(CLI::App& app);
 void add_tokenize(CLI::App& app);
 

@@ -4,6 +4,8 @@
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/models/model.h"
+#include "outliers/report/page.h"
+#include "outliers/report/results.h"
 #include "outliers/report/summary_text.h"
 #include "outliers/studies/survey.h"
 
@@ -29,14 +31,15 @@ void run(Options& options) {
   survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
   const studies::Survey result = studies::survey(*model, survey);
   studies::write_survey(result, output.temporary());
+  report::write_page(report::read_results(output.temporary()), output.temporary() / "index.html");
   output.commit();
   if (options.json) {
     std::fputs((result.results.dump(1) + "\n").c_str(), stdout);
   } else {
     std::fputs(report::summary_text(result.results).c_str(), stdout);
-    std::fputs(fmt::format("{:<12}{}/results.json, {}/arrays.npz\n", "files", options.output, options.output)
-                   .c_str(),
-               stdout);
+    std::fputs(
+        fmt::format("{:<12}{}/index.html, results.json, arrays.npz\n", "files", options.output).c_str(),
+        stdout);
   }
 }
 
@@ -46,7 +49,7 @@ void add_report(CLI::App& app) {
   CLI::App* command = app.add_subcommand("report", "find and locate the outliers of a model");
   auto options = std::make_shared<Options>();
   add_model(*command, options->model);
-  command->add_option("-o,--output", options->output, "directory for results.json and arrays.npz")
+  command->add_option("-o,--output", options->output, "directory for the page, results.json and arrays.npz")
       ->required()
       ->type_name("DIR");
   command

@@ -16,8 +16,15 @@ using nlohmann::ordered_json;
 
 constexpr size_t kWidth = 100, kIndent = 12;
 
-std::string line(const char* label, const std::string& text) {
-  return fmt::format("{:<{}}{}\n", label, kIndent, fold(text, kWidth, kIndent));
+using Lines = std::vector<SummaryLine>;
+
+Lines line(const char* label, const std::string& text) {
+  return {{label, text}};
+}
+
+Lines operator+(Lines a, const Lines& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
 }
 
 std::string quoted(const std::string& text) {
@@ -76,7 +83,7 @@ std::string measured(const ordered_json& r) {
                      run["device"].get<std::string>());
 }
 
-std::string life(const ordered_json& r) {
+Lines life(const ordered_json& r) {
   const ordered_json& s = r["summary"];
   const ordered_json& layers = r["activations"]["prompt"]["resid_out"];
   const ordered_json& writes = r["writes"];
@@ -97,7 +104,7 @@ std::string life(const ordered_json& r) {
   }
   const size_t born = index(s["born_layer"]), peak = index(s["peak_layer"]);
   const ordered_json& birth = writes[born]["largest"];
-  std::string text;
+  Lines text;
   const ordered_json& neurons = birth["neurons"];
   if (!neurons.empty() &&
       std::abs(birth["mlp"].get<double>()) >= std::abs(birth["attention"].get<double>())) {
@@ -116,23 +123,24 @@ std::string life(const ordered_json& r) {
   }
   const ordered_json& top = layers[peak]["top"][0];
   const size_t last = s["removed_layer"].is_null() ? maxima.size() - 1 : index(s["removed_layer"]) - 1;
-  text += line("carried", fmt::format("to layer {}, largest in layer {}: {} in channel {} of {}", last, peak,
-                                      number(std::abs(top["value"].get<double>())),
-                                      top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"])));
+  text = text +
+         line("carried", fmt::format("to layer {}, largest in layer {}: {} in channel {} of {}", last, peak,
+                                     number(std::abs(top["value"].get<double>())),
+                                     top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"])));
   if (s["removed_layer"].is_null()) {
-    text += line("removed", "by no layer; the final norm takes it away");
+    text = text + line("removed", "by no layer; the final norm takes it away");
   } else {
     const size_t removed = index(s["removed_layer"]);
     const ordered_json& w = writes[removed];
-    text +=
-        line("removed", fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}",
-                                    removed, writer(w["followed"]), w["followed"]["channel"].get<int64_t>(),
-                                    number(w["followed"]["resid_in"]), number(layers[removed]["max"])));
+    text = text + line("removed",
+                       fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}",
+                                   removed, writer(w["followed"]), w["followed"]["channel"].get<int64_t>(),
+                                   number(w["followed"]["resid_in"]), number(layers[removed]["max"])));
   }
   return text + line("", strip);
 }
 
-std::string places(const ordered_json& r) {
+Lines places(const ordered_json& r) {
   const ordered_json& s = r["summary"];
   std::string channels;
   size_t shown = 0;
@@ -155,7 +163,7 @@ std::string places(const ordered_json& r) {
   return line("massive", fmt::format("channels {}; tokens {}", channels, tokens));
 }
 
-std::string weights(const ordered_json& r) {
+Lines weights(const ordered_json& r) {
   struct Score {
     double score;
     int64_t layer;
@@ -168,7 +176,7 @@ std::string weights(const ordered_json& r) {
       scores.push_back({m["score"], layer["layer"], name, m["axis"], m["index"]});
     }
   }
-  if (scores.empty()) return "";
+  if (scores.empty()) return {};
   std::stable_sort(scores.begin(), scores.end(),
                    [](const Score& a, const Score& b) { return a.score > b.score; });
   const double median = scores[scores.size() / 2].score;
@@ -181,7 +189,7 @@ std::string weights(const ordered_json& r) {
               fmt::format("max/mean of abs W {}; median of all projections {}", text, number(median)));
 }
 
-std::string attention(const ordered_json& r) {
+Lines attention(const ordered_json& r) {
   const ordered_json& layers = r["attention"]["corpus"];
   const double tokens = r["run"]["tokens_per_sequence"];
   size_t best = 0;
@@ -202,7 +210,7 @@ std::string attention(const ordered_json& r) {
       ++keys;
     }
   }
-  if (best_score < 0 || heads == 0) return "";
+  if (best_score < 0 || heads == 0) return {};
   std::string text =
       fmt::format("layer {}: one key ({}) receives {} of {}'s probability; sink rate {} over all heads", best,
                   quoted(layers[best]["top_keys"][0]["token_text"]), percent(best_score / tokens),
@@ -220,7 +228,7 @@ std::string attention(const ordered_json& r) {
   return line("attention", text);
 }
 
-std::string alignment(const ordered_json& r) {
+Lines alignment(const ordered_json& r) {
   const ordered_json& a = r["summary"]["alignment"];
   std::string text;
   if (!a["weight_activation"].is_null()) {
@@ -231,10 +239,10 @@ std::string alignment(const ordered_json& r) {
     text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ",
                         percent(a["activation_attention"]));
   }
-  return text.empty() ? "" : line("alignment", text);
+  return text.empty() ? Lines{} : line("alignment", text);
 }
 
-std::string headroom(const ordered_json& r) {
+Lines headroom(const ordered_json& r) {
   std::string text;
   for (const auto& [point, h] : r["summary"]["headroom"].items()) {
     if (h.is_null()) continue;
@@ -245,10 +253,10 @@ std::string headroom(const ordered_json& r) {
     if (!h["int8_step_over_median"].is_null())
       text += fmt::format(", one int8 step is {} medians", number(h["int8_step_over_median"]));
   }
-  return text.empty() ? "" : line("head-room", text);
+  return text.empty() ? Lines{} : line("head-room", text);
 }
 
-std::string cost(const ordered_json& r) {
+Lines cost(const ordered_json& r) {
   const ordered_json& s = r["run"]["seconds"];
   std::string text = fmt::format("load {}, forward {}, statistics {}; peak memory {}", seconds(s["load"]),
                                  seconds(s["forward"]), seconds(s["statistics"]),
@@ -258,7 +266,7 @@ std::string cost(const ordered_json& r) {
   return line("cost", text);
 }
 
-std::string nonfinite(const ordered_json& r) {
+Lines nonfinite(const ordered_json& r) {
   int64_t n = 0;
   for (const char* batch : {"prompt", "corpus"}) {
     for (const auto& [point, layers] : r["activations"][batch].items()) {
@@ -266,7 +274,7 @@ std::string nonfinite(const ordered_json& r) {
     }
   }
   return n == 0
-             ? ""
+             ? Lines{}
              : line("warning",
                     fmt::format("{} activations are NaN or infinite; they are left out of every number above",
                                 count(n)));
@@ -274,9 +282,18 @@ std::string nonfinite(const ordered_json& r) {
 
 }  // namespace
 
+Lines summary_lines(const ordered_json& r) {
+  return line("measured", measured(r)) + life(r) + places(r) + weights(r) + attention(r) + alignment(r) +
+         headroom(r) + nonfinite(r) + cost(r);
+}
+
 std::string summary_text(const ordered_json& r) {
-  return heading(r) + line("measured", measured(r)) + "\n" + life(r) + places(r) + weights(r) + attention(r) +
-         alignment(r) + headroom(r) + nonfinite(r) + cost(r);
+  std::string text = heading(r);
+  for (const SummaryLine& l : summary_lines(r)) {
+    text += fmt::format("{:<{}}{}\n", l.label, kIndent, fold(l.text, kWidth, kIndent));
+    if (l.label == "measured") text += "\n";
+  }
+  return text;
 }
 
 }  // namespace outliers::report
