@@ -221,6 +221,8 @@ class ReportPageTest(PageCase):
 
     def test_keyboard(self):
         self.open(self.report)
+        page.keys("Tab")
+        self.assertEqual(page.run("return document.activeElement.className"), "skip")
         page.run("document.querySelector('#strip .layer[aria-checked=true]').focus()")
         page.keys("ArrowRight")
         self.assertEqual(self.chosen(), 2)
@@ -236,9 +238,6 @@ class ReportPageTest(PageCase):
         page.run("document.querySelector('#activation-controls [role=radio][aria-checked=true]').focus()")
         page.keys("ArrowRight")
         self.assertIn("down input", self.text("#prompt-3d-title"))
-        page.run("document.body.focus(); document.activeElement.blur()")
-        page.keys("Tab")
-        self.assertIn("skip", page.run("return document.activeElement.className"))
 
     def test_url_restores_the_view(self):
         self.open(self.report, "#layer=2&point=down_in&head=3&token=5&theme=dark&view=flat")

@@ -25,8 +25,7 @@ function fill(node, attributes, children) {
 const finite = (v) => typeof v === "number" && Number.isFinite(v);
 /** Three significant digits below 1,000, thousands with commas above: 0.19, 42.7, 1,199; 2.9e7 from ten million on. */
 function number(v) {
-  if (v === null || v === undefined) return "not finite";
-  if (!finite(v)) return String(v);
+  if (!finite(v)) return "not finite";
   const size = Math.abs(v);
   if (size >= 1e7) return v.toExponential(1).replace("+", "");
   if (size >= 999.5) return count(Math.round(v));
@@ -36,7 +35,7 @@ function number(v) {
   return (size >= 0.0001 ? String(Number(v.toPrecision(2))) : v.toExponential(1)).replace("-", "−");
 }
 const count = (v) => (v < 0 ? "−" : "") + String(Math.abs(v)).replace(/\B(?=(\d{3})+$)/g, ",");
-const percent = (v) => (v === null || v === undefined ? "none" : `${(v * 100).toFixed(v !== 0 && Math.abs(v) < 0.0995 ? 1 : 0)} %`);
+const percent = (v) => (!finite(v) ? "none" : `${(v * 100).toFixed(v !== 0 && Math.abs(v) < 0.0995 ? 1 : 0)} %`);
 function bytes(v) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];
   let unit = 0;

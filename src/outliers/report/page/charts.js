@@ -11,8 +11,9 @@ function ticks(low, high, log, wanted = 5) {
     const from = Math.ceil(Math.log10(low) - 1e-9), to = Math.floor(Math.log10(high) + 1e-9);
     const step = Math.max(1, Math.ceil((to - from + 1) / 7));
     for (let e = from; e <= to; e += step) list.push(10 ** e);
-    if (list.length < 2) return [low, Math.sqrt(low * high), high];
-    return list;
+    if (list.length > 2) return list;
+    const between = (digits) => Array.from({ length: to - from + 3 }, (_, i) => digits.map((d) => d * 10 ** (from - 1 + i))).flat().filter((v) => v >= low * 0.999 && v <= high * 1.001);
+    return [[1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8]].map(between).find((found) => found.length > 2) ?? [low, high].map((v) => Number(v.toPrecision(2)));
   }
   const step = niceStep(high - low, wanted);
   for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-6; v += step) list.push(Math.abs(v) < step * 1e-6 ? 0 : v);
@@ -390,7 +391,7 @@ function dataTable(host, options) {
   const tools = el("div", { class: "table-tools" });
   if (options.search) tools.append(el("input", { type: "search", placeholder: "filter", "aria-label": `filter ${options.caption}`, oninput: (event) => { state.search = event.target.value.toLowerCase(); draw(); } }));
   for (const filter of options.filters ?? []) {
-    tools.append(el("label", { class: "field" }, filter.text, el("select", { "data-filter": filter.key, onchange: (event) => { state.filters[filter.key] = event.target.value; draw(); } }, el("option", { value: "" }, "all"), filter.options.map((option) => el("option", { value: String(option) }, words(option))))));
+    tools.append(el("label", { class: "field" }, filter.text, el("select", { "data-filter": filter.key, onchange: (event) => { state.filters[filter.key] = event.target.value; draw(); } }, el("option", { value: "" }, "all"), filter.options.map((option) => el("option", { value: String(option) }, filter.names?.[option] ?? String(option))))));
   }
   tools.append(el("span", { class: "push" }, status));
   const valueOf = (column, row) => (column.value ? column.value(row) : row[column.key]);

@@ -185,7 +185,7 @@ function startActivations() {
   const total = ["prompt", "corpus"].flatMap((where) => Object.keys(POINTS).flatMap((name) => layersOf(where, name))).reduce((sum, l) => sum + l.massive_count, 0);
   const table = dataTable($("massive"), {
     caption: "massive activations", rows, sort: ["size", true], limit: 10, search: (row) => `${row.text ?? ""} ${words(row.kind)} channel ${row.channel} layer ${row.layer}`,
-    filters: [{ key: "where", text: "from", options: ["prompt", "corpus"] }, { key: "point", text: "point", options: Object.keys(POINTS) }],
+    filters: [{ key: "where", text: "from", options: ["prompt", "corpus"] }, { key: "point", text: "point", options: Object.keys(POINTS), names: POINTS }],
     columns: [
       { key: "layer", text: "layer", number: true, show: (row) => String(row.layer) }, { key: "point", text: "point", show: (row) => POINTS[row.point] }, { key: "channel", text: "channel", number: true, show: (row) => String(row.channel) },
       { key: "text", text: "token", value: (row) => row.text ?? "", show: (row) => (row.text === null ? el("span", {}, "–") : token(short(row.text, 24))) },
