@@ -87,6 +87,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
   add_report(app);
+  add_plot(app);
   add_inspect(app);
   add_capture(app);
   add_compare(app);

@@ -30,7 +30,7 @@ class ReportTest(ProgramTest):
 
     def report(self, name, *more):
         out = self.dir / name
-        stdout = self.succeed("report", self.model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 40, *more)
+        stdout = self.succeed("report", self.model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 40, "--no-figures", *more)
         return json.loads((out / "results.json").read_text()), np.load(out / "arrays.npz"), stdout
 
     def test_finds_the_planted_outlier(self):
@@ -145,12 +145,12 @@ class ReportTest(ProgramTest):
         path = self.dir / "corpus.jsonl"
         path.write_text("".join(json.dumps({"text": CORPUS}) + "\n" for _ in range(2)))
         out = self.dir / "jsonl"
-        self.succeed("report", self.model, "-o", out, "--corpus", path, "--sequences", 2, "--tokens", 16)
+        self.succeed("report", self.model, "-o", out, "--corpus", path, "--sequences", 2, "--tokens", 16, "--no-figures")
         self.assertIn("corpus.jsonl", json.loads((out / "results.json").read_text())["run"]["corpus"])
 
     def test_default_corpus(self):
         out = self.dir / "default"
-        self.succeed("report", self.model, "-o", out, "--sequences", 4, "--tokens", 64)
+        self.succeed("report", self.model, "-o", out, "--sequences", 4, "--tokens", 64, "--no-figures")
         self.assertEqual(np.load(out / "arrays.npz")["corpus.ids"].shape, (4, 64))
 
     def test_leaves_nothing_else_behind(self):
