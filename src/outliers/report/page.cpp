@@ -53,14 +53,30 @@ ordered_json digest(const Results& results, int64_t tokens) {
   ordered_json& prompt = r["prompt"];
   for (const char* list : {"ids", "tokens", "classes"}) keep_first(prompt[list], static_cast<size_t>(tokens));
   prompt["token_count"] = results.sizes.P;
+  r["figures"] = figures(results.directory);
   return r;
+}
+
+/// The figures beside the page: name -> formats.
+ordered_json figures(const std::filesystem::path& directory) {
+  std::map<std::string, std::vector<std::string>> found;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(directory / "figures", ec)) {
+    const std::string format = entry.path().extension().string();
+    if (format == ".pdf" || format == ".svg" || format == ".png")
+      found[entry.path().stem().string()].push_back(format.substr(1));
+  }
+  for (auto& [name, formats] : found) std::sort(formats.begin(), formats.end());
+  return found;
 }
 
 /// <dt> and <dd> for each line of the summary.
 std::string answer(const ordered_json& results) {
   std::string html;
-  for (const SummaryLine& line : summary_lines(results))
+  for (const SummaryLine& line : summary_lines(results)) {
+    if (line.label.empty()) continue;  // the sparkline; the page has its own
     html += fmt::format("<dt>{}</dt><dd>{}</dd>", html_text(line.label), html_text(line.text));
+  }
   return html;
 }
 

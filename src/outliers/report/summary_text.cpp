@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -91,7 +92,7 @@ Lines life(const ordered_json& r) {
   for (const auto& layer : layers) maxima.push_back(layer["max"]);
   const std::string strip = fmt::format("layer 0 {} {}  max of the residual stream, log scale",
                                         sparkline(maxima), maxima.size() - 1);
-  if (!s["found"].get<bool>()) {
+  if (!s["found"].get<bool>() || s["born_layer"].is_null() || s["peak_layer"].is_null()) {
     double tallest = 0;
     for (const auto& layer : layers) {
       if (layer["median"] > 0.0)
@@ -121,21 +122,25 @@ Lines life(const ordered_json& r) {
                          birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
                          number(std::abs(birth["resid_out"].get<double>())), number(layers[born]["median"])));
   }
-  const ordered_json& top = layers[peak]["top"][0];
-  const size_t last = s["removed_layer"].is_null() ? maxima.size() - 1 : index(s["removed_layer"]) - 1;
-  text = text +
-         line("carried", fmt::format("to layer {}, largest in layer {}: {} in channel {} of {}", last, peak,
-                                     number(std::abs(top["value"].get<double>())),
-                                     top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"])));
-  if (s["removed_layer"].is_null()) {
+  const bool removed_somewhere = !s["removed_layer"].is_null();
+  const size_t removed = removed_somewhere ? index(s["removed_layer"]) : maxima.size();
+  std::string carried = fmt::format("to layer {}, largest in layer {}", removed > 0 ? removed - 1 : 0, peak);
+  if (!layers[peak]["top"].empty()) {
+    const ordered_json& top = layers[peak]["top"][0];
+    carried += fmt::format(": {} in channel {} of {}", number(std::abs(top["value"].get<double>())),
+                           top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"]));
+  }
+  text = text + line("carried", carried);
+  if (!removed_somewhere) {
     text = text + line("removed", "by no layer; the final norm takes it away");
+  } else if (writes[removed].contains("followed")) {
+    const ordered_json& w = writes[removed]["followed"];
+    text = text +
+           line("removed", fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}",
+                                       removed, writer(w), w["channel"].get<int64_t>(), number(w["resid_in"]),
+                                       number(layers[removed]["max"])));
   } else {
-    const size_t removed = index(s["removed_layer"]);
-    const ordered_json& w = writes[removed];
-    text = text + line("removed",
-                       fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}",
-                                   removed, writer(w["followed"]), w["followed"]["channel"].get<int64_t>(),
-                                   number(w["followed"]["resid_in"]), number(layers[removed]["max"])));
+    text = text + line("removed", fmt::format("in layer {}", removed));
   }
   return text + line("", strip);
 }
@@ -266,6 +271,22 @@ Lines cost(const ordered_json& r) {
   return line("cost", text);
 }
 
+// A null stands for a number that is not finite, except where the field says that there is none.
+ordered_json with_nan(const ordered_json& value) {
+  static const std::set<std::string> kOptional = {
+      "born_layer", "peak_layer",        "removed_layer",        "probs_mean",      "resid_out",
+      "down_in",    "weight_activation", "activation_attention", "max_over_median", "int8_step_over_median"};
+  ordered_json result = value;
+  for (auto item = result.begin(); item != result.end(); ++item) {
+    if (item->is_structured()) {
+      *item = with_nan(*item);
+    } else if (item->is_null() && !(result.is_object() && kOptional.contains(item.key()))) {
+      *item = NAN;
+    }
+  }
+  return result;
+}
+
 Lines nonfinite(const ordered_json& r) {
   int64_t n = 0;
   for (const char* batch : {"prompt", "corpus"}) {
@@ -282,7 +303,8 @@ Lines nonfinite(const ordered_json& r) {
 
 }  // namespace
 
-Lines summary_lines(const ordered_json& r) {
+Lines summary_lines(const ordered_json& results) {
+  const ordered_json r = with_nan(results);
   return line("measured", measured(r)) + life(r) + places(r) + weights(r) + attention(r) + alignment(r) +
          headroom(r) + nonfinite(r) + cost(r);
 }

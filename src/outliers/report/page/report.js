@@ -1,7 +1,8 @@
 // The explorer of one report: wires results and arrays to the sections of report.html.
 
 const R = parseBlock("results");
-const L = R.model.layers, H = R.model.heads, P = R.prompt.tokens.length;
+const L = R.model.layers, H = R.model.heads, P = R.prompt.tokens.length;  // of the prompt, as many tokens as the page shows
+const TOKENS = R.prompt.token_count;
 const summary = R.summary;
 const POINTS = { resid_out: "layer output", down_in: "down input" };
 const POINT_HELP = { resid_out: "the residual stream after the layer", down_in: "what down_proj reads: act(gate) × up" };
@@ -66,7 +67,7 @@ function startHead() {
     if (summary.removed_layer === null) lead.append(" removed by no layer.");
     else step(" removed in ", summary.removed_layer, ".");
     if (top) {
-      lead.append(" Channel ", el("span", { class: "num" }, String(top.channel)), " of ", token(R.prompt.tokens[top.token]), ` reaches ${number(Math.abs(top.value))}`);
+      lead.append(" Channel ", el("span", { class: "num" }, String(top.channel)), " of ", token(R.prompt.tokens[top.token] ?? `token ${top.token}`), ` reaches ${number(Math.abs(top.value))}`);
       const ratio = prompt[summary.peak_layer].median > 0 ? prompt[summary.peak_layer].max / prompt[summary.peak_layer].median : null;
       lead.append(ratio ? `, ${number(ratio)} times the median.` : ".");
     }
@@ -175,9 +176,8 @@ function startActivations() {
     for (const name of Object.keys(POINTS)) {
       for (const layer of layersOf(where, name)) {
         for (const m of layer.massive) {
-          const known = R.attention[where === "corpus" ? "corpus" : "prompt"];
           rows.push({ where, point: name, layer: layer.layer, ...m, size: m.value === null ? null : Math.abs(m.value), medians: layer.median > 0 && m.value !== null ? Math.abs(m.value) / layer.median : null,
-            text: where === "prompt" ? R.prompt.tokens[m.token] : m.token_text ?? null, kind: where === "prompt" ? R.prompt.classes[m.token] : m.class ?? "" });
+            text: m.token_text ?? (where === "prompt" ? R.prompt.tokens[m.token] : null) ?? null, kind: m.class ?? (where === "prompt" ? R.prompt.classes[m.token] : "") ?? "" });
         }
       }
     }
@@ -193,7 +193,7 @@ function startActivations() {
       { key: "kind", text: "class", show: (row) => words(row.kind) || "–" },
       { key: "where", text: "from" }, { key: "size", text: "value", number: true, show: (row) => number(row.value) }, { key: "medians", text: "× median", number: true, show: (row) => (row.medians === null ? "none" : number(row.medians)) },
     ],
-    choose: (row) => goTo(row.layer, { point: row.point, ...(row.where === "prompt" ? { token: row.token } : {}) }),
+    choose: (row) => goTo(row.layer, { point: row.point, ...(row.where === "prompt" && row.token < P ? { token: row.token } : {}) }),
     empty: "no activation is above 100 and above 1,000 medians of its layer",
   });
   if (total > rows.length) $("massive").append(el("p", { class: "hint" }, `The page lists ${count(rows.length)} of ${count(total)}, the largest of each layer; results.json counts them all.`));
@@ -239,8 +239,8 @@ function startPromptView(arrays) {
   state.watch(["layer", "point", "view", "height"], () => {
     const l = chosenLayer(), point = state.get("point"), layer = layersOf("prompt", point)[l], top = layer.top[0], spec = arrays.index[point];
     $("prompt-3d-title").textContent = `The prompt at layer ${l}: ${POINTS[point]}`;
-    $("prompt-3d-hint").textContent = `|x| of every token and ${point === "resid_out" ? "channel" : "neuron"}; tokens with a massive activation in the accent colour.${spec.bucket > 1 ? ` Each point is the largest of ${spec.bucket} neighbours.` : ""}${spec.shape[1] < P ? ` The first ${spec.shape[1]} of ${count(P)} tokens.` : ""}`;
-    said.textContent = top && top.value !== null ? `Largest: ${number(top.value)} in channel ${top.channel} of token ${top.token} “${R.prompt.tokens[top.token]}”; median ${number(layer.median)}.` : "No finite values.";
+    $("prompt-3d-hint").textContent = `|x| of every token and ${point === "resid_out" ? "channel" : "neuron"}; tokens with a massive activation in the accent colour.${spec.bucket > 1 ? ` Each point is the largest of ${spec.bucket} neighbours.` : ""}${spec.shape[1] < TOKENS ? ` The first ${spec.shape[1]} of ${count(TOKENS)} tokens.` : ""}`;
+    said.textContent = top && top.value !== null ? `Largest: ${number(top.value)} in channel ${top.channel} of token ${top.token} “${R.prompt.tokens[top.token] ?? "…"}”; median ${number(layer.median)}.` : "No finite values.";
     places3d.hidden = state.get("view") !== "3d";
     flat.className = state.get("view") === "flat" ? "chart" : "chart only-print";
     three.draw();
@@ -346,18 +346,23 @@ function startAttention(arrays) {
         describe: () => { const last = shownTokens - 1; return `Attention of the prompt, ${headText()}, layer ${l}. The last token gives ${percent(probability(last, 0))} to the first.`; },
       });
       map.append(el("div", { class: "scales" }, colourScale("probability", "0", "1", "probability")));
-      if (shownTokens < P) map.append(el("p", { class: "hint" }, `The first ${shownTokens} of ${count(P)} tokens.`));
+      if (shownTokens < TOKENS) map.append(el("p", { class: "hint" }, `The first ${shownTokens} of ${count(TOKENS)} tokens.`));
     } else map.replaceChildren(el("p", { class: "empty" }, "The prompt is too long for its maps to be kept; the scores below are of all its tokens."));
     // A head's own scores need its map; the mean's are kept for every token.
     const own = head() !== "mean" && probability;
     const values = own ? Array.from({ length: shownTokens }, (_, k) => { let sum = 0; for (let q = k; q < shownTokens; ++q) sum += probability(q, k); return sum; }) : Array.from(arrays.layer("key_scores", l));
     $("scores-title").textContent = `Accumulated score of each key, layer ${l}, ${headText()}`;
-    scoreItems = values.map((value, t) => ({ text: R.prompt.tokens[t], value, hot: value >= 0.1 * P, title: [["score", number(value)], ["share", percent(value / P)], ["class", words(R.prompt.classes[t])]] }));
+    scoreItems = values.map((value, t) => ({ text: R.prompt.tokens[t], value, hot: value >= 0.1 * TOKENS, title: [["score", number(value)], ["share", percent(value / TOKENS)], ["class", words(R.prompt.classes[t])]] }));
     drawScores();
   });
+  const describeScores = () => { const best = scoreItems.reduce((a, item, t) => (item.value > scoreItems[a].value ? t : a), 0); return `Scores of the keys at layer ${chosenLayer()}: the largest is ${number(scoreItems[best].value)} of ${count(TOKENS)} for token ${best} “${scoreItems[best].text}”.`; };
   function drawScores() {
-    barChart(scores, { items: scoreItems, yTitle: `score, of ${count(P)}`, threshold: 0.1 * P, selected: () => state.get("token"), pick: (t) => state.set({ token: t }),
-      describe: () => { const best = scoreItems.reduce((a, item, t) => (item.value > scoreItems[a].value ? t : a), 0); return `Scores of the keys at layer ${chosenLayer()}: the largest is ${number(scoreItems[best].value)} of ${P} for token ${best} “${scoreItems[best].text}”.`; } });
+    if (scoreItems.length > 300) {
+      stemChart(scores, { values: scoreItems.map((item) => item.value), channels: scoreItems.map((_, t) => t), channelCount: scoreItems.length, yTitle: `score, of ${count(TOKENS)}`, xTitle: "token (from 0)", unit: "token", describe: describeScores });
+      return;
+    }
+    barChart(scores, { items: scoreItems, yTitle: `score, of ${count(TOKENS)}`, threshold: 0.1 * TOKENS, selected: () => state.get("token"), pick: (t) => state.set({ token: t }),
+      describe: describeScores });
   }
   state.watch(["token"], drawScores);
   numbersBelow(scores, ["token", "text", "score"], () => scoreItems.map((item, t) => [String(t), item.text, number(item.value)]));
@@ -403,7 +408,7 @@ function startAttention(arrays) {
 
 // ---- tokens
 function startTokens(arrays) {
-  $("tokens-intro").textContent = `The prompt as the model reads it, ${count(P)} ${P === 1 ? "token" : "tokens"}. Colour shows the largest activation of a token, the line below it the attention it receives. Choose a token to see its numbers.`;
+  $("tokens-intro").textContent = `The prompt as the model reads it, ${count(TOKENS)} ${TOKENS === 1 ? "token" : "tokens"}${P < TOKENS ? `, of which the first ${count(P)} are shown` : ""}. Colour shows the largest activation of a token, the line below it the attention it receives. Choose a token to see its numbers.`;
   $("token-controls").append(el("span", { class: "field" }, "point", segmented(state, "point", "Point", Object.entries(POINTS))));
   const host = $("prompt-text");
   const buttons = R.prompt.tokens.map((text, t) => el("button", { type: "button", "data-token": t, tabindex: t === 0 ? "0" : "-1" }, text === "" ? " " : text.replaceAll("\\n", "↵")));
@@ -427,7 +432,7 @@ function startTokens(arrays) {
     const point = state.get("point"), l = chosenLayer(), sizesOf = arrays.layer(`token_max.${point}`, l), attended = arrays.layer("key_scores", l), layer = layersOf("prompt", point)[l];
     const usable = Array.from(sizesOf).filter((v) => finite(v) && v > 0), low = Math.max(layer.median || 0, 1e-6), high = Math.max(low * 1.0001, ...usable.slice(0, 1), usable.reduce((a, b) => Math.max(a, b), 0));
     buttons.forEach((button, t) => {
-      const back = ramp("size", Math.log(Math.max(sizesOf[t], low) / low) / Math.log(high / low)), under = ramp("probability", Math.sqrt(attended[t] / P));
+      const back = ramp("size", Math.log(Math.max(sizesOf[t], low) / low) / Math.log(high / low)), under = ramp("probability", Math.sqrt(attended[t] / TOKENS));
       button.style.background = css(back);
       button.style.color = inkOn(back);
       button.style.borderBottomColor = css(under);
@@ -441,7 +446,7 @@ function startTokens(arrays) {
       el("dt", {}, "id, class"), el("dd", {}, `${R.prompt.ids[t]}, ${words(R.prompt.classes[t])}`),
       el("dt", {}, `largest |x|, ${POINTS[point]}`), el("dd", {}, `${number(sizesOf[t])}${layer.median > 0 && finite(sizesOf[t]) ? `, ${number(sizesOf[t] / layer.median)} medians` : ""}`),
       strongest.length ? el("dt", {}, "strongest channels") : null, strongest.length ? el("dd", {}, strongest.map(([v, c]) => `${c}: ${number(v)}`).join("; ")) : null,
-      el("dt", {}, "attention received"), el("dd", {}, `${number(attended[t])} of ${count(P)}, ${percent(attended[t] / P)}`)));
+      el("dt", {}, "attention received"), el("dd", {}, `${number(attended[t])} of ${count(TOKENS)}, ${percent(attended[t] / TOKENS)}`)));
   };
   state.watch(["layer", "point", "token"], shade);
   drawings.set(host, { width: 1, draw: shade });
@@ -458,8 +463,13 @@ function startMethod() {
     ["time", `load ${seconds(s.load)}, forward ${seconds(s.forward)}, statistics ${seconds(s.statistics)}, report ${seconds(s.report)}`], ["first product", `after ${seconds(run.first_product_seconds)}`],
     ["peak memory", bytes(run.peak_host_bytes)], ["on the device", run.peak_device_bytes ? bytes(run.peak_device_bytes) : ""], ["weights", bytes(R.model.weight_bytes)],
   ]);
-  const file = (name, text) => el("li", {}, el("a", { href: name }, name), text ? `: ${text}` : "");
-  $("files").append(el("ul", {}, file("results.json", "every number, with its place"), file("arrays.npz", "arrays for figures; opens with numpy.load"), file("figures/", "figures for a paper, where they were drawn")));
+  const link = (path, text) => el("a", { href: path.split("/").map(encodeURIComponent).join("/") }, text);
+  $("files").append(el("ul", {}, el("li", {}, link("results.json", "results.json"), ": every number, with its place"), el("li", {}, link("arrays.npz", "arrays.npz"), ": arrays for figures; numpy.load opens it")));
+  const figures = Object.entries(R.figures ?? {});
+  if (figures.length) {
+    $("files").append(el("details", { class: "figures" }, el("summary", {}, `${figures.length} figures for a paper`),
+      el("ul", {}, figures.map(([name, formats]) => el("li", {}, `${words(name)}: `, formats.flatMap((format, i) => [i ? ", " : "", link(`figures/${name}.${format}`, format)]))))));
+  } else $("files").append(el("p", { class: "hint" }, "No figures stand beside this page; outliers plot draws them."));
   $("about").append(el("p", { class: "hint" }, "One file, made by outliers report; it opens from disk and asks for nothing from anywhere. The address keeps what is chosen, so a view can be sent along with the file. Arrow keys move through layers, cells and tokens."),
     el("p", { class: "hint" }, "Layers, channels, neurons, heads and tokens count from 0. The 3D view is drawn by plotly.js (MIT licence, © Plotly, Inc.), which lies in this file."));
 }
