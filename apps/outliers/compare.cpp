@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "outliers/core/output.h"
 #include "outliers/report/results.h"
 

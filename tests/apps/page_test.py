@@ -136,7 +136,7 @@ class ReportPageTest(PageCase):
         results = self.open(self.report)
         page.run("for (const d of document.querySelectorAll('details.numbers')) d.open = true")
         page.wait("return [...document.querySelectorAll('details.numbers')].every((d) => d.querySelectorAll('tbody tr').length > 0)")
-        rows = page.run("return [...document.querySelector('#strip ~ details.numbers').querySelectorAll('tbody tr')].map((r) => r.cells[1].textContent)")
+        rows = page.run("return [...document.querySelector('#strip-readout ~ details.numbers').querySelectorAll('tbody tr')].map((r) => r.cells[1].textContent)")
         self.assertEqual(len(rows), results["model"]["layers"])
         self.assertEqual(rows[1], f"{results['activations']['prompt']['resid_out'][1]['max']:.0f}")
 

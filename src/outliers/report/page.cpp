@@ -31,6 +31,19 @@ void keep_first(ordered_json& list, size_t count) {
     list.erase(list.begin() + static_cast<ordered_json::difference_type>(count), list.end());
 }
 
+/// The figures beside the page: name -> formats.
+ordered_json figures(const std::filesystem::path& directory) {
+  std::map<std::string, std::vector<std::string>> found;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(directory / "figures", ec)) {
+    const std::string format = entry.path().extension().string();
+    if (format == ".pdf" || format == ".svg" || format == ".png")
+      found[entry.path().stem().string()].push_back(format.substr(1));
+  }
+  for (auto& [name, formats] : found) std::sort(formats.begin(), formats.end());
+  return found;
+}
+
 /// What the page shows of results.json. Long lists are cut (their counts stay), the classes of outlier keys
 /// are counted.
 ordered_json digest(const Results& results, int64_t tokens) {
@@ -55,19 +68,6 @@ ordered_json digest(const Results& results, int64_t tokens) {
   prompt["token_count"] = results.sizes.P;
   r["figures"] = figures(results.directory);
   return r;
-}
-
-/// The figures beside the page: name -> formats.
-ordered_json figures(const std::filesystem::path& directory) {
-  std::map<std::string, std::vector<std::string>> found;
-  std::error_code ec;
-  for (const auto& entry : std::filesystem::directory_iterator(directory / "figures", ec)) {
-    const std::string format = entry.path().extension().string();
-    if (format == ".pdf" || format == ".svg" || format == ".png")
-      found[entry.path().stem().string()].push_back(format.substr(1));
-  }
-  for (auto& [name, formats] : found) std::sort(formats.begin(), formats.end());
-  return found;
 }
 
 /// <dt> and <dd> for each line of the summary.

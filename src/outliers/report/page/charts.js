@@ -415,7 +415,7 @@ function dataTable(host, options) {
     status.textContent = rows.length === options.rows.length ? `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}` : `${count(rows.length)} of ${count(options.rows.length)} rows`;
     more.hidden = rows.length <= state.limit;
   };
-  host.replaceChildren(...(options.rows.length > 3 ? [tools] : []), el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": options.caption }, el("table", {}, el("caption", { class: "visually-hidden" }, options.caption), el("thead", {}, el("tr", {}, heads)), body)), more);
+  host.replaceChildren(...((options.search || options.filters?.length) && options.rows.length > 3 ? [tools] : []), el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": options.caption }, el("table", {}, el("caption", { class: "visually-hidden" }, options.caption), el("thead", {}, el("tr", {}, heads)), body)), more);
   draw();
   return { draw };
 }

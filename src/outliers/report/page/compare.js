@@ -28,14 +28,14 @@ function summaryTable(models) {
   dataTable($("summary"), {
     caption: "summary of the models", rows, sort: ["order", false], limit: 100,
     columns: [
-      { key: "label", text: "model", show: (row) => nameCell(row.model) }, { key: "family", text: "family" }, { key: "parameters", text: "parameters", number: true, show: (row) => count(row.parameters) }, { key: "layers", text: "layers", number: true },
+      { key: "label", text: "model", show: (row) => nameCell(row.model) }, { key: "parameters", text: "parameters", number: true, show: (row) => count(row.parameters) }, { key: "layers", text: "layers", number: true },
       { key: "born", text: "born in", number: true, help: "layer, and its middle as a share of the depth", value: (row) => depth(row.born, row.model.results), show: (row) => layerAt(row.born, row.model.results) },
       { key: "peak", text: "largest in", number: true, value: (row) => depth(row.peak, row.model.results), show: (row) => layerAt(row.peak, row.model.results) },
       { key: "removed", text: "removed in", number: true, value: (row) => depth(row.removed, row.model.results), show: (row) => layerAt(row.removed, row.model.results) },
       { key: "max", text: "largest |x|", number: true, show: (row) => number(row.max) }, { key: "medians", text: "× median", number: true, show: (row) => (row.medians === null ? "none" : number(row.medians)) },
       { key: "sink", text: "sink rate", number: true, show: (row) => percent(row.sink) },
-      { key: "weight", text: "weight = activation", number: true, help: "share of layers whose top down column is the top down_in channel", show: (row) => percent(row.weight) },
-      { key: "attention", text: "activation = attention", number: true, help: "share of outlier keys that are outlier tokens", show: (row) => percent(row.attention) },
+      { key: "weight", text: "W = x", number: true, help: "alignment of weights and activations: share of layers whose top down column is the top down_in channel", show: (row) => percent(row.weight) },
+      { key: "attention", text: "x = attn", number: true, help: "alignment of activations and attention: share of outlier keys that are outlier tokens", show: (row) => percent(row.attention) },
     ],
   });
 }

@@ -144,7 +144,7 @@ function startStrip() {
     $("strip-readout").replaceChildren(`${sentence(chosenLayer())}. `);
     $("layer").value = chosenLayer();
   });
-  numbersBelow(host, ["layer", "largest", "median", "mean", "largest / median", "channel"], () => layers.map((l, i) => [String(i), number(l.max), number(l.median), number(l.mean), l.median > 0 ? number(l.max / l.median) : "none", l.top[0] ? String(l.top[0].channel) : "none"]));
+  numbersBelow($("strip-readout"), ["layer", "largest", "median", "mean", "largest / median", "channel"], () => layers.map((l, i) => [String(i), number(l.max), number(l.median), number(l.mean), l.median > 0 ? number(l.max / l.median) : "none", l.top[0] ? String(l.top[0].channel) : "none"]));
 }
 
 // ---- activations
@@ -154,7 +154,7 @@ function startActivations() {
   $("activation-controls").append(el("span", { class: "field" }, "point", point), el("span", { class: "field" }, "measured on", batch));
   state.watch(["point", "batch"], () => {
     const layers = layersOf(state.get("batch"), state.get("point"));
-    $("activation-lines-hint").textContent = `${POINT_HELP[state.get("point")]}, |x|${state.get("batch") === "corpus" ? `; the top three are means over ${R.run.sequences} ${R.run.sequences === 1 ? "sequence" : "sequences"} of ${count(R.run.tokens_per_sequence)} tokens` : ""}.`;
+    $("activation-lines-hint").textContent = `|x| of ${POINT_HELP[state.get("point")]}${state.get("batch") === "corpus" ? `; the top three are means over ${R.run.sequences} ${R.run.sequences === 1 ? "sequence" : "sequences"} of ${count(R.run.tokens_per_sequence)} tokens` : ""}.`;
     const host = $("activation-lines");
     host.parentElement.querySelector("details.numbers")?.remove();
     const third = (i) => layers.map((l) => l.top3_mean[i] ?? null);
@@ -336,6 +336,7 @@ function startAttention(arrays) {
   const map = $("attention-map"), scores = $("key-scores");
   const shownTokens = hasMaps ? arrays.index.probs_mean.shape.at(-1) : 0;
   let scoreItems = [];
+  const describeScores = () => { const best = scoreItems.reduce((a, item, t) => (item.value > scoreItems[a].value ? t : a), 0); return `Scores of the keys at layer ${chosenLayer()}: the largest is ${number(scoreItems[best].value)} of ${count(TOKENS)} for token ${best} “${scoreItems[best].text}”.`; };
   state.watch(["layer", "head"], () => {
     const l = chosenLayer(), probability = hasMaps ? arrays.probabilities(l, head()) : null;
     $("map-title").textContent = `The prompt at layer ${l}, ${headText()}`;
@@ -355,7 +356,6 @@ function startAttention(arrays) {
     scoreItems = values.map((value, t) => ({ text: R.prompt.tokens[t], value, hot: value >= 0.1 * TOKENS, title: [["score", number(value)], ["share", percent(value / TOKENS)], ["class", words(R.prompt.classes[t])]] }));
     drawScores();
   });
-  const describeScores = () => { const best = scoreItems.reduce((a, item, t) => (item.value > scoreItems[a].value ? t : a), 0); return `Scores of the keys at layer ${chosenLayer()}: the largest is ${number(scoreItems[best].value)} of ${count(TOKENS)} for token ${best} “${scoreItems[best].text}”.`; };
   function drawScores() {
     if (scoreItems.length > 300) {
       stemChart(scores, { values: scoreItems.map((item) => item.value), channels: scoreItems.map((_, t) => t), channelCount: scoreItems.length, yTitle: `score, of ${count(TOKENS)}`, xTitle: "token (from 0)", unit: "token", describe: describeScores });

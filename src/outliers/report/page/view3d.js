@@ -40,7 +40,7 @@ function ridges(host, options) {
     const size = (v) => (o.log ? (Math.abs(v) > 0 ? Math.abs(v) : null) : Math.abs(v));
     const trace = (rows, name) => {
       const t = { type: "scatter3d", mode: "lines", x: [], y: [], z: [], customdata: [], hoverinfo: "none", showlegend: false, connectgaps: false,
-        line: { color: colour(name), width: name === "cool" ? 2 : 3.5 } };
+        line: { color: colour(name), width: name === "cool" ? 2.6 : 4.5 } };
       for (const row of rows) {
         row.values.forEach((v, i) => { t.x.push(row.channels[i]); t.y.push(row.at); t.z.push(size(v)); t.customdata.push([row.at, row.channels[i], v]); });
         t.x.push(null); t.y.push(null); t.z.push(null); t.customdata.push(null);
