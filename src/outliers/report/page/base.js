@@ -162,6 +162,11 @@ const sizes = new ResizeObserver((entries) => {
 });
 /** Draws now and whenever it has to. */
 function keepDrawn(host, draw) {
+  for (const old of drawings.keys()) {
+    if (old.isConnected) continue;
+    drawings.delete(old);
+    sizes.unobserve(old);
+  }
   const width = host.getBoundingClientRect().width;
   drawings.set(host, { width, draw });
   sizes.observe(host);

@@ -257,7 +257,11 @@ function stemChart(host, options) {
  */
 function heatMap(host, options) {
   host.classList.add("chart");
-  let cursor = [0, 0];
+  // A choice may draw the whole map anew: focus and cursor stay where they were.
+  const focused = host.contains(document.activeElement);
+  let cursor = cursors.get(host) ?? [0, 0];
+  if (cursor[0] >= options.rows || cursor[1] >= options.columns) cursor = [0, 0];
+  const moveTo = (cell) => { cursor = cell; cursors.set(host, cell); };
   const canvas = el("canvas", { tabindex: "0", role: "img" });
   const said = el("p", { class: "visually-hidden", "aria-live": "polite" });
   host.replaceChildren(canvas, said);
@@ -349,7 +353,7 @@ function heatMap(host, options) {
   canvas.addEventListener("pointerleave", tip.hide);
   canvas.addEventListener("click", (event) => {
     const cell = cellAt(event);
-    if (cell && options.pick) { cursor = cell; options.pick(...cell); }
+    if (cell && options.pick) { moveTo(cell); options.pick(...cell); }
   });
   canvas.addEventListener("keydown", (event) => {
     const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
@@ -357,7 +361,7 @@ function heatMap(host, options) {
       event.preventDefault();
       const [r, c] = [cursor[0] + move[0], cursor[1] + move[1]];
       if (r < 0 || c < 0 || r >= options.rows || c >= options.columns || options.value(r, c) === null) return;
-      cursor = [r, c];
+      moveTo([r, c]);
       said.textContent = options.tell(r, c).map((line) => (Array.isArray(line) ? line.join(" ") : line)).join(", ");
       redraw();
     } else if (event.key === "Enter" && options.pick) options.pick(...cursor);
@@ -365,8 +369,10 @@ function heatMap(host, options) {
   canvas.addEventListener("focus", redraw);
   canvas.addEventListener("blur", redraw);
   keepDrawn(host, draw);
+  if (focused) canvas.focus({ preventScroll: true });
   return { draw: redraw };
 }
+const cursors = new WeakMap();
 
 /** A scale's legend: low end, colours, high end. */
 function colourScale(name, low, high, title) {
@@ -394,6 +400,7 @@ function dataTable(host, options) {
     tools.append(el("label", { class: "field" }, filter.text, el("select", { "data-filter": filter.key, onchange: (event) => { state.filters[filter.key] = event.target.value; draw(); } }, el("option", { value: "" }, "all"), filter.options.map((option) => el("option", { value: String(option) }, filter.names?.[option] ?? String(option))))));
   }
   tools.append(el("span", { class: "push" }, status));
+  const focused = host.contains(document.activeElement);
   const valueOf = (column, row) => (column.value ? column.value(row) : row[column.key]);
   const draw = () => {
     const [key, descending] = state.sort;
@@ -406,7 +413,7 @@ function dataTable(host, options) {
     };
     if (column) rows.sort(order);
     heads.forEach((th, i) => { if (options.columns[i].key === key) th.setAttribute("aria-sort", descending ? "descending" : "ascending"); else th.removeAttribute("aria-sort"); });
-    body.replaceChildren(...rows.slice(0, state.limit).map((row) => el("tr", { "aria-selected": options.chosen?.(row) ? "true" : null },
+    body.replaceChildren(...rows.slice(0, state.limit).map((row) => el("tr", { "aria-current": options.chosen?.(row) ? "true" : null },
       options.columns.map((c, i) => {
         const shown = c.show ? c.show(row) : String(row[c.key]);
         return el("td", { class: c.number ? "right num" : null }, i === 0 && options.choose ? el("button", { type: "button", class: "link", onclick: () => options.choose(row) }, shown) : shown);
@@ -417,5 +424,6 @@ function dataTable(host, options) {
   };
   host.replaceChildren(...((options.search || options.filters?.length) && options.rows.length > 3 ? [tools] : []), el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": options.caption }, el("table", {}, el("caption", { class: "visually-hidden" }, options.caption), el("thead", {}, el("tr", {}, heads)), body)), more);
   draw();
+  if (focused) host.querySelector("[aria-current] button")?.focus({ preventScroll: true });
   return { draw };
 }

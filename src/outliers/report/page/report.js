@@ -78,7 +78,7 @@ function startHead() {
   const channels = summary.massive_channels;
   tile("Massive channels", channels.length ? channels.slice(0, 3).join(", ") + (channels.length > 3 ? " …" : "") : "none", channels.length > 3 ? `${channels.length} in all, on the prompt` : `of ${count(R.model.width)}, on the prompt`);
   const rates = R.attention.corpus.flatMap((l) => l.heads.map((h) => h.sink_rate)).filter(finite);
-  if (rates.length) tile("Sink rate", percent(rates.reduce((a, b) => a + b, 0) / rates.length), "of layers' heads and sequences give the first token more than 0.3");
+  if (rates.length) tile("Sink rate", percent(rates.reduce((a, b) => a + b, 0) / rates.length), "of the heads, over layers and sequences, give the first token more than 0.3");
   if (head) {
     tile("float16 head-room", percent(head.of_fp16_max), head.of_fp16_max > 1 ? "of the largest float16: it overflows" : "of the largest float16 is used");
     if (finite(head.int8_step_over_median)) tile("One int8 step", `${number(head.int8_step_over_median)} ×`, head.int8_step_over_median > 2 ? "the median: a median value rounds to zero" : "the median value");
