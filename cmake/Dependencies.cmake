@@ -58,6 +58,20 @@ if(NOT OUTLIERS_HUB STREQUAL "OFF")
     message(STATUS "Without libcurl and OpenSSL: names on the Hub are looked up in its cache only")
   endif()
 endif()
+
+# The report's page embeds plotly.js, which Python's plotly package ships; or name the file (the full bundle or gl3d).
+set(OUTLIERS_PLOTLY_JS "$ENV{OUTLIERS_PLOTLY_JS}" CACHE FILEPATH "plotly.js, minified")
+if(NOT OUTLIERS_PLOTLY_JS)
+  execute_process(COMMAND ${OUTLIERS_PYTHON} -c "import importlib.util as u, os; print(os.path.dirname(u.find_spec('plotly').origin), end='')"
+    OUTPUT_VARIABLE plotly_package RESULT_VARIABLE plotly_result ERROR_QUIET)
+  if(plotly_result EQUAL 0)
+    set(OUTLIERS_PLOTLY_JS ${plotly_package}/package_data/plotly.min.js CACHE FILEPATH "" FORCE)
+  endif()
+endif()
+if(NOT EXISTS "${OUTLIERS_PLOTLY_JS}")
+  message(FATAL_ERROR "No plotly.js (${OUTLIERS_PLOTLY_JS}). Run scripts/setup.sh, or install plotly in ${OUTLIERS_PYTHON} (pip install plotly==7.1.0), or set OUTLIERS_PLOTLY_JS to a plotly.min.js.")
+endif()
+
 if(OUTLIERS_TESTS OR OUTLIERS_BENCH)
   find_package(GTest REQUIRED)
 endif()

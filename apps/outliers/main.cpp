@@ -90,6 +90,7 @@ int run(int argc, char** argv) {
   add_plot(app);
   add_inspect(app);
   add_capture(app);
+  add_compare(app);
   add_compare_layers(app);
   add_tokenize(app);
   add_fetch(app);

@@ -6,6 +6,8 @@
 #include "outliers/models/model.h"
 #include "outliers/report/figures.h"
 #include "outliers/report/gnuplot.h"
+#include "outliers/report/page.h"
+#include "outliers/report/results.h"
 #include "outliers/report/summary_text.h"
 #include "outliers/studies/survey.h"
 
@@ -39,6 +41,10 @@ bool draw_figures(const std::string& directory) {
   }
 }
 
+void write_page(const std::filesystem::path& directory) {
+  report::write_page(report::read_results(directory), directory / "index.html");
+}
+
 void run(Options& options) {
   studies::SurveyOptions& survey = options.survey;
   survey.device = options.compute.prepare();
@@ -48,14 +54,16 @@ void run(Options& options) {
   survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
   const studies::Survey result = studies::survey(*model, survey);
   studies::write_survey(result, output.temporary());
+  write_page(output.temporary());
   output.commit();
   const bool figures = !options.no_figures && draw_figures(options.output);
+  if (figures) write_page(options.output);  // again: it lists them
   if (options.json) {
     std::fputs((result.results.dump(1) + "\n").c_str(), stdout);
   } else {
     std::fputs(report::summary_text(result.results).c_str(), stdout);
-    std::fputs(fmt::format("{0:<12}{1}/results.json, {1}/arrays.npz{2}\n", "files", options.output,
-                           figures ? fmt::format(", {}/figures", options.output) : "")
+    std::fputs(fmt::format("{0:<12}{1}/index.html, results.json, arrays.npz{2}\n", "files", options.output,
+                           figures ? ", figures" : "")
                    .c_str(),
                stdout);
   }
@@ -67,7 +75,9 @@ void add_report(CLI::App& app) {
   CLI::App* command = app.add_subcommand("report", "find and locate the outliers of a model");
   auto options = std::make_shared<Options>();
   options->model.add(*command);
-  command->add_option("-o,--output", options->output, "directory for results.json, arrays.npz and figures")
+  command
+      ->add_option("-o,--output", options->output,
+                   "directory for the page, results.json, arrays.npz and figures")
       ->required()
       ->type_name("DIR");
   command

@@ -350,12 +350,12 @@ class FiguresTest(ProgramTest):
         done = run("report", self.model, "-o", out, "--corpus", self.dir / "corpus.txt", "--sequences", 2, "--tokens", 16, env=env)
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stderr, r"^outliers: warning: gnuplot is not installed.*gnuplot-nox.*\n$")
-        self.assertEqual(sorted(p.name for p in out.iterdir()), ["arrays.npz", "results.json"])
+        self.assertEqual(sorted(p.name for p in out.iterdir()), ["arrays.npz", "index.html", "results.json"])
 
     def test_report_without_figures(self):
         out = self.dir / "no-figures"
         self.succeed("report", self.model, "-o", out, "--corpus", self.dir / "corpus.txt", "--sequences", 2, "--tokens", 16, "--no-figures")
-        self.assertEqual(sorted(p.name for p in out.iterdir()), ["arrays.npz", "results.json"])
+        self.assertEqual(sorted(p.name for p in out.iterdir()), ["arrays.npz", "index.html", "results.json"])
 
     def test_a_gnuplot_that_fails_is_named(self):
         fake = self.dir / "fake"

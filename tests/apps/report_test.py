@@ -168,7 +168,7 @@ class ReportTest(ProgramTest):
     def test_leaves_nothing_else_behind(self):
         self.report("clean/deep")
         self.assertEqual([p.name for p in (self.dir / "clean").iterdir()], ["deep"])
-        self.assertEqual(sorted(p.name for p in (self.dir / "clean/deep").iterdir()), ["arrays.npz", "results.json"])
+        self.assertEqual(sorted(p.name for p in (self.dir / "clean/deep").iterdir()), ["arrays.npz", "index.html", "results.json"])
 
 
 if __name__ == "__main__":

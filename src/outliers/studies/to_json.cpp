@@ -70,6 +70,16 @@ ordered_json to_json(int64_t layer, const stats::ActivationSummary& s) {
           {"nonfinite", s.nan_count + s.inf_count}};
 }
 
+void name_tokens(ordered_json& places, const at::Tensor& ids, const text::Tokenizer& tokenizer) {
+  const auto id = ids.accessor<int64_t, 2>();
+  for (ordered_json& place : places) {
+    const auto position = place["token"].get<int64_t>();
+    const auto token = static_cast<int32_t>(id[place["sequence"].get<int64_t>()][position]);
+    place["token_text"] = tokenizer.display(token);
+    place["class"] = token_class_name(token_class(tokenizer, token, position));
+  }
+}
+
 ordered_json massive_tokens(const stats::ActivationSummary& s, const at::Tensor& ids,
                             const text::Tokenizer& tokenizer) {
   const stats::ActivationOptions options;
