@@ -49,6 +49,7 @@ std::unique_ptr<text::Tokenizer> from_directory(const std::filesystem::path& dir
     files.special_tokens_map_json = read("special_tokens_map.json");
     files.added_tokens_json = read("added_tokens.json");
     files.sentencepiece_model = read("tokenizer.model");
+    if (files.sentencepiece_model.empty()) files.sentencepiece_model = read("spiece.model");
     if (files.sentencepiece_model.empty()) {
       files.vocab_json = read("vocab.json");
       files.merges_txt = read("merges.txt");
