@@ -249,7 +249,7 @@ class FiguresTest(ProgramTest):
         self.assertEqual([p for p in self.dir.rglob("pwned")], [])
         self.assertFalse(pathlib.Path("pwned").exists())
         self.assert_legible(out)
-        wanted = ["`touch pw…", "$(touch p…", "@x^y_z{q}…", '"', '""', "'", "\\", "a\\", "\\n", "#x", "<b>&amp;", "{/Bold␣y}", "%s%n",
+        wanted = ["`touch␣pw…", "$(touch␣p…", "@x^y_z{q}…", '"', '""', "'", "\\", "a\\", "\\n", "#x", "<b>&amp;", "{/Bold␣y}", "%s%n",
                   "日本語テ…", "x\\ty", "averyvery…", "␣", "␣␣", "∅"]
         for name in ("exist_out", "exist_attention"):
             texts = [t.text for t in self.svg(name, out).texts]
