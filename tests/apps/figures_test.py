@@ -256,7 +256,7 @@ class FiguresTest(ProgramTest):
             for label in wanted:
                 self.assertIn(label, texts, name)
         texts = [t.text for t in self.svg("pos_out_tokens", out).texts]
-        self.assertIn('"`touch␣pwned`"', texts)
+        self.assertIn('"`touch␣pwne…"', texts)
         self.assertTrue(any(t.startswith("`touch") for t in texts), "the title is the model's name as it is")
 
     def test_one_layer(self):
