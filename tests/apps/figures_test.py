@@ -249,14 +249,14 @@ class FiguresTest(ProgramTest):
         self.assertEqual([p for p in self.dir.rglob("pwned")], [])
         self.assertFalse(pathlib.Path("pwned").exists())
         self.assert_legible(out)
-        wanted = ["`touch pw…", "$(touch p…", "@x^y_z{q}…", '"', '""', "'", "\\", "a\\", "\\n", "#x", "<b>&amp;", "{/Bold␣y}", "%s%n",
+        wanted = ["`touch␣pw…", "$(touch␣p…", "@x^y_z{q}…", '"', '""', "'", "\\", "a\\", "\\n", "#x", "<b>&amp;", "{/Bold␣y}", "%s%n",
                   "日本語テ…", "x\\ty", "averyvery…", "␣", "␣␣", "∅"]
         for name in ("exist_out", "exist_attention"):
             texts = [t.text for t in self.svg(name, out).texts]
             for label in wanted:
                 self.assertIn(label, texts, name)
         texts = [t.text for t in self.svg("pos_out_tokens", out).texts]
-        self.assertIn('"`touch␣pwned`"', texts)
+        self.assertIn('"`touch␣pwne…"', texts)
         self.assertTrue(any(t.startswith("`touch") for t in texts), "the title is the model's name as it is")
 
     def test_one_layer(self):
