@@ -34,7 +34,8 @@ TEST(HuggingFaceConfig, FillsWhatLlamaLeavesOut) {
   EXPECT_EQ(c.head_width, 8);
   EXPECT_EQ(c.max_positions, 2048);
   EXPECT_EQ(c.activation, Activation::silu);
-  EXPECT_FALSE(c.attention_bias || c.output_bias || c.mlp_bias || c.tied_embeddings || c.qk_norm);
+  EXPECT_FALSE(c.attention_bias || c.output_bias || c.mlp_bias || c.tied_embeddings ||
+               c.qk_norm != QkNorm::none);
   EXPECT_DOUBLE_EQ(c.attention_scale, 1 / std::sqrt(8.0));
   EXPECT_EQ(c.rotaries[0].width, 8);
   EXPECT_EQ(c.rotaries[0].base, 10000.0);
@@ -63,7 +64,7 @@ TEST(HuggingFaceConfig, RefusesWhatItDoesNotCompute) {
   EXPECT_THAT(error_of(llama(R"("quantization_config": {"quant_method": "gptq"})")), HasSubstr("'gptq'"));
   EXPECT_THAT(error_of(llama(R"("sliding_window": 16)")), HasSubstr("'sliding_window'"));
   EXPECT_THAT(error_of(R"({"model_type": "mamba"})"),
-              testing::AllOf(HasSubstr("'mamba'"), HasSubstr("llama, qwen2, gemma3")));
+              testing::AllOf(HasSubstr("'mamba'"), HasSubstr("llama, qwen2, gemma3_text, gemma3")));
   EXPECT_THAT(error_of(R"({"model_type": "qwen2", "num_hidden_layers": 2, "num_attention_heads": 2,
                            "hidden_size": 8, "intermediate_size": 8, "vocab_size": 4,
                            "layer_types": ["full_attention", "linear_attention"]})"),
@@ -107,7 +108,7 @@ TEST(HuggingFaceConfig, GemmaHasLocalAndGlobalLayers) {
   EXPECT_EQ(c.rotaries[0].scaling, "linear");
   EXPECT_EQ(c.rotaries[1].base, 1e4);
   EXPECT_EQ(c.rotaries[1].scaling, "");
-  EXPECT_TRUE(c.tied_embeddings && c.norm_adds_one && c.sandwich_norms && c.qk_norm);
+  EXPECT_TRUE(c.tied_embeddings && c.norm_adds_one && c.branch_norms && c.qk_norm == QkNorm::shared);
   EXPECT_DOUBLE_EQ(c.embedding_scale, std::sqrt(640.0));
   EXPECT_EQ(c.activation, Activation::gelu_tanh);
 }

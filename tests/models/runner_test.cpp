@@ -42,7 +42,7 @@ TEST_F(Runner, GivesTheSameInAnyChunks) {
 }
 
 TEST_F(Runner, ShowsPointsInOrderAndOnlyThoseWanted) {
-  const std::vector<Site> sites = parse_sites("layer.*.down_in,layer.1.query,logits", 3);
+  const std::vector<Site> sites = parse_sites("layer.*.down_in,layer.1.query,logits", model_->config());
   Recorder recorder(sites, 0);
   RunOptions options;
   options.logits = true;
@@ -79,7 +79,7 @@ TEST_F(Runner, NeverWritesToWhatAnObserverHolds) {
 
 TEST_F(Runner, PointsDoNotDependOnWhoLooks) {
   Recorder all;
-  Recorder few(parse_sites("layer.*.resid_out", 3), 0);
+  Recorder few(parse_sites("layer.*.resid_out", model_->config()), 0);
   run(*model_, {{"a", ids(2, 6)}}, {&all}, {});
   run(*model_, {{"a", ids(2, 6)}}, {&few}, {});
   for (const auto& [name, tensors] : few.parts())

@@ -3,12 +3,14 @@
 transformers computes from them in float64 at every named point.
 
 Per case: config.json and model.safetensors (bfloat16), model.gguf (the same weights by GGUF's conventions), reference.npz (ids, then
-every point; float32). Beside them rotary.npz: frequencies by transformers' ROPE_INIT_FUNCTIONS for every kind of scaling.
-Versions: torch 2.13.0, transformers 5.23.0, gguf 0.19.0, safetensors 0.8.0. Seeds: a case's place in the list.
+every point; float32); a case that ends in False has no GGUF, for want of an architecture or a key there. Beside them rotary.npz: frequencies by transformers' ROPE_INIT_FUNCTIONS for every kind of scaling.
+Versions: torch 2.13.0, transformers 5.23.0, gguf 0.19.0, safetensors 0.8.0. Seeds: a case's place in the list, so new ones come last.
+usage: models_tiny.py [CASE ...]
 """
 import json
 import pathlib
 import shutil
+import sys
 
 import gguf
 import numpy as np
@@ -54,7 +56,8 @@ CASES = {
                                          num_key_value_heads=1, head_dim=12, vocab_size=41, max_position_embeddings=64, sliding_window=4,
                                          query_pre_attn_scalar=12, attention_bias=True), (2, 9)),
 }
-ALIASES = {"gemma3_text": "gemma3"}
+# GGUF's names of architectures, where they differ from model_type.
+ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
 
 
 def build(kind, options, seed):
@@ -63,11 +66,12 @@ def build(kind, options, seed):
     config = transformers.AutoConfig.for_model(kind, pad_token_id=0, bos_token_id=1, eos_token_id=2, attn_implementation="eager", **options)
     model = transformers.AutoModelForCausalLM.from_config(config).double().eval()
     for name, parameter in model.named_parameters():
-        if "norm" in name:
-            values = torch.randn_like(parameter) * 0.3 + (0.0 if kind.startswith("gemma") else 1.0)
+        if "norm" in name or ".ln_" in name:
+            values = torch.randn_like(parameter) * 0.3
+            values += 0.0 if kind.startswith("gemma") or name.endswith("bias") else 1.0
         elif "bias" in name:
             values = torch.randn_like(parameter) * 0.5
-        elif "embed" in name:
+        elif "embed" in name or ".wte" in name or ".wpe" in name:
             values = torch.randn_like(parameter)
         else:
             values = torch.randn_like(parameter) * 1.5 / parameter.shape[1] ** 0.5
@@ -80,58 +84,113 @@ def permuted(w, n_head):
     return w.reshape(n_head, 2, w.shape[0] // n_head // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
 
 
-def write_gguf(path, model):
-    config = model.config
-    arch = ALIASES.get(config.model_type, config.model_type)
-    writer = gguf.GGUFWriter(path, arch)
-    writer.add_name("tiny " + arch)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    if arch != "qwen2":
-        writer.add_key_length(head_width)
-        writer.add_value_length(head_width)
+def ungrouped(w, n_kv, d):
+    """Rows by key head (its queries, its key, its value) -> all queries, all keys, all values."""
+    rows = w.reshape(n_kv, -1, d, *w.shape[1:])
+    return np.concatenate([part.reshape(-1, *w.shape[1:]) for part in (rows[:, :-2], rows[:, -2], rows[:, -1])])
+
+
+def first(config, *names):
+    return next((value for value in (getattr(config, name, None) for name in names) if value is not None), None)
+
+
+def write_rope(writer, config, head_width):
     rope = config.rope_parameters
     scaling = rope.get("full_attention", rope)
     writer.add_rope_freq_base(scaling["rope_theta"])
+    part = scaling.get("partial_rotary_factor", 1.0)
+    if part != 1.0:
+        writer.add_rope_dimension_count(int(head_width * part))
     if "sliding_attention" in rope:
         writer.add_rope_freq_base_swa(rope["sliding_attention"]["rope_theta"])
     if scaling["rope_type"] in ("linear", "yarn"):
         writer.add_rope_scaling_type(getattr(gguf.RopeScalingType, scaling["rope_type"].upper()))
         writer.add_rope_scaling_factor(scaling["factor"])
-    if scaling["rope_type"] == "yarn":
+    if scaling["rope_type"] in ("yarn", "longrope"):
         writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
+    if scaling["rope_type"] == "longrope":
+        writer.add_rope_scaling_attn_factors(ROPE_INIT_FUNCTIONS["longrope"](config, torch.device("cpu"))[1])
+        for length in ("short", "long"):
+            writer.add_tensor(f"rope_factors_{length}.weight", np.array(scaling[length + "_factor"], np.float32))
     if scaling["rope_type"] == "llama3":
         # llama.cpp's converter stores what each frequency is divided by.
         plain = 1.0 / scaling["rope_theta"] ** (torch.arange(0, head_width, 2).float() / head_width)
         writer.add_tensor("rope_freqs.weight", (plain / ROPE_INIT_FUNCTIONS["llama3"](config)[0]).numpy())
-    if "sliding_attention" in config.layer_types if getattr(config, "layer_types", None) else False:
+
+
+def gguf_values(arch, name, values, config, n_kv, head_width):
+    """A tensor as llama.cpp's converter writes it."""
+    if arch in ("llama", "smollm3", "olmo"):
+        if ".q_proj." in name:
+            return permuted(values, config.num_attention_heads)
+        if ".k_proj." in name:
+            return permuted(values, n_kv)
+    if arch.startswith("gemma") and name.endswith("norm.weight"):
+        return values + 1
+    if arch == "gpt2" and values.ndim == 2 and ".c_" in name:
+        return values.T
+    if arch in ("gptneox", "falcon") and "query_key_value" in name:
+        return ungrouped(values, n_kv, head_width)
+    return values
+
+
+def write_gguf(path, model):
+    config = model.config
+    arch = ARCHITECTURES.get(config.model_type, config.model_type)
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_name("tiny " + arch)
+    layers, n_head = config.num_hidden_layers, config.num_attention_heads
+    writer.add_block_count(layers)
+    writer.add_context_length(first(config, "max_position_embeddings", "max_seq_len"))
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(first(config, "intermediate_size", "n_inner", "ffn_hidden_size") or 4 * config.hidden_size)
+    writer.add_head_count(n_head)
+    n_kv = first(config, "num_key_value_heads", "num_kv_heads") or n_head
+    if getattr(config, "multi_query", False) and not config.new_decoder_architecture:
+        n_kv = 1
+    writer.add_head_count_kv(n_kv)
+    if getattr(config, "rms_norm_eps", None) is not None:
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    else:
+        writer.add_layer_norm_eps(first(config, "layer_norm_eps", "layer_norm_epsilon") or 1e-5)
+    head_width = getattr(config, "head_dim", None) or config.hidden_size // n_head
+    if head_width != config.hidden_size // n_head or arch.startswith("gemma") or arch == "llama":
+        writer.add_key_length(head_width)
+        writer.add_value_length(head_width)
+    if getattr(config, "rope_parameters", None):
+        write_rope(writer, config, head_width)
+    if "sliding_attention" in (getattr(config, "layer_types", None) or []):
         writer.add_sliding_window(config.sliding_window)
         writer.add_sliding_window_pattern([t == "sliding_attention" for t in config.layer_types])
-    if arch == "gemma3":
+    elif config.model_type in ("mistral", "phi3") and config.sliding_window:
+        writer.add_sliding_window(config.sliding_window)
+    if arch in ("gemma2", "gemma3"):
         for value, add in ((config.attn_logit_softcapping, writer.add_attn_logit_softcapping),
                            (config.final_logit_softcapping, writer.add_final_logit_softcapping)):
             if value is not None:
                 add(value)
         writer.add_attention_scale(config.query_pre_attn_scalar ** -0.5)
-    names = gguf.get_tensor_name_map({a: k for k, a in gguf.MODEL_ARCH_NAMES.items()}[arch], config.num_hidden_layers)
-    for name, tensor in model.state_dict().items():
+    if hasattr(config, "use_parallel_residual"):
+        writer.add_parallel_residual(config.use_parallel_residual)
+    clip = config.attn_config.clip_qkv if arch == "mpt" else getattr(config, "clip_qkv", None)
+    if clip is not None:
+        writer.add_clamp_kqv(clip)
+    if arch == "mpt":
+        writer.add_max_alibi_bias(config.attn_config.alibi_bias_max)
+    names = gguf.get_tensor_name_map({a: k for k, a in gguf.MODEL_ARCH_NAMES.items()}[arch], layers)
+    tensors = model.state_dict()
+    for i in range(layers):  # StableLM's norms of each head become one tensor
+        for norm in ("q_layernorm", "k_layernorm"):
+            prefix = f"model.layers.{i}.self_attn.{norm}."
+            parts = [tensors.pop(k) for k in [k for k in tensors if k.startswith(prefix + "norms.")]]
+            if parts:
+                tensors[prefix + "weight"] = torch.stack(parts)
+    for name, tensor in tensors.items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         base, suffix = name.rsplit(".", 1)
         stored = f"{names.get_name(base)}.{suffix}"
-        values = tensor.double().numpy()
-        if arch == "llama" and ".q_proj." in name:
-            values = permuted(values, config.num_attention_heads)
-        if arch == "llama" and ".k_proj." in name:
-            values = permuted(values, config.num_key_value_heads)
-        if arch == "gemma3" and name.endswith("norm.weight"):
-            values = values + 1
+        values = gguf_values(arch, name, tensor.double().numpy(), config, n_kv, head_width)
         if values.ndim == 1:
             writer.add_tensor(stored, values.astype(np.float32))
         else:
@@ -143,7 +202,7 @@ def write_gguf(path, model):
     writer.close()
 
 
-def write_case(name, seed, kind, options, shape):
+def write_case(name, seed, kind, options, shape, has_gguf=True):
     model = build(kind, options, seed)
     folder = OUT / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -159,7 +218,8 @@ def write_case(name, seed, kind, options, shape):
         del tensors["lm_head.weight"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(model.config.to_diff_dict(), indent=1, sort_keys=True) + "\n")
-    write_gguf(folder / "model.gguf", model)
+    if has_gguf:
+        write_gguf(folder / "model.gguf", model)
     size = sum(f.stat().st_size for f in folder.iterdir())
     print(f"{name}: {len(points)} points, {size} bytes, logits up to {points['logits'].abs().max():.3g}")
 
@@ -187,6 +247,8 @@ def write_rotary():
 
 
 if __name__ == "__main__":
-    for number, (case, (kind, options, shape)) in enumerate(CASES.items()):
-        write_case(case, number, kind, options, shape)
-    write_rotary()
+    for number, (case, arguments) in enumerate(CASES.items()):
+        if not sys.argv[1:] or case in sys.argv[1:]:
+            write_case(case, number, *arguments)
+    if not sys.argv[1:]:
+        write_rotary()
