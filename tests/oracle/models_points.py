@@ -4,17 +4,112 @@ capture_transformers.py. Names and meanings are those of src/outliers/models/poi
 LAYOUTS says by model_type where a decoder's parts are; what it does not list is built like Llama.
 """
 import contextlib
+import functools
 import sys
 
 import torch
 
-# Modules of a layer, by the names of the points' documentation. qkv: one module for all three, and how its output is to be split.
+# Modules of a layer. qkv: one module for all three, and how its output is to be split; clip: of its output; gate_up: `up` gives both.
 # resid_mid: the module that reads it; None where the block is parallel (the sum of resid_in and attn_out then).
 LLAMA = dict(body=("embed_tokens", "layers", "norm"), attn="self_attn", q="q_proj", k="k_proj", v="v_proj", o="o_proj", q_norm="q_norm",
              k_norm="k_norm", gate="mlp.gate_proj", act="mlp.act_fn", up="mlp.up_proj", down="mlp.down_proj",
              resid_mid="post_attention_layernorm")
+def thirds(x):
+    return x.chunk(3, -1)
+
+
+def grouped(config, n_kv):
+    """How NeoX and Falcon lay out a fused projection: by key head, its queries, its key, its value. -> [B,T,heads*d] each"""
+    d = config.hidden_size // config.num_attention_heads
+
+    def split(x):
+        rows = x.unflatten(-1, (n_kv, -1, d))
+        return [part.flatten(2) for part in (rows[..., :-2, :], rows[..., -2, :], rows[..., -1, :])]
+    return split
+
+
+def gpt_neox(config):
+    return dict(body=("embed_in", "layers", "final_layer_norm"), attn="attention", o="dense", gate=None, act="mlp.act",
+                qkv=("query_key_value", grouped(config, config.num_attention_heads)), up="mlp.dense_h_to_4h", down="mlp.dense_4h_to_h",
+                resid_mid=None if config.use_parallel_residual else "post_attention_layernorm")
+
+
+def opt(config):
+    return dict(body=("embed_tokens", "layers", "final_layer_norm"), o="out_proj", gate=None, act="activation_fn", up="fc1", down="fc2",
+                resid_mid="final_layer_norm" if config.do_layer_norm_before else "fc1")
+
+
+def phi3(config):
+    d = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
+    return dict(qkv=("qkv_proj", lambda x: x.split((q, kv, kv), -1)), gate=None, up="mlp.gate_up_proj", act="mlp.activation_fn",
+                gate_up=True)
+
+
+def falcon(config):
+    n_kv = config.num_kv_heads if config.new_decoder_architecture else 1 if config.multi_query else config.num_attention_heads
+    parallel = config.new_decoder_architecture or config.parallel_attn
+    return dict(body=("word_embeddings", "h", "ln_f"), attn="self_attention", o="dense", gate=None, act="mlp.act",
+                qkv=("query_key_value", grouped(config, n_kv)), up="mlp.dense_h_to_4h", down="mlp.dense_4h_to_h",
+                resid_mid=None if parallel else "post_attention_layernorm", scores=softmax_shown)
+
+
+@contextlib.contextmanager
+def softmax_shown(points, decoder):
+    """Falcon and MPT call softmax themselves, once a layer: their scores are seen there. ALiBi's bias, which they count from
+    another key, is counted from the query's own. Falcon's eager attention adds it to a mask that has it already (its SDPA path
+    does not): it is left out there."""
+    module, original = sys.modules[type(decoder).__module__], torch.nn.functional.softmax
+    builders = {n: getattr(module, n) for n in ("build_alibi_tensor", "build_mpt_alibi_tensor") if hasattr(module, n)}
+    config = points.model.config
+    factor = 1.0 if config.model_type == "mpt" else (config.hidden_size // config.num_attention_heads) ** -0.5
+    biases, layers = [], iter(range(config.num_hidden_layers))
+
+    def build(*args, name, **kwargs):
+        biases.append(builders[name](*args, **kwargs))
+        return biases[-1]
+
+    def softmax(x, *args, **kwargs):
+        logits = x.to(torch.promote_types(x.dtype, torch.float32)).masked_fill(x < -1e30, float("-inf"))
+        if biases:
+            by_key = biases[0].reshape(-1, config.num_attention_heads, biases[0].shape[-1], 1)[:1] * factor
+            logits = logits - by_key[:, :, -x.shape[-2]:]
+        points.show_scores(next(layers), logits)
+        return original(x, *args, **kwargs)
+
+    def without_alibi(module, args, kwargs):
+        return args, {**kwargs, "alibi": None if kwargs["alibi"] is None else torch.zeros_like(kwargs["alibi"])}
+
+    if config.model_type == "falcon":
+        points.handles += [m.register_forward_pre_hook(without_alibi, with_kwargs=True) for m in points.layer_of_attention]
+    try:
+        torch.nn.functional.softmax = softmax
+        for name in builders:
+            setattr(module, name, functools.partial(build, name=name))
+        yield
+    finally:
+        torch.nn.functional.softmax = original
+        for name, builder in builders.items():
+            setattr(module, name, builder)
+
+
 LAYOUTS = {
+    "gpt2": dict(body=("wte", "h", "ln_f"), attn="attn", qkv=("c_attn", thirds), o="c_proj", gate=None, act="mlp.act", up="mlp.c_fc",
+                 down="mlp.c_proj", resid_mid="ln_2"),
+    "gemma2": dict(resid_mid="pre_feedforward_layernorm"),
     "gemma3_text": dict(resid_mid="pre_feedforward_layernorm"),
+    "qwen3": dict(norm_before_transpose=True),
+    "gpt_neox": gpt_neox,
+    "opt": opt,
+    "phi": dict(body=("embed_tokens", "layers", "final_layernorm"), o="dense", q_norm="q_layernorm", k_norm="k_layernorm", gate=None,
+                act="mlp.activation_fn", up="mlp.fc1", down="mlp.fc2", resid_mid=None),
+    "phi3": phi3,
+    "falcon": falcon,
+    "mpt": lambda config: dict(body=("wte", "blocks", "norm_f"), attn="attn", qkv=("Wqkv", thirds), o="out_proj", gate=None, act="ffn.act",
+                               up="ffn.up_proj", down="ffn.down_proj", resid_mid="norm_2", clip=config.attn_config.clip_qkv,
+                               scores=softmax_shown),
+    "olmo": lambda config: dict(clip=config.clip_qkv),
+    "olmo2": dict(resid_mid="mlp"),
 }
 
 
@@ -91,7 +186,9 @@ class Points:
 
         def as_heads(x):
             x = x if clip is None else x.clamp(-clip, clip)
-            return x if x.dim() == 4 else heads(x, d)
+            if x.dim() == 4:  # the output of a norm over each head
+                return x.transpose(1, 2) if at.get("norm_before_transpose") else x
+            return heads(x, d)
 
         if "qkv" not in at:
             for point, part in (("query", "q"), ("key", "k"), ("value", "v")):

@@ -32,6 +32,16 @@ Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std
       keys.maybe_integer("rope.scaling.original_context_length").value_or(config.max_positions);
   require(rotary.original_positions >= 1, "{}: 'rope.scaling.original_context_length' should be positive",
           where);
+  if (checkpoint.find("rope_factors_long.weight") != nullptr) {
+    rotary.scaling = "longrope";
+    rotary.factors = read_factors(checkpoint, "rope_factors_short.weight");
+    rotary.long_factors = read_factors(checkpoint, "rope_factors_long.weight");
+    rotary.factor =
+        static_cast<double>(config.max_positions) / static_cast<double>(rotary.original_positions);
+    rotary.attention_factor = keys.number(
+        "rope.scaling.attn_factor", longrope_attention_factor(rotary.factor, rotary.original_positions));
+    return rotary;
+  }
   rotary.factors = read_factors(checkpoint, "rope_freqs.weight");
   const std::string scaling = type.value_or(keys.has("rope.scale_linear") ? "linear" : "none");
   const double factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 1.0));
@@ -99,7 +109,7 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   config.layers = keys.integer("block_count");
   config.width = config.embedding_width = keys.integer("embedding_length");
   config.heads = keys.integer("attention.head_count");
-  require(config.layers >= 1 && config.layers <= 10000 && config.heads >= 1,
+  require(config.layers >= 1 && config.layers <= 10000 && config.heads >= 1 && config.heads <= 65536,
           "{}: '{}' and '{}' should be positive", where, keys.name("block_count"),
           keys.name("attention.head_count"));
   config.kv_heads = keys.maybe_integer("attention.head_count_kv").value_or(config.heads);
@@ -134,7 +144,7 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
 
   if (family.read_gguf != nullptr) family.read_gguf(keys, checkpoint, config);
 
-  const int64_t window = keys.maybe_integer("attention.sliding_window").value_or(0);
+  const int64_t window = keys.maybe_integer("attention.sliding_window").value_or(family.gguf_window);
   Rotary global;
   if (config.positions == Positions::rotary) {
     global = read_rotary(checkpoint, keys, where, metadata.string(keys.name("rope.scaling.type")), config);

@@ -32,7 +32,9 @@ Rotary read_rotary(const Fields& top, const Fields& scaling, double base, int64_
   require(part >= 0 && part <= 1, "{}: 'partial_rotary_factor' should be between 0 and 1", scaling.where());
   rotary.width = static_cast<int64_t>(static_cast<double>(head_width) * part);
 
-  const std::string type = scaling.string("rope_type", scaling.string("type", "default"));
+  std::string type = scaling.string("rope_type", scaling.string("type", "default"));
+  // Early names of what became LongRoPE.
+  if (type == "su" || (type == "yarn" && scaling.has("long_factor"))) type = "longrope";
   const int64_t positions = top.integer("max_position_embeddings");
   rotary.original_positions = top.integer("original_max_position_embeddings",
                                           scaling.integer("original_max_position_embeddings", positions));
@@ -40,7 +42,7 @@ Rotary read_rotary(const Fields& top, const Fields& scaling, double base, int64_
           scaling.where());
   const double stretched = static_cast<double>(positions) / static_cast<double>(rotary.original_positions);
   if (type == "default") return rotary;
-  rotary.scaling = type == "su" ? "longrope" : type;
+  rotary.scaling = type;
   if (rotary.scaling == "linear") {
     rotary.factor = scaling.number("factor");
   } else if (rotary.scaling == "dynamic") {
@@ -176,7 +178,7 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
   config.layers = fields.integer("num_hidden_layers");
   config.width = config.embedding_width = fields.integer("hidden_size");
   config.heads = fields.integer("num_attention_heads");
-  require(config.layers >= 1 && config.layers <= 10000 && config.heads >= 1,
+  require(config.layers >= 1 && config.layers <= 10000 && config.heads >= 1 && config.heads <= 65536,
           "{}: 'num_hidden_layers' and 'num_attention_heads' should be positive", where);
   config.kv_heads = fields.integer("num_key_value_heads", config.heads);
   config.head_width = fields.integer("head_dim", config.width / config.heads);

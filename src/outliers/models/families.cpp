@@ -1,13 +1,12 @@
-#include "outliers/models/families.h"
-
 #include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
+#include "outliers/models/families.h"
 
 namespace outliers::models {
 
 // A row a family, in the order in which messages list them; families/NAME.cpp has it.
-#define OUTLIERS_FAMILIES(row) row(llama) row(qwen2) row(gemma3)
+#define OUTLIERS_FAMILIES(row) row(llama) row(qwen2) row(gemma3) row(gpt2)
 
 #define OUTLIERS_DECLARE(name) Family name##_family();
 OUTLIERS_FAMILIES(OUTLIERS_DECLARE)

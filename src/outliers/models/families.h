@@ -80,6 +80,7 @@ struct Family {
   WindowRule windows = WindowRule::none;
   std::optional<WindowRule> gguf_windows = {};  ///< where GGUF's differ
   int64_t window_pattern = 0;                   ///< all_but_nth's n where a checkpoint does not say
+  int64_t gguf_window = 0;                      ///< the window of a GGUF that does not state it; 0 = none
   double local_rotary_base = 0;  ///< layers with a window have an unscaled rotary of this base; 0 = the same
   bool scaled_embeddings = false;  ///< embeddings are multiplied by sqrt(D)
   int64_t mlp_factor = 0;          ///< F over D where config.json does not state F; 0 = it must

@@ -35,6 +35,7 @@ at::Tensor unpermute(const at::Tensor& weight, int64_t head_width) {
 /// values.
 at::Tensor ungroup_qkv(const at::Tensor& weight, const Config& c) {
   const int64_t group = c.heads / c.kv_heads, columns = weight.dim() == 2 ? weight.size(1) : 1;
+  if (c.kv_heads == 1) return weight;
   const at::Tensor rows = weight.view({c.kv_heads, group + 2, c.head_width, columns});
   const auto part = [&](int64_t begin, int64_t heads) {
     return rows.narrow(1, begin, heads).reshape({-1, columns});
@@ -96,7 +97,9 @@ at::Tensor Model::load(const std::string& name, at::ScalarType dtype) const {
   const StoredWeight* weight = weights_.find(name);
   TORCH_INTERNAL_ASSERT(weight != nullptr, "the model has no weight ", name);
   if (weight->stored.size() == 1) {
-    return transformed(checkpoint_->load(weight->stored.front(), dtype), weight->transform, config_);
+    // One part of one row may be stored without its first dimension.
+    return transformed(checkpoint_->load(weight->stored.front(), dtype), weight->transform, config_)
+        .view(weight->shape);
   }
   std::vector<at::Tensor> parts;
   for (const std::string& stored : weight->stored) parts.push_back(checkpoint_->load(stored, dtype));

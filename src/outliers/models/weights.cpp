@@ -81,7 +81,8 @@ std::vector<int64_t> stored_shape(std::vector<int64_t> shape, Transform transfor
 /// Tensors that other readers derive or that describe no weight.
 bool is_derived(const std::string& name) {
   constexpr std::string_view kRotary = "rotary_emb.inv_freq";
-  return name.ends_with(kRotary) || name == "rope_freqs.weight";
+  return name.ends_with(kRotary) || name == "rope_freqs.weight" || name == "rope_factors_short.weight" ||
+         name == "rope_factors_long.weight";
 }
 
 /// "3 missing (a, b, c)": nothing for an empty list, and at most 8 names.
@@ -144,8 +145,7 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
         missing.push_back(stored);
       } else if (info->shape != wanted) {
         misshapen.push_back(fmt::format("{} is {}, should be {}{} = {}", stored, shape_string(info->shape),
-                                        row.shape, wanted == shape ? "" : ", of which here",
-                                        shape_string(wanted)));
+                                        row.shape, wanted == shape ? "" : ", here", shape_string(wanted)));
       }
     }
     index_.emplace(weight.name, weights_.size());

@@ -5,19 +5,20 @@
 namespace outliers::models {
 
 std::vector<WeightRow> llama_weights(Transform gguf_queries_and_keys) {
+  constexpr Condition kMlpNorm = [](const Config& c) { return c.norm_weight && !c.shared_norm; };
   // clang-format off
   std::vector<WeightRow> rows = {
       {"embedding", "embed_tokens", "token_embd", "[V, D]"},
-      {"layer.*.attn_norm", "layers.*.input_layernorm", "blk.*.attn_norm", "[D]", has<&Config::norm_bias>},
+      {"layer.*.attn_norm", "layers.*.input_layernorm", "blk.*.attn_norm", "[D]", has<&Config::norm_bias>, has<&Config::norm_weight>},
       {"layer.*.q", "layers.*.self_attn.q_proj", "blk.*.attn_q", "[H*d, D]", has<&Config::attention_bias>},
       {"layer.*.k", "layers.*.self_attn.k_proj", "blk.*.attn_k", "[Hk*d, D]", has<&Config::attention_bias>},
       {"layer.*.v", "layers.*.self_attn.v_proj", "blk.*.attn_v", "[Hk*d, D]", has<&Config::attention_bias>},
       {"layer.*.o", "layers.*.self_attn.o_proj", "blk.*.attn_output", "[D, H*d]", has<&Config::output_bias>},
-      {"layer.*.mlp_norm", "layers.*.post_attention_layernorm", "blk.*.ffn_norm", "[D]", has<&Config::norm_bias>, lacks<&Config::shared_norm>},
+      {"layer.*.mlp_norm", "layers.*.post_attention_layernorm", "blk.*.ffn_norm", "[D]", has<&Config::norm_bias>, kMlpNorm},
       {"layer.*.gate", "layers.*.mlp.gate_proj", "blk.*.ffn_gate", "[F, D]", has<&Config::mlp_bias>},
       {"layer.*.up", "layers.*.mlp.up_proj", "blk.*.ffn_up", "[F, D]", has<&Config::mlp_bias>},
       {"layer.*.down", "layers.*.mlp.down_proj", "blk.*.ffn_down", "[D, F]", has<&Config::mlp_bias>},
-      {"final_norm", "norm", "output_norm", "[D]", has<&Config::norm_bias>},
+      {"final_norm", "norm", "output_norm", "[D]", has<&Config::norm_bias>, has<&Config::norm_weight>},
       head("lm_head"),
   };
   // clang-format on
