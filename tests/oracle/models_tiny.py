@@ -60,6 +60,9 @@ CASES = {
     # Scores that fall with the layer's number.
     "gpt2_layers": ("gpt2", dict(n_embd=18, n_layer=2, n_head=3, vocab_size=47, n_positions=16, scale_attn_by_inverse_layer_idx=True,
                                  tie_word_embeddings=False, activation_function="relu"), (1, 8), False),
+    "mistral_window": ("mistral", dict(hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=6,
+                                       num_key_value_heads=2, head_dim=6, vocab_size=51, max_position_embeddings=64, sliding_window=5),
+                       (1, 11)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
