@@ -67,6 +67,9 @@ CASES = {
     "qwen3_norms": ("qwen3", dict(hidden_size=20, intermediate_size=36, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3,
                                   head_dim=8, vocab_size=57, max_position_embeddings=64, attention_bias=True, use_sliding_window=True,
                                   sliding_window=4, max_window_layers=1), (1, 9)),
+    "gemma2_caps": ("gemma2", dict(hidden_size=20, intermediate_size=34, num_hidden_layers=2, num_attention_heads=4,
+                                   num_key_value_heads=2, head_dim=6, vocab_size=59, max_position_embeddings=64, sliding_window=5,
+                                   query_pre_attn_scalar=10, attn_logit_softcapping=5.0, final_logit_softcapping=20.0), (1, 10)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}

@@ -27,26 +27,9 @@ Family gemma3_family() {
   f.prefixes = {"model.", "language_model.model.", "model.language_model.", ""};
   f.ignored = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
                "model.multi_modal_projector."};
-  // clang-format off
-  f.weights = {
-      {"embedding", "embed_tokens", "token_embd", "[V, D]"},
-      {"layer.*.attn_norm", "layers.*.input_layernorm", "blk.*.attn_norm", "[D]"},
-      {"layer.*.q", "layers.*.self_attn.q_proj", "blk.*.attn_q", "[H*d, D]", has<&Config::attention_bias>},
-      {"layer.*.k", "layers.*.self_attn.k_proj", "blk.*.attn_k", "[Hk*d, D]", has<&Config::attention_bias>},
-      {"layer.*.v", "layers.*.self_attn.v_proj", "blk.*.attn_v", "[Hk*d, D]", has<&Config::attention_bias>},
-      {"layer.*.q_norm", "layers.*.self_attn.q_norm", "blk.*.attn_q_norm", "[d]"},
-      {"layer.*.k_norm", "layers.*.self_attn.k_norm", "blk.*.attn_k_norm", "[d]"},
-      {"layer.*.o", "layers.*.self_attn.o_proj", "blk.*.attn_output", "[D, H*d]", has<&Config::output_bias>},
-      {"layer.*.attn_post_norm", "layers.*.post_attention_layernorm", "blk.*.post_attention_norm", "[D]"},
-      {"layer.*.mlp_norm", "layers.*.pre_feedforward_layernorm", "blk.*.ffn_norm", "[D]"},
-      {"layer.*.gate", "layers.*.mlp.gate_proj", "blk.*.ffn_gate", "[F, D]"},
-      {"layer.*.up", "layers.*.mlp.up_proj", "blk.*.ffn_up", "[F, D]"},
-      {"layer.*.down", "layers.*.mlp.down_proj", "blk.*.ffn_down", "[D, F]"},
-      {"layer.*.mlp_post_norm", "layers.*.post_feedforward_layernorm", "blk.*.post_ffw_norm", "[D]"},
-      {"final_norm", "norm", "output_norm", "[D]"},
-      head("lm_head"),
-  };
-  // clang-format on
+  f.weights = gemma2_weights();
+  f.weights.push_back({"layer.*.q_norm", "layers.*.self_attn.q_norm", "blk.*.attn_q_norm", "[d]"});
+  f.weights.push_back({"layer.*.k_norm", "layers.*.self_attn.k_norm", "blk.*.attn_k_norm", "[d]"});
   return f;
 }
 
