@@ -70,6 +70,8 @@ CASES = {
     "gemma2_caps": ("gemma2", dict(hidden_size=20, intermediate_size=34, num_hidden_layers=2, num_attention_heads=4,
                                    num_key_value_heads=2, head_dim=6, vocab_size=59, max_position_embeddings=64, sliding_window=5,
                                    query_pre_attn_scalar=10, attn_logit_softcapping=5.0, final_logit_softcapping=20.0), (1, 10)),
+    "gemma_plain": ("gemma", dict(hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3,
+                                  num_key_value_heads=1, head_dim=10, vocab_size=43, max_position_embeddings=64), (2, 6)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
