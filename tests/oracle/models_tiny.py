@@ -72,6 +72,15 @@ CASES = {
                                    query_pre_attn_scalar=10, attn_logit_softcapping=5.0, final_logit_softcapping=20.0), (1, 10)),
     "gemma_plain": ("gemma", dict(hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3,
                                   num_key_value_heads=1, head_dim=10, vocab_size=43, max_position_embeddings=64), (2, 6)),
+    # Partial rotary; rows of the fused projection by head.
+    "gpt_neox_parallel": ("gpt_neox", dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3,
+                                           vocab_size=53, max_position_embeddings=64,
+                                           rope_parameters={"rope_theta": 1e4, "rope_type": "default", "partial_rotary_factor": 0.5}),
+                          (2, 6)),
+    "gpt_neox_sequential": ("gpt_neox", dict(hidden_size=20, intermediate_size=34, num_hidden_layers=2, num_attention_heads=2,
+                                             vocab_size=47, max_position_embeddings=64, use_parallel_residual=False, attention_bias=False,
+                                             rope_parameters={"rope_theta": 1e4, "rope_type": "default", "partial_rotary_factor": 0.4}),
+                            (1, 8)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
