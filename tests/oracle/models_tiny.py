@@ -81,6 +81,11 @@ CASES = {
                                              vocab_size=47, max_position_embeddings=64, use_parallel_residual=False, attention_bias=False,
                                              rope_parameters={"rope_theta": 1e4, "rope_type": "default", "partial_rotary_factor": 0.4}),
                             (1, 8)),
+    "opt_before": ("opt", dict(hidden_size=24, ffn_dim=36, num_hidden_layers=2, num_attention_heads=3, vocab_size=51,
+                               max_position_embeddings=16), (2, 6), False),
+    # As OPT 350M: norms after the additions, narrow embeddings.
+    "opt_after": ("opt", dict(hidden_size=24, ffn_dim=40, num_hidden_layers=2, num_attention_heads=4, vocab_size=49,
+                              max_position_embeddings=16, do_layer_norm_before=False, word_embed_proj_dim=14), (2, 7), False),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
