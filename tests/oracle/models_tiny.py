@@ -86,6 +86,10 @@ CASES = {
     # As OPT 350M: norms after the additions, narrow embeddings.
     "opt_after": ("opt", dict(hidden_size=24, ffn_dim=40, num_hidden_layers=2, num_attention_heads=4, vocab_size=49,
                               max_position_embeddings=16, do_layer_norm_before=False, word_embed_proj_dim=14), (2, 7), False),
+    "phi_partial": ("phi", dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3, vocab_size=53,
+                                max_position_embeddings=64, num_key_value_heads=1), (2, 6)),
+    "phi_norms": ("phi", dict(hidden_size=32, intermediate_size=36, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                              vocab_size=47, max_position_embeddings=64, qk_layernorm=True), (1, 7), False),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
