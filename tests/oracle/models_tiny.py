@@ -90,6 +90,13 @@ CASES = {
                                 max_position_embeddings=64, num_key_value_heads=1), (2, 6)),
     "phi_norms": ("phi", dict(hidden_size=32, intermediate_size=36, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
                               vocab_size=47, max_position_embeddings=64, qk_layernorm=True), (1, 7), False),
+    # LongRoPE beyond the original length, partial; a window; tied.
+    "phi3_long": ("phi3", dict(hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
+                               vocab_size=51, max_position_embeddings=32, original_max_position_embeddings=8, sliding_window=6,
+                               tie_word_embeddings=True,
+                               rope_parameters={"rope_type": "longrope", "rope_theta": 1e4, "partial_rotary_factor": 0.75,
+                                                "short_factor": [1.0, 1.1, 1.2], "long_factor": [1.5, 2.0, 3.0],
+                                                "original_max_position_embeddings": 8}), (1, 11)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
