@@ -97,6 +97,16 @@ CASES = {
                                rope_parameters={"rope_type": "longrope", "rope_theta": 1e4, "partial_rotary_factor": 0.75,
                                                 "short_factor": [1.0, 1.1, 1.2], "long_factor": [1.5, 2.0, 3.0],
                                                 "original_max_position_embeddings": 8}), (1, 11)),
+    # The attention of 7B, 40B, 11B, and of the RefinedWeb models.
+    "falcon_multi_query": ("falcon", dict(hidden_size=24, ffn_hidden_size=40, num_hidden_layers=2, num_attention_heads=3, vocab_size=53),
+                           (2, 6)),
+    "falcon_grouped": ("falcon", dict(hidden_size=24, ffn_hidden_size=36, num_hidden_layers=2, num_attention_heads=6, num_kv_heads=2,
+                                      vocab_size=47, new_decoder_architecture=True, tie_word_embeddings=False), (1, 8)),
+    "falcon_one_norm": ("falcon", dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2, vocab_size=41,
+                                       new_decoder_architecture=True, num_ln_in_parallel_attn=1), (1, 6)),
+    # 6 heads: no power of two. The slopes of so few are exact in bfloat16, to which transformers rounds their products.
+    "falcon_alibi": ("falcon", dict(hidden_size=24, ffn_hidden_size=32, num_hidden_layers=2, num_attention_heads=6, vocab_size=43,
+                                    alibi=True, multi_query=False, parallel_attn=False, bias=True), (2, 7), False),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
