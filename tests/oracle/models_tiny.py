@@ -107,6 +107,8 @@ CASES = {
     # 6 heads: no power of two. The slopes of so few are exact in bfloat16, to which transformers rounds their products.
     "falcon_alibi": ("falcon", dict(hidden_size=24, ffn_hidden_size=32, num_hidden_layers=2, num_attention_heads=6, vocab_size=43,
                                     alibi=True, multi_query=False, parallel_attn=False, bias=True), (2, 7), False),
+    "mpt_alibi": ("mpt", dict(d_model=18, n_heads=6, n_layers=2, vocab_size=53, max_seq_len=32,
+                              attn_config=dict(clip_qkv=1.0)), (2, 7)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
