@@ -109,6 +109,8 @@ CASES = {
                                     alibi=True, multi_query=False, parallel_attn=False, bias=True), (2, 7), False),
     "mpt_alibi": ("mpt", dict(d_model=18, n_heads=6, n_layers=2, vocab_size=53, max_seq_len=32,
                               attn_config=dict(clip_qkv=1.0)), (2, 7)),
+    "olmo_clip": ("olmo", dict(hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                               vocab_size=47, max_position_embeddings=64, clip_qkv=1.0, tie_word_embeddings=True), (2, 6)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
