@@ -111,6 +111,8 @@ CASES = {
                               attn_config=dict(clip_qkv=1.0)), (2, 7)),
     "olmo_clip": ("olmo", dict(hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
                                vocab_size=47, max_position_embeddings=64, clip_qkv=1.0, tie_word_embeddings=True), (2, 6)),
+    "olmo2_norms": ("olmo2", dict(hidden_size=20, intermediate_size=36, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
+                                  head_dim=4, vocab_size=51, max_position_embeddings=64), (1, 9)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
