@@ -110,6 +110,8 @@ LAYOUTS = {
                                scores=softmax_shown),
     "olmo": lambda config: dict(clip=config.clip_qkv),
     "olmo2": dict(resid_mid="mlp"),
+    "stablelm": lambda config: dict(q_norm="q_layernorm", k_norm="k_layernorm",
+                                    resid_mid=None if config.use_parallel_residual else "post_attention_layernorm"),
 }
 
 

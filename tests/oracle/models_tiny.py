@@ -113,6 +113,15 @@ CASES = {
                                vocab_size=47, max_position_embeddings=64, clip_qkv=1.0, tie_word_embeddings=True), (2, 6)),
     "olmo2_norms": ("olmo2", dict(hidden_size=20, intermediate_size=36, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
                                   head_dim=4, vocab_size=51, max_position_embeddings=64), (1, 9)),
+    # As StableLM 2 12B and 1.6B.
+    "stablelm_parallel": ("stablelm", dict(hidden_size=32, intermediate_size=44, num_hidden_layers=2, num_attention_heads=4,
+                                           num_key_value_heads=2, vocab_size=47, max_position_embeddings=64, use_parallel_residual=True,
+                                           qk_layernorm=True), (1, 7)),
+    "stablelm_sequential": ("stablelm", dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3,
+                                             num_key_value_heads=1, vocab_size=53, max_position_embeddings=64, use_qkv_bias=True,
+                                             tie_word_embeddings=True,
+                                             rope_parameters={"rope_theta": 1e4, "rope_type": "default", "partial_rotary_factor": 0.5}),
+                            (2, 6)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
