@@ -122,6 +122,15 @@ CASES = {
                                              tie_word_embeddings=True,
                                              rope_parameters={"rope_theta": 1e4, "rope_type": "default", "partial_rotary_factor": 0.5}),
                             (2, 6)),
+    # The fourth layer has no rotary.
+    "smollm3_nope": ("smollm3", dict(hidden_size=20, intermediate_size=22, num_hidden_layers=4, num_attention_heads=4,
+                                     num_key_value_heads=2, head_dim=6, vocab_size=43, max_position_embeddings=64), (1, 7)),
+    # Shaped as TinyLlama 1.1B and SmolLM 135M are.
+    "llama_tinyllama": ("llama", dict(hidden_size=32, intermediate_size=44, num_hidden_layers=2, num_attention_heads=8,
+                                      num_key_value_heads=1, vocab_size=51, max_position_embeddings=64, rms_norm_eps=1e-5), (1, 7)),
+    "llama_smollm": ("llama", dict(hidden_size=36, intermediate_size=48, num_hidden_layers=2, num_attention_heads=9,
+                                   num_key_value_heads=3, vocab_size=47, max_position_embeddings=64, tie_word_embeddings=True,
+                                   rms_norm_eps=1e-5, rope_parameters={"rope_theta": 1e5, "rope_type": "default"}), (1, 7)),
 }
 # GGUF's names of architectures, where they differ from model_type.
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}

@@ -1,14 +1,15 @@
+#include "outliers/models/families.h"
+
 #include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
-#include "outliers/models/families.h"
 
 namespace outliers::models {
 
 // A row a family, in the order in which messages list them; families/NAME.cpp has it.
 #define OUTLIERS_FAMILIES(row)                                                                             \
   row(llama) row(mistral) row(qwen2) row(qwen3) row(gemma) row(gemma2) row(gemma3) row(gpt2) row(gpt_neox) \
-      row(opt) row(phi) row(phi3) row(falcon) row(mpt) row(olmo) row(olmo2) row(stablelm)
+      row(opt) row(phi) row(phi3) row(falcon) row(mpt) row(olmo) row(olmo2) row(stablelm) row(smollm3)
 
 #define OUTLIERS_DECLARE(name) Family name##_family();
 OUTLIERS_FAMILIES(OUTLIERS_DECLARE)
