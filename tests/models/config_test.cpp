@@ -151,8 +151,9 @@ TEST(HuggingFaceConfig, TakesTheNamesOfEachFamily) {
   EXPECT_EQ(neox.rotaries[0].width, 4);
   EXPECT_EQ(neox.rotaries[0].base, 500);
 
-  EXPECT_THAT(read(of_family("mistral")).windows, ElementsAre(4096, 4096));
-  EXPECT_THAT(read(of_family("mistral", R"("sliding_window": null)")).windows, ElementsAre(0, 0));
+  const std::string grouped = R"("num_key_value_heads": 2)";
+  EXPECT_THAT(read(of_family("mistral", grouped)).windows, ElementsAre(4096, 4096));
+  EXPECT_THAT(read(of_family("mistral", grouped + R"(, "sliding_window": null)")).windows, ElementsAre(0, 0));
   EXPECT_THAT(read(of_family("gemma2")).windows, ElementsAre(4096, 0));
   EXPECT_EQ(read(of_family("gemma", R"("hidden_act": "gelu")")).activation, Activation::gelu_tanh);
   EXPECT_EQ(read(of_family("falcon")).kv_heads, 1);

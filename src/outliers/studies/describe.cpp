@@ -23,6 +23,18 @@ const char* activation_name(models::Activation activation) {
   return "unknown";
 }
 
+const char* positions_name(models::Positions positions) {
+  switch (positions) {
+    case models::Positions::rotary:
+      return "rotary";
+    case models::Positions::learned:
+      return "learned";
+    case models::Positions::alibi:
+      return "ALiBi";
+  }
+  return "unknown";
+}
+
 ordered_json describe_rotary(const models::Rotary& rotary) {
   return {{"base", rotary.base},
           {"width", rotary.width},
@@ -43,6 +55,7 @@ ordered_json describe_traits(const models::Config& c) {
           {"gated_mlp", c.gated_mlp},
           {"sandwich_norms", c.input_norms && c.branch_norms},
           {"parallel", c.parallel},
+          {"positions", positions_name(c.positions)},
           {"qk_norm", c.qk_norm != models::QkNorm::none},
           {"attention_bias", c.attention_bias},
           {"tied_embeddings", c.tied_embeddings},
