@@ -33,7 +33,7 @@ def load_transformers(path, dtype):
 def report(args, out):
     """One `outliers report` in a process of its own; its results.json and the windows."""
     import numpy as np
-    command = [BUILD / "outliers", "report", args.model, "-o", out, "--force", "--bos", "never", "--dtype", args.dtype,
+    command = [BUILD / "outliers", "report", args.model, "-o", out, "--force", "--no-figures", "--bos", "never", "--dtype", args.dtype,
                "--sequences", args.sequences, "--tokens", args.tokens, "--threads", args.threads]
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
     return json.loads((out / "results.json").read_text()), np.load(out / "arrays.npz")["corpus.ids"]

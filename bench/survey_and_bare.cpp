@@ -58,6 +58,10 @@ void measure(Options options) {
   at::set_num_threads(options.threads);
   at::globalContext().setAllowTF32CuBLAS(false);
   options.survey.device = at::Device(options.device);
+  if (options.survey.device.is_cuda()) {
+    at::globalContext().lazyInitDevice(at::kCUDA);
+    if (!options.survey.device.has_index()) options.survey.device.set_index(0);
+  }
   options.survey.dtype = options.dtype == "bfloat16"  ? at::kBFloat16
                          : options.dtype == "float16" ? at::kHalf
                                                       : at::kFloat;

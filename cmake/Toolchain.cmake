@@ -35,6 +35,16 @@ find_program(OUTLIERS_MOLD mold)
 if(OUTLIERS_MOLD AND NOT OUTLIERS_SANITIZE)
   add_link_options(-fuse-ld=mold)
 endif()
+# LibTorch's libraries export std::filesystem of the compiler they were built with, whose remove_all crashes when it is
+# called from outside: with the shared libstdc++ first, that one is called.
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libstdc++.so.6 OUTPUT_VARIABLE libstdcxx OUTPUT_STRIP_TRAILING_WHITESPACE)
+  if(NOT IS_ABSOLUTE "${libstdcxx}")
+    find_library(OUTLIERS_LIBSTDCXX NAMES libstdc++.so.6 PATHS /usr/lib/${CMAKE_SYSTEM_PROCESSOR}-linux-gnu /usr/lib64 /usr/lib REQUIRED)
+    set(libstdcxx ${OUTLIERS_LIBSTDCXX})
+  endif()
+  add_link_options(LINKER:--push-state,--no-as-needed ${libstdcxx} LINKER:--pop-state)
+endif()
 find_program(OUTLIERS_CCACHE ccache)
 if(OUTLIERS_CCACHE)
   # The sloppiness lets ccache cache files that use the precompiled header.

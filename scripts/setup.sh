@@ -8,8 +8,11 @@ PACKAGES=(
   g++ cmake ninja-build pkg-config git ccache mold
   python3 python3-venv
   libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev zlib1g-dev
+  libcurl4-openssl-dev libssl-dev
   libgtest-dev libgmock-dev libbenchmark-dev
   clang clang-format clang-tidy
+  gnuplot-nox fonts-dejavu-core fonts-droid-fallback
+  chromium chromium-driver
 )
 
 missing=()
@@ -19,6 +22,7 @@ done
 
 if [ -n "${OUTLIERS_PYTHON:-}" ]; then
   "$OUTLIERS_PYTHON" -c 'import torch' 2>/dev/null || die "OUTLIERS_PYTHON=$OUTLIERS_PYTHON cannot import torch; install torch 2.11 or newer there, or unset it"
+  [ -n "${OUTLIERS_PLOTLY_JS:-}" ] || "$OUTLIERS_PYTHON" -c 'import plotly' 2>/dev/null || die "OUTLIERS_PYTHON=$OUTLIERS_PYTHON has no plotly, whose plotly.js the page embeds; install it ($OUTLIERS_PYTHON -m pip install $(grep -o '^plotly==[0-9.]*' "$ROOT/requirements.txt")), or set OUTLIERS_PLOTLY_JS to a plotly.min.js"
   [ ${#missing[@]} -eq 0 ] || say "OUTLIERS_PYTHON is set, so nothing is installed; if the build stops: apt-get install ${missing[*]}"
   exit 0
 fi

@@ -16,7 +16,8 @@ namespace outliers::apps {
 namespace {
 
 struct Options {
-  std::string model, prompt, prompt_file, ids, points = "layer.*.resid_out", output, store = "float32";
+  ModelArgument model;
+  std::string prompt, prompt_file, ids, points = "layer.*.resid_out", output, store = "float32";
   text::BosPolicy bos = text::BosPolicy::model;
   Compute compute;
   bool force = false, has_ids = false;
@@ -69,7 +70,7 @@ std::vector<int64_t> ids_of(const models::Model& model, const Options& options) 
 
 void run(Options& options, bool has_text) {
   if (options.points == "list") {
-    list_points(*models::Model::open(options.model));
+    list_points(*models::Model::open(options.model.path()));
     return;
   }
   if (!has_text) throw UsageError("give the tokens with one of --prompt, --prompt-file and --ids");
@@ -80,7 +81,7 @@ void run(Options& options, bool has_text) {
   capture.run.device = options.compute.prepare();
   capture.store_float32 = options.store == "float32";
   capture.force = options.force;
-  const auto model = models::Model::open(options.model);
+  const auto model = models::Model::open(options.model.path());
   capture.run.dtype = options.compute.resolve(model->checkpoint(), capture.run.device);
   const std::vector<models::Site> sites = models::parse_sites(options.points, model->config());
   const std::vector<int64_t> ids = ids_of(*model, options);
@@ -100,7 +101,7 @@ void add_capture(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("capture", "write activations of any points to an .npz or .safetensors file");
   auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
+  options->model.add(*command);
   CLI::Option* prompt =
       command->add_option("--prompt", options->prompt, "the text to run")->type_name("TEXT");
   CLI::Option* file = command

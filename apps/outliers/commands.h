@@ -7,9 +7,12 @@ namespace outliers::apps {
 
 // Each adds its subcommand with options and help; its callback runs the command.
 void add_report(CLI::App& app);
+void add_plot(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_capture(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_compare_layers(CLI::App& app);
 void add_tokenize(CLI::App& app);
+void add_fetch(CLI::App& app);
 
 }  // namespace outliers::apps

@@ -12,11 +12,26 @@
 #include <ATen/Parallel.h>
 
 #include "outliers/core/error.h"
+#include "outliers/io/hub.h"
 
 namespace outliers::apps {
 
-void add_model(CLI::App& command, std::string& model) {
-  command.add_option("MODEL", model, "a .gguf or .safetensors file, or a Hugging Face directory")->required();
+void ModelArgument::add(CLI::App& command, bool file_option) {
+  command
+      .add_option("MODEL", name_,
+                  "a .gguf or .safetensors file, a Hugging Face directory, or a name on the Hub "
+                  "(ORG/NAME[@REVISION][:FILE])")
+      ->required();
+  command.add_option("--revision", revision_, "branch, tag or commit on the Hub (default: main)")
+      ->type_name("REVISION");
+  if (file_option)
+    command.add_option("--file", file_, "the file of MODEL to take, where there are several")
+        ->type_name("FILE");
+}
+
+const std::filesystem::path& ModelArgument::path() {
+  if (path_.empty()) path_ = io::resolve_model(name_, revision_, file_);
+  return path_;
 }
 
 void add_bos(CLI::App& command, text::BosPolicy& bos) {

@@ -1,6 +1,7 @@
 // Options that several commands share, and the way they read text.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include <ATen/core/Tensor.h>
@@ -11,8 +12,18 @@
 
 namespace outliers::apps {
 
-/// The MODEL argument.
-void add_model(CLI::App& command, std::string& model);
+/// The MODEL argument, with --revision and --file.
+class ModelArgument {
+ public:
+  /// Without `file_option` a command keeps --file for itself; MODEL:FILE names the file there.
+  void add(CLI::App& command, bool file_option = true);
+  /// Where the model is on this machine; a name on the Hub is fetched when first asked for.
+  const std::filesystem::path& path();
+
+ private:
+  std::string name_, revision_, file_;
+  std::filesystem::path path_;
+};
 /// --bos model|always|never.
 void add_bos(CLI::App& command, text::BosPolicy& bos);
 

@@ -13,18 +13,18 @@ namespace outliers::apps {
 namespace {
 
 struct Options {
-  std::string model;
+  ModelArgument model;
   bool json = false;
 };
 
-void run(const Options& options) {
+void run(Options& options) {
   nlohmann::ordered_json description;
   try {
-    description = studies::inspect(*models::Model::open(options.model));
+    description = studies::inspect(*models::Model::open(options.model.path()));
   } catch (const Error& error) {
     // A checkpoint of no known family still has tensors to show; a file that is no checkpoint fails here
     // again.
-    description = studies::inspect(*io::Checkpoint::open(options.model));
+    description = studies::inspect(*io::Checkpoint::open(options.model.path()));
     description["problem"] = error.what();
   }
   // A GGUF's names are any bytes; JSON gets the replacement character for those that are no UTF-8.
@@ -41,7 +41,7 @@ void add_inspect(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("inspect", "print what a checkpoint is: family, sizes, tokenizer, tensors");
   auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
+  options->model.add(*command);
   command->add_flag("--json", options->json, "print JSON instead of text");
   command->callback([options] { run(*options); });
 }

@@ -87,10 +87,13 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
   add_report(app);
+  add_plot(app);
   add_inspect(app);
   add_capture(app);
+  add_compare(app);
   add_compare_layers(app);
   add_tokenize(app);
+  add_fetch(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version

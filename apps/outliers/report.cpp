@@ -4,6 +4,10 @@
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/models/model.h"
+#include "outliers/report/figures.h"
+#include "outliers/report/gnuplot.h"
+#include "outliers/report/page.h"
+#include "outliers/report/results.h"
 #include "outliers/report/summary_text.h"
 #include "outliers/studies/survey.h"
 
@@ -14,27 +18,52 @@ namespace outliers::apps {
 namespace {
 
 struct Options {
-  std::string model, output, corpus;
+  ModelArgument model;
+  std::string output, corpus;
   studies::SurveyOptions survey;
   Compute compute;
-  bool force = false, json = false;
+  bool force = false, json = false, no_figures = false;
 };
+
+/// Draws what the report in `directory` shows; a report without figures is still one, so what stops them is a
+/// warning. Whether they were drawn.
+bool draw_figures(const std::string& directory) {
+  try {
+    const std::filesystem::path path = directory;
+    report::draw(report::make_figures(report::read_results(path), {}), report::palettes().front(),
+                 {"pdf", "svg", "png"}, path / "figures");
+    return true;
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "outliers: warning: %s\n", error.what());
+    return false;
+  }
+}
+
+void write_page(const std::filesystem::path& directory) {
+  report::write_page(report::read_results(directory), directory / "index.html");
+}
 
 void run(Options& options) {
   studies::SurveyOptions& survey = options.survey;
   survey.device = options.compute.prepare();
   survey.corpus = options.corpus;
   OutputDirectory output(options.output, options.force, "results.json");
-  const auto model = models::Model::open(options.model);
+  const auto model = models::Model::open(options.model.path());
   survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
   const studies::Survey result = studies::survey(*model, survey);
   studies::write_survey(result, output.temporary());
+  write_page(output.temporary());
   output.commit();
+  const bool figures = !options.no_figures && draw_figures(options.output);
+  if (figures) write_page(options.output);  // again: it lists them
   if (options.json) {
     std::fputs((result.results.dump(1) + "\n").c_str(), stdout);
   } else {
     std::fputs(report::summary_text(result.results).c_str(), stdout);
-    std::fputs(fmt::format("{:<12}{}/results.json, {}/arrays.npz\n", "files", options.output, options.output)
+    std::fputs(fmt::format("{0:<12}{1}/index.html, results.json, arrays.npz{2}\n", "files", options.output,
+                           figures ? ", figures" : "")
                    .c_str(),
                stdout);
   }
@@ -45,8 +74,10 @@ void run(Options& options) {
 void add_report(CLI::App& app) {
   CLI::App* command = app.add_subcommand("report", "find and locate the outliers of a model");
   auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
-  command->add_option("-o,--output", options->output, "directory for results.json and arrays.npz")
+  options->model.add(*command);
+  command
+      ->add_option("-o,--output", options->output,
+                   "directory for the page, results.json, arrays.npz and figures")
       ->required()
       ->type_name("DIR");
   command
@@ -74,6 +105,7 @@ void add_report(CLI::App& app) {
       ->capture_default_str()
       ->type_name("N");
   command->add_flag("--force", options->force, "replace the report in DIR");
+  command->add_flag("--no-figures", options->no_figures, "draw no figures");
   command->add_flag("--json", options->json, "print results.json instead of the summary");
   command->callback([options] { run(*options); });
 }

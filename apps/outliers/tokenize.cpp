@@ -14,13 +14,14 @@ namespace outliers::apps {
 namespace {
 
 struct Options {
-  std::string model, text, file;
+  ModelArgument model;
+  std::string text, file;
   text::BosPolicy bos = text::BosPolicy::model;
   bool json = false;
 };
 
-void run(const Options& options, bool has_text) {
-  const auto model = models::Model::open(options.model);
+void run(Options& options, bool has_text) {
+  const auto model = models::Model::open(options.model.path());
   const text::Tokenizer& tokenizer = model->tokenizer();
   const std::vector<int32_t> ids =
       tokenizer.encode(has_text ? options.text : read_text(options.file), options.bos);
@@ -50,7 +51,7 @@ void run(const Options& options, bool has_text) {
 void add_tokenize(CLI::App& app) {
   CLI::App* command = app.add_subcommand("tokenize", "show the ids and pieces of a text");
   auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
+  options->model.add(*command, false);
   CLI::Option* text = command->add_option("--text", options->text, "the text")->type_name("TEXT");
   command
       ->add_option("--file", options->file, "a file that holds the text; - is standard input (the default)")

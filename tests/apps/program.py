@@ -8,8 +8,8 @@ PROGRAM = os.environ["OUTLIERS_PROGRAM"]
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
-def run(*arguments, text_in=None, timeout=300, **options):
-    return subprocess.run([PROGRAM, *(a if isinstance(a, bytes) else str(a) for a in arguments)], input=text_in, capture_output=True, text=True, timeout=timeout, **options)
+def run(*arguments, text_in=None, timeout=300, program=(PROGRAM,), **options):
+    return subprocess.run([*program, *(a if isinstance(a, bytes) else str(a) for a in arguments)], input=text_in, capture_output=True, text=True, timeout=timeout, **options)
 
 
 class ProgramTest(unittest.TestCase):

@@ -31,7 +31,7 @@ class ReportTest(ProgramTest):
 
     def report(self, name, *more):
         out = self.dir / name
-        stdout = self.succeed("report", self.model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 40, *more)
+        stdout = self.succeed("report", self.model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 40, "--no-figures", *more)
         return json.loads((out / "results.json").read_text()), np.load(out / "arrays.npz"), stdout
 
     def test_finds_the_planted_outlier(self):
@@ -51,6 +51,9 @@ class ReportTest(ProgramTest):
         self.assertEqual((down["top_columns"][0]["column"], down["top_columns"][0]["row"]), (5, 3))
         self.assertIn("in layer 1: mlp.down_proj column 5", stdout)
         self.assertIn(f"in layer {tiny.L - 1}: the MLP adds -", stdout)
+        self.assertEqual(results["activations"]["corpus"]["resid_out"][1]["massive_tokens"],
+                         [{"token_text": "<|bos|>", "class": "initial", "count": 3}])
+        self.assertEqual(results["activations"]["corpus"]["resid_out"][0]["massive_tokens"], [])
         # The windows begin with a BOS, so every one of them has the outlier at its first token.
         top = results["activations"]["corpus"]["resid_out"][1]["top"]
         self.assertEqual({(v["sequence"], v["token"], v["channel"]) for v in top[:3]}, {(s, 0, 3) for s in range(3)})
@@ -64,6 +67,15 @@ class ReportTest(ProgramTest):
         schema = json.loads((ROOT / "docs/results.schema.json").read_text())
         jsonschema.Draft202012Validator.check_schema(schema)
         jsonschema.Draft202012Validator(schema).validate(results)
+
+        def break_weights(weights):
+            weights["model.layers.2.mlp.down_proj.weight"][0, 0] = np.nan
+        broken = self.dir / "broken"
+        self.succeed("report", tiny.write_model(self.dir / "nan", break_weights), "-o", broken, "--corpus", self.corpus, "--sequences", 2, "--tokens", 16)
+        results = json.loads((broken / "results.json").read_text())
+        self.assertIsNone(results["writes"][-1]["largest"]["resid_out"])
+        jsonschema.Draft202012Validator(schema).validate(results)
+        self.assertTrue((broken / "figures/exist_out.pdf").exists())
 
     def test_reports_on_families_of_every_build(self):
         """Without a gate, in parallel, with ALiBi, learnt positions, fused projections, norms in other places: the tiny models of
@@ -82,7 +94,7 @@ class ReportTest(ProgramTest):
                 (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
                 out = self.dir / (name + ".report")
                 self.succeed("report", folder, "-o", out, "--prompt", "warm.", "--corpus", self.dir / "words.txt", "--sequences", 2,
-                             "--tokens", 8)
+                             "--tokens", 8, *["--no-figures"] * (name != "gpt2_tied"))
                 results = json.loads((out / "results.json").read_text())
                 gated = name.split("_")[0] in ("phi3", "olmo2", "stablelm")
                 self.assertEqual(list(results["weights"][0]["modules"]), ["q", "k", "v", "o"] + ["gate"] * gated + ["up", "down"])
@@ -176,18 +188,18 @@ class ReportTest(ProgramTest):
         path = self.dir / "corpus.jsonl"
         path.write_text("".join(json.dumps({"text": CORPUS}) + "\n" for _ in range(2)))
         out = self.dir / "jsonl"
-        self.succeed("report", self.model, "-o", out, "--corpus", path, "--sequences", 2, "--tokens", 16)
+        self.succeed("report", self.model, "-o", out, "--corpus", path, "--sequences", 2, "--tokens", 16, "--no-figures")
         self.assertIn("corpus.jsonl", json.loads((out / "results.json").read_text())["run"]["corpus"])
 
     def test_default_corpus(self):
         out = self.dir / "default"
-        self.succeed("report", self.model, "-o", out, "--sequences", 4, "--tokens", 64)
+        self.succeed("report", self.model, "-o", out, "--sequences", 4, "--tokens", 64, "--no-figures")
         self.assertEqual(np.load(out / "arrays.npz")["corpus.ids"].shape, (4, 64))
 
     def test_leaves_nothing_else_behind(self):
         self.report("clean/deep")
         self.assertEqual([p.name for p in (self.dir / "clean").iterdir()], ["deep"])
-        self.assertEqual(sorted(p.name for p in (self.dir / "clean/deep").iterdir()), ["arrays.npz", "results.json"])
+        self.assertEqual(sorted(p.name for p in (self.dir / "clean/deep").iterdir()), ["arrays.npz", "index.html", "results.json"])
 
 
 if __name__ == "__main__":

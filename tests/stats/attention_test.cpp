@@ -33,8 +33,8 @@ TEST(AttentionAccumulator, EqualsTheDefinitions) {
 
   const at::Tensor scores = sums.to(at::kDouble).mean(1);  // [B,T]
   const at::Tensor outlier = scores >= 0.1 * T;
-  const at::Tensor mass = sums.to(at::kDouble).sum({0, 2});
-  const at::Tensor outlier_mass = (sums.to(at::kDouble) * outlier.unsqueeze(1)).sum({0, 2});
+  const at::Tensor mass = sums.to(at::kDouble).sum(at::IntArrayRef{0, 2});
+  const at::Tensor outlier_mass = (sums.to(at::kDouble) * outlier.unsqueeze(1)).sum(at::IntArrayRef{0, 2});
   const at::Tensor sinks = (rates > 0.3).to(at::kDouble).mean(0);
   ASSERT_EQ(got.heads.size(), static_cast<size_t>(H));
   for (int64_t h = 0; h < H; ++h) {

@@ -159,7 +159,8 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
   const json root = json::parse(text, nullptr, /*allow_exceptions=*/false);
   require(root.is_object(), "{}: this is not a JSON object", where);
   const Fields outer(root, nullptr, where);
-  const Family& family = family_of_model_type(outer.string("model_type"), where);
+  const std::string model_type = outer.string("model_type");
+  const Family& family = family_of_model_type(model_type, where);
   if (outer.has("quantization_config")) {
     fail("{}: weights quantised by '{}' are not supported; use the unquantised checkpoint or a GGUF", where,
          printable(outer.object("quantization_config").string("quant_method", "an unnamed method")));

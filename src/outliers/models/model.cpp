@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/error.h"
+#include "outliers/io/hub.h"
 #include "outliers/models/config_reader.h"
 #include "outliers/models/files.h"
 #include "outliers/models/tokenizer_source.h"
@@ -65,6 +66,7 @@ Model::Model(Config config, std::unique_ptr<io::Checkpoint> checkpoint, WeightMa
 std::unique_ptr<Model> Model::open(const std::filesystem::path& path) {
   std::unique_ptr<io::Checkpoint> checkpoint = io::Checkpoint::open(path);
   Described described = describe(*checkpoint);
+  if (described.config.name.empty()) described.config.name = io::hub_name_of(path);
   if (described.config.name.empty()) described.config.name = name_of_path(path);
   WeightMap weights(*described.family, described.config, *checkpoint);
   return std::unique_ptr<Model>(

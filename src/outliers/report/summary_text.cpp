@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -16,8 +17,15 @@ using nlohmann::ordered_json;
 
 constexpr size_t kWidth = 100, kIndent = 12;
 
-std::string line(const char* label, const std::string& text) {
-  return fmt::format("{:<{}}{}\n", label, kIndent, fold(text, kWidth, kIndent));
+using Lines = std::vector<SummaryLine>;
+
+Lines line(const char* label, const std::string& text) {
+  return {{label, text}};
+}
+
+Lines operator+(Lines a, const Lines& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
 }
 
 std::string quoted(const std::string& text) {
@@ -76,7 +84,7 @@ std::string measured(const ordered_json& r) {
                      run["device"].get<std::string>());
 }
 
-std::string life(const ordered_json& r) {
+Lines life(const ordered_json& r) {
   const ordered_json& s = r["summary"];
   const ordered_json& layers = r["activations"]["prompt"]["resid_out"];
   const ordered_json& writes = r["writes"];
@@ -84,7 +92,7 @@ std::string life(const ordered_json& r) {
   for (const auto& layer : layers) maxima.push_back(layer["max"]);
   const std::string strip = fmt::format("layer 0 {} {}  max of the residual stream, log scale",
                                         sparkline(maxima), maxima.size() - 1);
-  if (!s["found"].get<bool>()) {
+  if (!s["found"].get<bool>() || s["born_layer"].is_null() || s["peak_layer"].is_null()) {
     double tallest = 0;
     for (const auto& layer : layers) {
       if (layer["median"] > 0.0)
@@ -97,7 +105,7 @@ std::string life(const ordered_json& r) {
   }
   const size_t born = index(s["born_layer"]), peak = index(s["peak_layer"]);
   const ordered_json& birth = writes[born]["largest"];
-  std::string text;
+  Lines text;
   const ordered_json& neurons = birth["neurons"];
   if (!neurons.empty() &&
       std::abs(birth["mlp"].get<double>()) >= std::abs(birth["attention"].get<double>())) {
@@ -114,25 +122,30 @@ std::string life(const ordered_json& r) {
                          birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
                          number(std::abs(birth["resid_out"].get<double>())), number(layers[born]["median"])));
   }
-  const ordered_json& top = layers[peak]["top"][0];
-  const size_t last = s["removed_layer"].is_null() ? maxima.size() - 1 : index(s["removed_layer"]) - 1;
-  text += line("carried", fmt::format("to layer {}, largest in layer {}: {} in channel {} of {}", last, peak,
-                                      number(std::abs(top["value"].get<double>())),
-                                      top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"])));
-  if (s["removed_layer"].is_null()) {
-    text += line("removed", "by no layer; the final norm takes it away");
+  const bool removed_somewhere = !s["removed_layer"].is_null();
+  const size_t removed = removed_somewhere ? index(s["removed_layer"]) : maxima.size();
+  std::string carried = fmt::format("to layer {}, largest in layer {}", removed > 0 ? removed - 1 : 0, peak);
+  if (!layers[peak]["top"].empty()) {
+    const ordered_json& top = layers[peak]["top"][0];
+    carried += fmt::format(": {} in channel {} of {}", number(std::abs(top["value"].get<double>())),
+                           top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"]));
+  }
+  text = text + line("carried", carried);
+  if (!removed_somewhere) {
+    text = text + line("removed", "by no layer; the final norm takes it away");
+  } else if (writes[removed].contains("followed")) {
+    const ordered_json& w = writes[removed]["followed"];
+    text = text +
+           line("removed", fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}",
+                                       removed, writer(w), w["channel"].get<int64_t>(), number(w["resid_in"]),
+                                       number(layers[removed]["max"])));
   } else {
-    const size_t removed = index(s["removed_layer"]);
-    const ordered_json& w = writes[removed];
-    text +=
-        line("removed", fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}",
-                                    removed, writer(w["followed"]), w["followed"]["channel"].get<int64_t>(),
-                                    number(w["followed"]["resid_in"]), number(layers[removed]["max"])));
+    text = text + line("removed", fmt::format("in layer {}", removed));
   }
   return text + line("", strip);
 }
 
-std::string places(const ordered_json& r) {
+Lines places(const ordered_json& r) {
   const ordered_json& s = r["summary"];
   std::string channels;
   size_t shown = 0;
@@ -155,7 +168,7 @@ std::string places(const ordered_json& r) {
   return line("massive", fmt::format("channels {}; tokens {}", channels, tokens));
 }
 
-std::string weights(const ordered_json& r) {
+Lines weights(const ordered_json& r) {
   struct Score {
     double score;
     int64_t layer;
@@ -168,7 +181,7 @@ std::string weights(const ordered_json& r) {
       scores.push_back({m["score"], layer["layer"], name, m["axis"], m["index"]});
     }
   }
-  if (scores.empty()) return "";
+  if (scores.empty()) return {};
   std::stable_sort(scores.begin(), scores.end(),
                    [](const Score& a, const Score& b) { return a.score > b.score; });
   const double median = scores[scores.size() / 2].score;
@@ -181,7 +194,7 @@ std::string weights(const ordered_json& r) {
               fmt::format("max/mean of abs W {}; median of all projections {}", text, number(median)));
 }
 
-std::string attention(const ordered_json& r) {
+Lines attention(const ordered_json& r) {
   const ordered_json& layers = r["attention"]["corpus"];
   const double tokens = r["run"]["tokens_per_sequence"];
   size_t best = 0;
@@ -202,7 +215,7 @@ std::string attention(const ordered_json& r) {
       ++keys;
     }
   }
-  if (best_score < 0 || heads == 0) return "";
+  if (best_score < 0 || heads == 0) return {};
   std::string text =
       fmt::format("layer {}: one key ({}) receives {} of {}'s probability; sink rate {} over all heads", best,
                   quoted(layers[best]["top_keys"][0]["token_text"]), percent(best_score / tokens),
@@ -220,7 +233,7 @@ std::string attention(const ordered_json& r) {
   return line("attention", text);
 }
 
-std::string alignment(const ordered_json& r) {
+Lines alignment(const ordered_json& r) {
   const ordered_json& a = r["summary"]["alignment"];
   std::string text;
   if (!a["weight_activation"].is_null()) {
@@ -231,10 +244,10 @@ std::string alignment(const ordered_json& r) {
     text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ",
                         percent(a["activation_attention"]));
   }
-  return text.empty() ? "" : line("alignment", text);
+  return text.empty() ? Lines{} : line("alignment", text);
 }
 
-std::string headroom(const ordered_json& r) {
+Lines headroom(const ordered_json& r) {
   std::string text;
   for (const auto& [point, h] : r["summary"]["headroom"].items()) {
     if (h.is_null()) continue;
@@ -245,10 +258,10 @@ std::string headroom(const ordered_json& r) {
     if (!h["int8_step_over_median"].is_null())
       text += fmt::format(", one int8 step is {} medians", number(h["int8_step_over_median"]));
   }
-  return text.empty() ? "" : line("head-room", text);
+  return text.empty() ? Lines{} : line("head-room", text);
 }
 
-std::string cost(const ordered_json& r) {
+Lines cost(const ordered_json& r) {
   const ordered_json& s = r["run"]["seconds"];
   std::string text = fmt::format("load {}, forward {}, statistics {}; peak memory {}", seconds(s["load"]),
                                  seconds(s["forward"]), seconds(s["statistics"]),
@@ -258,7 +271,23 @@ std::string cost(const ordered_json& r) {
   return line("cost", text);
 }
 
-std::string nonfinite(const ordered_json& r) {
+// A null stands for a number that is not finite, except where the field says that there is none.
+ordered_json with_nan(const ordered_json& value) {
+  static const std::set<std::string> kOptional = {
+      "born_layer", "peak_layer",        "removed_layer",        "probs_mean",      "resid_out",
+      "down_in",    "weight_activation", "activation_attention", "max_over_median", "int8_step_over_median"};
+  ordered_json result = value;
+  for (auto item = result.begin(); item != result.end(); ++item) {
+    if (item->is_structured()) {
+      *item = with_nan(*item);
+    } else if (item->is_null() && !(result.is_object() && kOptional.contains(item.key()))) {
+      *item = NAN;
+    }
+  }
+  return result;
+}
+
+Lines nonfinite(const ordered_json& r) {
   int64_t n = 0;
   for (const char* batch : {"prompt", "corpus"}) {
     for (const auto& [point, layers] : r["activations"][batch].items()) {
@@ -266,7 +295,7 @@ std::string nonfinite(const ordered_json& r) {
     }
   }
   return n == 0
-             ? ""
+             ? Lines{}
              : line("warning",
                     fmt::format("{} activations are NaN or infinite; they are left out of every number above",
                                 count(n)));
@@ -274,9 +303,19 @@ std::string nonfinite(const ordered_json& r) {
 
 }  // namespace
 
+Lines summary_lines(const ordered_json& results) {
+  const ordered_json r = with_nan(results);
+  return line("measured", measured(r)) + life(r) + places(r) + weights(r) + attention(r) + alignment(r) +
+         headroom(r) + nonfinite(r) + cost(r);
+}
+
 std::string summary_text(const ordered_json& r) {
-  return heading(r) + line("measured", measured(r)) + "\n" + life(r) + places(r) + weights(r) + attention(r) +
-         alignment(r) + headroom(r) + nonfinite(r) + cost(r);
+  std::string text = heading(r);
+  for (const SummaryLine& l : summary_lines(r)) {
+    text += fmt::format("{:<{}}{}\n", l.label, kIndent, fold(l.text, kWidth, kIndent));
+    if (l.label == "measured") text += "\n";
+  }
+  return text;
 }
 
 }  // namespace outliers::report

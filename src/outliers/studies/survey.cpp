@@ -9,6 +9,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
+#include "outliers/core/machine.h"
 #include "outliers/core/memory.h"
 #include "outliers/core/output.h"
 #include "outliers/core/progress.h"
@@ -137,6 +138,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   results["run"] = {{"version", version()},
                     {"commit", commit()},
                     {"libtorch", libtorch_version()},
+                    {"machine", machine_description()},
                     {"device", options.device.str()},
                     {"dtype", dtype_name(options.dtype)},
                     {"threads", at::get_num_threads()},

@@ -176,6 +176,9 @@ void SurveyObserver::on_layer_end(int64_t layer) {
   for (size_t b = 0; b < kBatches; ++b) {
     for (size_t p = 0; p < kMeasured.size(); ++p) {
       stats::ActivationSummary summary = measured(b, p).finish(layer);
+      ordered_json& listed = measured(b, p).layers.back();
+      name_tokens(listed["massive"], batches_[b].ids, tokenizer_);
+      listed["massive_tokens"] = massive_tokens(summary, batches_[b].ids, tokenizer_);
       if (kMeasured[p] == Point::resid_out) output[b] = std::move(summary);
     }
     Attended& attended = attended_[b];

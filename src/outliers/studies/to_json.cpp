@@ -1,5 +1,10 @@
 #include "outliers/studies/to_json.h"
 
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
 #include <ATen/core/Tensor.h>
 
 #include "outliers/text/token_class.h"
@@ -63,6 +68,42 @@ ordered_json to_json(int64_t layer, const stats::ActivationSummary& s) {
           {"massive", values(s.massive)},
           {"massive_count", s.massive_count},
           {"nonfinite", s.nan_count + s.inf_count}};
+}
+
+void name_tokens(ordered_json& places, const at::Tensor& ids, const text::Tokenizer& tokenizer) {
+  const auto id = ids.accessor<int64_t, 2>();
+  for (ordered_json& place : places) {
+    const auto position = place["token"].get<int64_t>();
+    const auto token = static_cast<int32_t>(id[place["sequence"].get<int64_t>()][position]);
+    place["token_text"] = tokenizer.display(token);
+    place["class"] = token_class_name(token_class(tokenizer, token, position));
+  }
+}
+
+ordered_json massive_tokens(const stats::ActivationSummary& s, const at::Tensor& ids,
+                            const text::Tokenizer& tokenizer) {
+  const stats::ActivationOptions options;
+  const double above = std::max(options.massive_above, options.massive_ratio * s.median);
+  const auto id = ids.accessor<int64_t, 2>();
+  const auto max = s.token_max.accessor<float, 2>();
+  std::map<std::pair<int32_t, bool>, int64_t> counts;  // by id, and whether it is the first of its window
+  for (int64_t n = 0; n < ids.size(0); ++n) {
+    for (int64_t t = 0; t < ids.size(1); ++t) {
+      if (max[n][t] > above) ++counts[{static_cast<int32_t>(id[n][t]), t == 0}];
+    }
+  }
+  std::vector<std::pair<int64_t, std::pair<int32_t, bool>>> order;
+  for (const auto& [token, count] : counts) order.emplace_back(-count, token);
+  std::sort(order.begin(), order.end());
+  order.resize(std::min(order.size(), kMassiveTexts));
+  ordered_json result = ordered_json::array();
+  for (const auto& [count, token] : order) {
+    const auto [number, first] = token;
+    result.push_back({{"token_text", tokenizer.display(number)},
+                      {"class", token_class_name(token_class(tokenizer, number, first ? 0 : 1))},
+                      {"count", -count}});
+  }
+  return result;
 }
 
 ordered_json to_json(const stats::WeightSummary& s) {

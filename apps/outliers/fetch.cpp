@@ -1,0 +1,19 @@
+#include <cstdio>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "common.h"
+
+namespace outliers::apps {
+
+void add_fetch(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "fetch", "fetch a model from the Hugging Face Hub into its cache and print the path");
+  auto model = std::make_shared<ModelArgument>();
+  model->add(*command);
+  command->callback([model] { std::fputs(fmt::format("{}\n", model->path().string()).c_str(), stdout); });
+}
+
+}  // namespace outliers::apps

@@ -1,0 +1,319 @@
+#include "outliers/io/hub.h"
+
+#include <algorithm>
+#include <cctype>
+#include <fstream>
+#include <set>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "outliers/core/progress.h"
+#include "outliers/core/suggest.h"
+
+namespace outliers::io {
+namespace fs = std::filesystem;
+namespace {
+
+// Beside the weights; those of the second row only where there is no tokenizer.json.
+constexpr const char* kSmallFiles[] = {"config.json",
+                                       "generation_config.json",
+                                       "tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "preprocessor_config.json",
+                                       "quantize_config.json",
+                                       "adapter_config.json"};
+constexpr const char* kOlderTokenizers[] = {"tokenizer.model", "spiece.model", "vocab.json", "merges.txt"};
+constexpr const char* kIndexes[] = {"model.safetensors.index.json", "pytorch_model.bin.index.json",
+                                    "adapter_model.safetensors.index.json"};
+
+using Names = std::set<std::string>;
+
+/// What is to be on this machine.
+struct Selection {
+  std::vector<std::string> files;
+  std::string index;   ///< the one of `files` that names the shards, or ""
+  std::string target;  ///< the file that is the model, or "" for the directory
+};
+
+bool has_extension(const std::string& file, std::string_view extension) {
+  return fs::path(file).extension() == extension;
+}
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+/// The file that was meant: by its path, or a GGUF by the end of its name, as in ORG/NAME:Q4_K_M.
+std::string meant(const std::string& file, const std::vector<HubFile>& listed, const std::string& where) {
+  std::vector<std::string> names, tagged;
+  for (const HubFile& f : listed) {
+    if (f.name == file) return file;
+    names.push_back(f.name);
+    const std::string stem = lower(fs::path(f.name).stem().string());
+    const bool tail =
+        has_extension(f.name, ".gguf") && stem.size() > file.size() && stem.ends_with(lower(file)) &&
+        std::string_view("-._").find(stem[stem.size() - file.size() - 1]) != std::string_view::npos;
+    if (tail) tagged.push_back(f.name);
+  }
+  if (tagged.size() == 1) return tagged.front();
+  const std::string near = nearest(file, names);
+  fail("{} has no file {}{}", where, printable(file),
+       near.empty() ? "" : fmt::format("; did you mean {}?", printable(near)));
+}
+
+std::string ggufs_in_words(const std::vector<HubFile>& ggufs) {
+  constexpr size_t kMost = 20;
+  std::string text;
+  for (size_t i = 0; i < std::min(ggufs.size(), kMost); ++i) {
+    const HubFile& file = ggufs[i];
+    text += fmt::format("{}{}", i == 0 ? "" : ", ", printable(file.name));
+    if (file.size) text += fmt::format(" ({:.2f} GB)", static_cast<double>(*file.size) / 1e9);
+  }
+  return text + (ggufs.size() > kMost ? fmt::format(" and {} more", ggufs.size() - kMost) : "");
+}
+
+void add_small_files(const Names& names, Selection& selection) {
+  for (const char* file : kSmallFiles) {
+    if (names.count(file) != 0) selection.files.emplace_back(file);
+  }
+  if (names.count("tokenizer.json") != 0) return;
+  for (const char* file : kOlderTokenizers) {
+    if (names.count(file) != 0) selection.files.emplace_back(file);
+  }
+}
+
+/// The weights that stand for the repository, the better format first.
+void add_weights(const Names& names, const std::vector<HubFile>& listed, const HubName& name,
+                 const std::string& where, Selection& selection) {
+  for (const char* stem : {"model.safetensors", "pytorch_model.bin", "adapter_model.safetensors"}) {
+    const std::string index = stem + std::string(".index.json");
+    if (names.count(index) != 0) selection.index = index;
+    if (names.count(index) != 0 || names.count(stem) != 0) {
+      selection.files.push_back(selection.index.empty() ? stem : index);
+      return;
+    }
+  }
+  std::vector<HubFile> ggufs, safetensors;
+  for (const HubFile& file : listed) {
+    if (has_extension(file.name, ".gguf") && fs::path(file.name).filename().string().rfind("mmproj", 0) != 0)
+      ggufs.push_back(file);
+    if (has_extension(file.name, ".safetensors")) safetensors.push_back(file);
+  }
+  require(ggufs.size() <= 1, "{} holds {} GGUF files; name one, as in {}:{}: {}", where, ggufs.size(),
+          name.repository, ggufs.empty() ? "" : printable(ggufs.front().name), ggufs_in_words(ggufs));
+  if (ggufs.size() == 1) {
+    selection = {{ggufs.front().name}, "", ggufs.front().name};
+    return;
+  }
+  require(
+      safetensors.size() == 1,
+      "{} holds no weights that can be read: no model.safetensors or its index, pytorch_model.bin or .gguf",
+      where);
+  selection.files.push_back(safetensors.front().name);
+  selection.target = safetensors.front().name;
+}
+
+Selection select(const std::vector<HubFile>& listed, const HubName& name, const std::string& where) {
+  Names names;
+  for (const HubFile& file : listed) names.insert(file.name);
+  Selection selection;
+  if (name.file.empty()) {
+    add_small_files(names, selection);
+    add_weights(names, listed, name, where, selection);
+    return selection;
+  }
+  selection.target = meant(name.file, listed, where);
+  if (std::find(std::begin(kIndexes), std::end(kIndexes), selection.target) != std::end(kIndexes))
+    selection.index = selection.target;
+  const bool weights =
+      has_extension(selection.target, ".safetensors") || has_extension(selection.target, ".bin");
+  if (weights || !selection.index.empty()) add_small_files(names, selection);
+  selection.files.push_back(selection.target);
+  return selection;
+}
+
+/// The files that an index of shards names, each once.
+std::vector<std::string> shards_of(const fs::path& index) {
+  std::ifstream file(index, std::ios::binary);
+  const auto json = nlohmann::json::parse(file, nullptr, false);
+  require(json.is_object() && json.contains("weight_map") && json["weight_map"].is_object(),
+          "{} is no index: it has no weight_map", index.string());
+  Names shards;
+  for (const auto& [tensor, shard] : json["weight_map"].items()) {
+    require(shard.is_string(), "{}: tensor {} names no file", index.string(), printable(tensor));
+    shards.insert(shard.get<std::string>());
+  }
+  return {shards.begin(), shards.end()};
+}
+
+fs::path place_of(const HubCache& cache, const std::string& commit, const Selection& selection) {
+  return selection.target.empty() ? cache.snapshot(commit) : cache.snapshot(commit) / selection.target;
+}
+
+/// What the cache has by itself; nullopt when that is not all of it.
+std::optional<fs::path> cached(const HubCache& cache, const HubName& name) {
+  const auto commit = cache.commit_of(name.revision);
+  if (!commit) return std::nullopt;
+  std::vector<HubFile> listed;
+  for (const std::string& file : cache.files(*commit)) listed.push_back({file, std::nullopt});
+  try {
+    const Selection selection = select(listed, name, name.text());
+    if (!selection.index.empty()) {
+      for (const std::string& shard : shards_of(cache.snapshot(*commit) / selection.index)) {
+        if (!cache.has(*commit, shard)) return std::nullopt;
+      }
+    }
+    return place_of(cache, *commit, selection);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+bool is_repository(const std::string& text) {
+  const auto plain = [](unsigned char c) {
+    return c < 0x80 && (std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.');
+  };
+  const auto edge = [](char c) { return c == '-' || c == '.'; };
+  const auto slash = text.find('/');
+  if (text.empty() || text.size() > 200 || text.find("--") != std::string::npos ||
+      text.find("..") != std::string::npos || text.ends_with(".git"))
+    return false;
+  for (const std::string& part : slash == std::string::npos
+                                     ? std::vector{text}
+                                     : std::vector{text.substr(0, slash), text.substr(slash + 1)}) {
+    if (part.empty() || part.size() > 96 || edge(part.front()) || edge(part.back()) ||
+        !std::all_of(part.begin(), part.end(), plain))
+      return false;
+  }
+  return true;
+}
+
+/// What git allows in a name, as far as it matters for a path and an address.
+bool is_revision(const std::string& text) {
+  const auto plain = [](unsigned char c) {
+    return c > ' ' && c != 0x7f &&
+           std::string_view("~^:?*[\\").find(static_cast<char>(c)) == std::string_view::npos;
+  };
+  return !text.empty() && text.size() <= 200 && text.front() != '/' && text.back() != '/' &&
+         text.find("..") == std::string::npos && text.find("//") == std::string::npos &&
+         std::all_of(text.begin(), text.end(), plain);
+}
+
+/// Ends like a file with weights: then a path was meant, unless a repository stands before a colon.
+bool looks_like_path(const std::string& text) {
+  for (const char* end : {".gguf", ".safetensors", ".bin", ".pt", ".pth", ".json", ".npz"}) {
+    if (text.ends_with(end)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string HubName::text() const {
+  return repository + (revision == "main" ? "" : "@" + revision) + (file.empty() ? "" : ":" + file);
+}
+
+std::optional<HubName> parse_hub_name(const std::string& text) {
+  HubName name;
+  const auto colon = text.find(':');
+  if (colon != std::string::npos) {
+    name.file = text.substr(colon + 1);
+    if (name.file.empty()) return std::nullopt;
+  }
+  name.repository = text.substr(0, colon);
+  if (const auto at = name.repository.find('@'); at != std::string::npos) {
+    name.revision = name.repository.substr(at + 1);
+    name.repository.erase(at);
+  }
+  const bool path = colon == std::string::npos && looks_like_path(text);
+  return !path && is_repository(name.repository) && is_revision(name.revision) ? std::optional(name)
+                                                                               : std::nullopt;
+}
+
+fs::path fetch_from_hub(const HubName& name, const HubSettings& settings) {
+  const HubCache cache(settings, name.repository);
+  if (settings.offline || is_commit(name.revision)) {
+    if (const auto path = cached(cache, name)) return *path;
+    require(!settings.offline,
+            "{}: no such file or directory here, and the cache {} has not all of it; unset HF_HUB_OFFLINE to "
+            "fetch it",
+            name.text(), settings.cache.string());
+  }
+  HubRemote remote(settings, name);
+  HubListing listing;
+  try {
+    listing = remote.list();
+  } catch (const HubUnavailable& unavailable) {
+    const auto path = cached(cache, name);
+    if (!path) throw;
+    if (Progress::visible()) fmt::print(stderr, "{}; using the copy in the cache\n", unavailable.what());
+    return *path;
+  }
+  const std::string where = settings.endpoint + "/" + name.repository;
+  const Selection selection = select(listing.files, name, where);
+  remote.fetch(listing.commit, selection.files);
+  if (!selection.index.empty())
+    remote.fetch(listing.commit, shards_of(cache.snapshot(listing.commit) / selection.index));
+  // Tools that ask for these find at once that there are none.
+  for (const char* file : kSmallFiles) {
+    if (std::none_of(listing.files.begin(), listing.files.end(),
+                     [&](const HubFile& f) { return f.name == file; }))
+      cache.set_absent(listing.commit, file);
+  }
+  // Last, so that without a network the revision stays what is here in full.
+  cache.set_commit(name.revision, listing.commit);
+  return place_of(cache, listing.commit, selection);
+}
+
+fs::path resolve_model(const std::string& model, const std::string& revision, const std::string& file) {
+  std::error_code ec;
+  if (fs::exists(model, ec)) {
+    if (!revision.empty())
+      throw UsageError(
+          fmt::format("--revision is for names on the Hub, and {} is a path here", printable(model)));
+    if (file.empty()) return model;
+    const fs::path path = fs::path(model) / file;
+    require(fs::exists(path, ec), "no such file: {}", path.string());
+    return path;
+  }
+  auto name = parse_hub_name(model);
+  if (name && !file.empty()) {
+    if (!name->file.empty())
+      throw UsageError(
+          fmt::format("{} and --file {}: name the file once", printable(model), printable(file)));
+    name->file = file;
+  }
+  if (name && !revision.empty()) {
+    if (name->revision != "main")
+      throw UsageError(
+          fmt::format("{} and --revision {}: name the revision once", printable(model), printable(revision)));
+    if (!is_revision(revision))
+      throw UsageError(
+          fmt::format("--revision {}: no branch, tag or commit has such a name", printable(revision)));
+    name->revision = revision;
+  }
+  require(name.has_value(), "no such file or directory: {}", model);
+  return fetch_from_hub(*name, HubSettings::from_environment());
+}
+
+std::string hub_name_of(const fs::path& path) {
+  std::error_code ec;
+  const fs::path clean = fs::absolute(path, ec).lexically_normal();
+  fs::path before;
+  for (const fs::path& part : clean) {
+    const std::string folder = before.string();
+    if (part == "snapshots" && folder.rfind("models--", 0) == 0) {
+      std::string name = folder.substr(8);
+      if (const auto at = name.find("--"); at != std::string::npos) name.replace(at, 2, "/");
+      return name;
+    }
+    before = part;
+  }
+  return "";
+}
+
+}  // namespace outliers::io

@@ -1,0 +1,20 @@
+// Several reports side by side: as a page, and as a table for a terminal.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "outliers/report/results.h"
+
+namespace outliers::report {
+
+/// Writes index.html, which embeds every results.json whole, and comparison.json (schema
+/// outliers-comparison/1: each report's label, model, run and summary) into `directory`. Reports of the same
+/// model are told apart by their directories' names.
+void write_comparison(const std::vector<Results>& reports, const std::filesystem::path& directory);
+
+/// One row a report: where its outlier is born and removed, its size, its channels.
+std::string comparison_text(const std::vector<Results>& reports);
+
+}  // namespace outliers::report

@@ -1,0 +1,183 @@
+#include "outliers/report/page_arrays.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <ATen/ATen.h>
+#include <c10/util/Half.h>
+#include <zlib.h>
+
+#include "outliers/core/error.h"
+
+namespace outliers::report {
+namespace {
+
+using nlohmann::ordered_json;
+
+// Of the page's 8 MB plotly.js takes two and results.json less than one; base64 adds a third to these.
+constexpr int64_t kActivationBytes = 1'200'000, kColumnBytes = 600'000, kMapBytes = 900'000;
+/// The largest magnitude a layer is scaled to: well inside binary16, whose smallest normal value is then
+/// 2e-9 of it.
+constexpr int kTopExponent = 15;
+
+uint16_t bits(c10::Half half) {
+  return half.x;
+}
+
+class Writer {
+ public:
+  /// float [L, ...]: halves, each layer with its scale.
+  ordered_json halves(const at::Tensor& x) {
+    const at::Tensor values = x.to(at::kFloat).contiguous();
+    ordered_json spec = {{"shape", std::vector<int64_t>(x.sizes().begin(), x.sizes().end())},
+                         {"values", arrays.bytes.size()},
+                         {"scale", ordered_json::array()}};
+    const int64_t layers = x.size(0), each = layers > 0 ? x.numel() / layers : 0;
+    for (int64_t l = 0; l < layers; ++l) {
+      const float* row = values.const_data_ptr<float>() + l * each;
+      float largest = 0;
+      for (int64_t i = 0; i < each; ++i) {
+        if (std::isfinite(row[i])) largest = std::max(largest, std::abs(row[i]));
+      }
+      int exponent = 0;
+      if (largest > 0) std::frexp(largest, &exponent);
+      const int shift = kTopExponent - exponent;
+      spec["scale"].push_back(std::ldexp(1.0, -shift));
+      for (int64_t i = 0; i < each; ++i) put(bits(c10::Half(std::ldexp(row[i], shift))));
+    }
+    return spec;
+  }
+
+  /// float [L, R, C]: halves [L, R, B], each the value largest by abs x of `bucket` neighbours, and where in
+  /// its bucket it stood.
+  ordered_json buckets(const at::Tensor& x, int64_t budget) {
+    const at::Tensor values = x.to(at::kFloat).contiguous();
+    const int64_t L = x.size(0), R = x.size(1), C = x.size(2);
+    int64_t bucket = 1;
+    // A value without buckets takes two bytes, one of a bucket four.
+    while (L * R * ((C + bucket - 1) / bucket) * (bucket == 1 ? 2 : 4) > budget && bucket < C) bucket *= 2;
+    const int64_t B = (C + bucket - 1) / bucket;
+    const at::Tensor kept = at::empty({L, R, B}), places = at::empty({L, R, B}, at::kInt);
+    const float* in = values.const_data_ptr<float>();
+    auto* out = kept.mutable_data_ptr<float>();
+    auto* where = places.mutable_data_ptr<int32_t>();
+    for (int64_t row = 0; row < L * R; ++row, in += C) {
+      for (int64_t b = 0; b < B; ++b) {
+        int64_t best = b * bucket;
+        for (int64_t c = best + 1; c < std::min(C, (b + 1) * bucket); ++c) {
+          // A NaN gives way to any number.
+          if (std::isnan(in[best]) || std::abs(in[c]) > std::abs(in[best])) best = c;
+        }
+        *out++ = in[best];
+        *where++ = static_cast<int32_t>(best - b * bucket);
+      }
+    }
+    ordered_json spec = halves(kept);
+    spec["channels"] = C;
+    spec["bucket"] = bucket;
+    spec["places"] = nullptr;
+    if (bucket > 1) {
+      spec["places"] = arrays.bytes.size();
+      for (int64_t i = 0; i < places.numel(); ++i) put(static_cast<uint16_t>(places.data_ptr<int32_t>()[i]));
+    }
+    return spec;
+  }
+
+  /// float [M.., P, P]: the lower triangles of the first `tokens` rows, row by row, in 65535ths.
+  ordered_json triangles(const at::Tensor& x, int64_t tokens) {
+    const at::Tensor values = x.to(at::kFloat).contiguous();
+    std::vector<int64_t> shape(x.sizes().begin(), x.sizes().end() - 1);
+    shape.back() = tokens;
+    ordered_json spec = {{"shape", shape}, {"values", arrays.bytes.size()}};
+    const int64_t P = x.size(-1), maps = P > 0 ? x.numel() / (P * P) : 0;
+    for (int64_t m = 0; m < maps; ++m) {
+      const float* map = values.const_data_ptr<float>() + m * P * P;
+      for (int64_t q = 0; q < tokens; ++q) {
+        for (int64_t k = 0; k <= q; ++k) {
+          const float p = map[q * P + k];
+          put(static_cast<uint16_t>(std::isfinite(p) ? std::lround(std::clamp(p, 0.0F, 1.0F) * 65535) : 0));
+        }
+      }
+    }
+    return spec;
+  }
+
+  PageArrays arrays;
+
+ private:
+  void put(uint16_t value) {
+    char little[2] = {static_cast<char>(value & 0xFF), static_cast<char>(value >> 8)};
+    arrays.bytes.append(little, 2);
+  }
+};
+
+/// The first tokens of a prompt whose triangles fit `budget`.
+int64_t tokens_that_fit(int64_t maps, int64_t tokens, int64_t budget) {
+  while (tokens > 1 && maps * tokens * (tokens + 1) > budget) --tokens;
+  return tokens;
+}
+
+}  // namespace
+
+PageArrays page_arrays(const Results& results, int64_t tokens) {
+  const Sizes& s = results.sizes;
+  Writer writer;
+  ordered_json& index = writer.arrays.index;
+  index = ordered_json::object();
+  if (s.K > 0) {
+    const int64_t rows = std::min(s.K, tokens);
+    for (const char* point : {"resid_out", "down_in"}) {
+      const at::Tensor x = results.array(std::string("prompt.") + point).narrow(1, 0, rows);
+      index[point] = writer.buckets(x, kActivationBytes);
+    }
+  }
+  for (const char* point : {"resid_out", "down_in"}) {
+    const std::string name = fmt::format("prompt.{}.token_max", point);
+    index[std::string("token_max.") + point] =
+        writer.halves(results.array(name).select(1, 0).narrow(1, 0, tokens));
+  }
+  index["key_scores"] =
+      writer.halves(results.array("prompt.attention.key_scores").select(1, 0).narrow(1, 0, tokens));
+  if (!results.json["attention"]["prompt"]["probs_mean"].is_null()) {
+    const int64_t shown = tokens_that_fit(s.L, tokens, kMapBytes);
+    index["probs_mean"] = writer.triangles(results.array("prompt.attention.probs_mean"), shown);
+    // Single heads only where all of the tokens shown fit: a map should not change its size with the head.
+    if (tokens_that_fit(s.L * s.H, shown, kMapBytes) == shown)
+      index["probs"] = writer.triangles(results.array("prompt.attention.probs"), shown);
+  }
+  ordered_json columns = writer.buckets(results.array("weights.down.columns"), kColumnBytes);
+  const at::Tensor numbers = results.array("weights.down.column_index").to(at::kLong).contiguous();
+  columns["index"] = ordered_json::array();
+  for (int64_t l = 0; l < s.L; ++l) {
+    const int64_t* row = numbers.const_data_ptr<int64_t>() + l * numbers.size(1);
+    columns["index"].push_back(std::vector<int64_t>(row, row + numbers.size(1)));
+  }
+  index["columns"] = std::move(columns);
+  return std::move(writer.arrays);
+}
+
+std::string packed(const std::string& bytes) {
+  uLongf size = compressBound(bytes.size());
+  std::string deflated(size, '\0');
+  const int status =
+      compress2(reinterpret_cast<Bytef*>(deflated.data()), &size,
+                reinterpret_cast<const Bytef*>(bytes.data()), bytes.size(), Z_BEST_COMPRESSION);
+  require(status == Z_OK, "cannot compress the page's arrays: out of memory");
+  deflated.resize(size);
+
+  static const char* alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  text.reserve((deflated.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < deflated.size(); i += 3) {
+    const size_t left = std::min<size_t>(3, deflated.size() - i);
+    uint32_t three = 0;
+    for (size_t k = 0; k < 3; ++k) {
+      three = three << 8 | (k < left ? static_cast<unsigned char>(deflated[i + k]) : 0U);
+    }
+    for (size_t k = 0; k < 4; ++k) text += k <= left ? alphabet[three >> (18 - 6 * k) & 63] : '=';
+  }
+  return text;
+}
+
+}  // namespace outliers::report

@@ -1,0 +1,28 @@
+// The arrays inside the page: small enough to send around, exact enough to read numbers from.
+//
+// Activations are halves (IEEE binary16) with a power of two as each layer's scale, because residual streams
+// go beyond what a half holds; three digits are right. Where all channels would be too much, neighbours share
+// a bucket that keeps its largest value and where it stands, so no peak is lost. Attention probabilities are
+// 16-bit fractions, lower triangles only.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "outliers/report/results.h"
+
+namespace outliers::report {
+
+struct PageArrays {
+  nlohmann::ordered_json index;  ///< name -> shape, byte offsets, scales; docs/page.md
+  std::string bytes;
+};
+
+/// `tokens`: how many of the prompt's tokens the page shows.
+PageArrays page_arrays(const Results& results, int64_t tokens);
+
+/// zlib (RFC 1950), then base64 (RFC 4648).
+std::string packed(const std::string& bytes);
+
+}  // namespace outliers::report

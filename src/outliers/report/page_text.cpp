@@ -1,0 +1,91 @@
+#include "outliers/report/page_text.h"
+
+// .incbin, as for the default corpus: compiling megabytes of text takes no time.
+#define OUTLIERS_EMBED(name, file)                                                          \
+  __asm__(".pushsection .rodata\n.global outliers_" #name "_begin\n.global outliers_" #name \
+          "_end\noutliers_" #name "_begin:\n.incbin \"" file "\"\noutliers_" #name "_end:\n.popsection\n")
+OUTLIERS_EMBED(report_page, OUTLIERS_REPORT_PAGE);
+OUTLIERS_EMBED(compare_page, OUTLIERS_COMPARE_PAGE);
+extern "C" const char outliers_report_page_begin[];
+extern "C" const char outliers_report_page_end[];
+extern "C" const char outliers_compare_page_begin[];
+extern "C" const char outliers_compare_page_end[];
+
+namespace outliers::report {
+
+using nlohmann::ordered_json;
+
+std::string_view report_template() {
+  return {outliers_report_page_begin,
+          static_cast<size_t>(outliers_report_page_end - outliers_report_page_begin)};
+}
+
+std::string_view compare_template() {
+  return {outliers_compare_page_begin,
+          static_cast<size_t>(outliers_compare_page_end - outliers_compare_page_begin)};
+}
+
+std::string fill_template(std::string_view html, const std::map<std::string, std::string>& values) {
+  std::string out;
+  for (size_t at = 0;;) {
+    const size_t open = html.find("{{", at), close = html.find("}}", open);
+    if (close == std::string_view::npos) {
+      out += html.substr(at);
+      return out;
+    }
+    const auto value = values.find(std::string(html.substr(open + 2, close - open - 2)));
+    // Double braces that name nothing are the scripts' own.
+    const size_t end = value == values.end() ? open + 2 : close + 2;
+    out += html.substr(at, (value == values.end() ? end : open) - at);
+    if (value != values.end()) out += value->second;
+    at = end;
+  }
+}
+
+namespace {
+
+/// Replaces what is not UTF-8, as the JSON library does.
+std::string valid(const std::string& text) {
+  const std::string quoted = ordered_json(text).dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return ordered_json::parse(quoted).get<std::string>();
+}
+
+}  // namespace
+
+std::string html_text(const std::string& text) {
+  std::string out;
+  for (const char c : valid(text)) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+std::string html_json(const ordered_json& value) {
+  std::string out;
+  // These characters stand in strings only, where \u escapes mean the same.
+  for (const char c : value.dump(-1, ' ', false, ordered_json::error_handler_t::replace)) {
+    if (c == '<' || c == '>' || c == '&') {
+      out += c == '<' ? "\\u003c" : c == '>' ? "\\u003e" : "\\u0026";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace outliers::report

@@ -1,0 +1,27 @@
+// The page's HTML: templates that the build has assembled (page/assemble.py), and text made safe for them.
+// Everything that comes out of a report is text here; none of it can become markup or script.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+namespace outliers::report {
+
+/// page/report.html and page/compare.html with their style and scripts in place.
+std::string_view report_template();
+std::string_view compare_template();
+
+/// `html` with each {{name}} of `values` replaced, in one pass: a value's own braces stay what they are.
+std::string fill_template(std::string_view html, const std::map<std::string, std::string>& values);
+
+/// Text between tags or in a quoted attribute; what is not UTF-8 becomes U+FFFD.
+std::string html_text(const std::string& text);
+
+/// JSON inside a script element: no character in it can end the element. Numbers that are not finite are
+/// null.
+std::string html_json(const nlohmann::ordered_json& value);
+
+}  // namespace outliers::report

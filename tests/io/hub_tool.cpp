@@ -1,0 +1,25 @@
+// `outliers fetch` without the rest of the program, which takes longer to start than most of these tests to
+// run: hub_tool MODEL [--revision R] [--file F] prints the path, or one line and the exit code.
+#include <cstdio>
+#include <string>
+
+#include "outliers/core/error.h"
+#include "outliers/core/interrupt.h"
+#include "outliers/io/hub.h"
+
+int main(int argc, char** argv) {
+  outliers::install_interrupt_handlers();
+  std::string model, revision, file;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    std::string& value = argument == "--revision" ? revision : argument == "--file" ? file : model;
+    value = &value == &model ? argument : argv[++i];
+  }
+  try {
+    std::puts(outliers::io::resolve_model(model, revision, file).c_str());
+    return 0;
+  } catch (const outliers::Error& error) {
+    std::fprintf(stderr, "outliers: error: %s\n", error.what());
+    return error.exit_code();
+  }
+}

@@ -1,0 +1,140 @@
+#include "outliers/report/page.h"
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <c10/util/Half.h>
+#include <gmock/gmock.h>
+
+#include "outliers/report/page_arrays.h"
+#include "outliers/report/page_text.h"
+
+#include "sample_report.h"
+
+namespace outliers::report {
+namespace {
+
+using nlohmann::ordered_json;
+using testing::HasSubstr;
+using testing::Not;
+
+uint16_t word(const std::string& bytes, size_t at) {
+  return static_cast<uint16_t>(static_cast<unsigned char>(bytes[at]) |
+                               static_cast<unsigned char>(bytes[at + 1]) << 8);
+}
+double half(const std::string& bytes, size_t at) {
+  return static_cast<float>(c10::Half(word(bytes, at), c10::Half::from_bits()));
+}
+
+TEST(PageText, EscapesWhatEndsAnElement) {
+  EXPECT_EQ(html_text("<b>\"a\" & b</b>"), "&lt;b&gt;&quot;a&quot; &amp; b&lt;/b&gt;");
+  EXPECT_EQ(html_text("\xFF"), "\xEF\xBF\xBD");
+  const std::string json = html_json({{"token", "</script><!--&"}, {"bad", "\xFF"}, {"none", NAN}});
+  EXPECT_THAT(json, Not(HasSubstr("<")));
+  EXPECT_THAT(json, Not(HasSubstr("&")));
+  const ordered_json back = ordered_json::parse(json);
+  EXPECT_EQ(back["token"], "</script><!--&");
+  EXPECT_TRUE(back["none"].is_null());
+}
+
+TEST(PageText, FillsEachPlaceOnce) {
+  // A value that looks like a place is left alone, and so are braces that name nothing.
+  EXPECT_EQ(fill_template("a{{x}}b{{y}}c {{ z }} {{x", {{"x", "{{y}}"}, {"y", "2"}}),
+            "a{{y}}b2c {{ z }} {{x");
+}
+
+TEST(PageText, TemplatesAreWhole) {
+  for (const std::string_view page : {report_template(), compare_template()}) {
+    EXPECT_EQ(page.substr(0, 15), "<!doctype html>");
+    EXPECT_EQ(page.substr(page.size() - 8), "</html>\n");
+    EXPECT_THAT(std::string(page), HasSubstr("default-src 'none'; script-src 'sha256-"));
+    for (const char* place : {"{{style}}", "{{script}}", "{{plotly}}", "{{csp}}"})
+      EXPECT_EQ(page.find(place), std::string_view::npos) << place;
+  }
+}
+
+class PageFiles : public testing::Test {
+ protected:
+  Results write(const tests::SampleReport& sample) {
+    sample.write(scratch_ / "r");
+    return read_results(scratch_ / "r");
+  }
+  tests::ScratchDirectory scratch_;
+};
+
+TEST_F(PageFiles, HalvesHoldWhatBinary16CannotReach) {
+  tests::SampleReport sample = tests::sample_report();
+  sample.arrays["prompt.resid_out"][1][0][3] = 103795;
+  sample.arrays["prompt.resid_out"][1][1][2] = -0.25;
+  sample.arrays["prompt.resid_out"][1][2][0] = NAN;
+  const Results results = write(sample);
+  const PageArrays arrays = page_arrays(results, results.sizes.P);
+  const ordered_json& spec = arrays.index["resid_out"];
+  EXPECT_EQ(spec["bucket"], 1);
+  EXPECT_TRUE(spec["places"].is_null());
+  const auto value = [&](size_t t, size_t c) {
+    return half(arrays.bytes, spec["values"].get<size_t>() + 2 * ((3 + t) * 4 + c)) *
+           spec["scale"][1].get<double>();
+  };
+  EXPECT_NEAR(value(0, 3), 103795, 103795 * 5e-4);
+  EXPECT_NEAR(value(1, 2), -0.25, 0.25 * 5e-4);
+  EXPECT_TRUE(std::isnan(value(2, 0)));
+}
+
+TEST_F(PageFiles, ABucketKeepsItsLargestValueAndItsPlace) {
+  constexpr int64_t F = 120'000;
+  tests::SampleReport sample = tests::sample_report();
+  sample.json["model"]["mlp_width"] = F;
+  at::manual_seed(1);
+  sample.arrays["prompt.down_in"] = at::randn({2, 3, F});
+  sample.arrays["prompt.down_in"][1][2][77'777] = -900;
+  sample.arrays["prompt.down_in.channel_max"] = sample.arrays["corpus.down_in.channel_max"] =
+      at::ones({2, F});
+  const Results results = write(sample);
+  const PageArrays arrays = page_arrays(results, results.sizes.P);
+  const ordered_json& spec = arrays.index["down_in"];
+  const int64_t bucket = spec["bucket"], B = spec["shape"][2];
+  ASSERT_GT(bucket, 1);
+  EXPECT_EQ(B, (F + bucket - 1) / bucket);
+  EXPECT_EQ(spec["channels"], F);
+  const at::Tensor x = sample.arrays["prompt.down_in"][1][2].contiguous();
+  for (int64_t b = 0; b < B; ++b) {
+    const at::Tensor part = x.narrow(0, b * bucket, std::min(bucket, F - b * bucket));
+    const auto at = static_cast<size_t>(2 * ((3 + 2) * B + b));
+    const int64_t place = word(arrays.bytes, spec["places"].get<size_t>() + at);
+    ASSERT_EQ(place, part.abs().argmax().item<int64_t>()) << b;
+    const double wanted = part[place].item<double>();
+    ASSERT_NEAR(half(arrays.bytes, spec["values"].get<size_t>() + at) * spec["scale"][1].get<double>(),
+                wanted, 5e-4 * std::abs(wanted) + 1e-5);
+  }
+}
+
+TEST_F(PageFiles, ThePageIsWrittenWholeOrNotAtAll) {
+  tests::SampleReport sample = tests::sample_report();
+  sample.json["model"]["name"] = "<script>";
+  const auto path = scratch_ / "index.html";
+  write_page(write(sample), path);
+  const std::string html = tests::read_file(path);
+  EXPECT_THAT(html.substr(0, 3000), HasSubstr("<title>&lt;script&gt;</title>"));
+  EXPECT_LT(html.size(), 8'000'000u);
+
+  sample.arrays.erase("prompt.attention.key_scores");
+  EXPECT_NE(tests::error_of([&] { write_page(write(sample), path); }), "");
+  EXPECT_EQ(tests::read_file(path), html);
+}
+
+TEST_F(PageFiles, ASummaryOfNumbersThatAreNone) {
+  tests::SampleReport sample = tests::sample_report();
+  for (auto& layer : sample.json["activations"]["prompt"]["resid_out"])
+    layer["max"] = layer["median"] = nullptr, layer["top"] = ordered_json::array();
+  sample.json["writes"][1]["largest"]["mlp"] = nullptr;
+  sample.json["summary"]["removed_layer"] = 1;
+  sample.json["weights"][0]["modules"]["down"]["score"] = nullptr;
+  sample.json["attention"]["corpus"][0]["top_keys"] = ordered_json::array();
+  EXPECT_NO_THROW(write_page(write(sample), scratch_ / "index.html"));
+  EXPECT_THAT(tests::read_file(scratch_ / "index.html"),
+              HasSubstr("<dt>carried</dt><dd>to layer 0, largest in layer 1</dd>"));
+}
+
+}  // namespace
+}  // namespace outliers::report
