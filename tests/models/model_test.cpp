@@ -191,6 +191,12 @@ TEST(Model, RefusesGgufsItWouldComputeWrongly) {
               HasSubstr("lacks 'llama.context_length'"));
   EXPECT_THAT(error_of_gguf("qwen2_window", "sliding_window_pattern", "sliding_window_xattern"),
               HasSubstr("does not say which layers"));
+  EXPECT_THAT(error_of_gguf("mpt_alibi", "max_alibi_bias", "min_alibi_bias"),
+              HasSubstr("positions other than ALiBi are not supported: 'mpt.attention.max_alibi_bias' is 0"));
+  EXPECT_THAT(error_of_gguf("falcon_grouped", "attn_norm_2", "attn_norm_9"),
+              AllOf(HasSubstr("unknown"), HasSubstr("blk.0.attn_norm_9.weight")));
+  EXPECT_THAT(error_of_gguf("phi3_long", "rope_factors_short", "rope_factors_shirt"),
+              HasSubstr("should both be there"));
   EXPECT_THAT(
       error_of_gguf("qwen2_yarn", "blk.1.ffn_up", "blk.7.ffn_up"),
       AllOf(HasSubstr("1 missing (blk.1.ffn_up.weight)"), HasSubstr("1 unknown (blk.7.ffn_up.weight)")));

@@ -32,10 +32,12 @@ Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std
       keys.maybe_integer("rope.scaling.original_context_length").value_or(config.max_positions);
   require(rotary.original_positions >= 1, "{}: 'rope.scaling.original_context_length' should be positive",
           where);
-  if (checkpoint.find("rope_factors_long.weight") != nullptr) {
+  rotary.factors = read_factors(checkpoint, "rope_factors_short.weight");
+  rotary.long_factors = read_factors(checkpoint, "rope_factors_long.weight");
+  require(rotary.factors.empty() == rotary.long_factors.empty(),
+          "{}: rope_factors_short.weight and rope_factors_long.weight should both be there", where);
+  if (!rotary.factors.empty()) {
     rotary.scaling = "longrope";
-    rotary.factors = read_factors(checkpoint, "rope_factors_short.weight");
-    rotary.long_factors = read_factors(checkpoint, "rope_factors_long.weight");
     rotary.factor =
         static_cast<double>(config.max_positions) / static_cast<double>(rotary.original_positions);
     rotary.attention_factor = keys.number(

@@ -40,7 +40,7 @@ Family mpt_family() {
                                  "attn_type": "multihead_attention", "rope": false, "sliding_window_size": -1})");
       config.qkv_clip = attention.number("clip_qkv", 0.0);
       config.attention_scale = attention.number("softmax_scale", config.attention_scale);
-      bias = attention.number("alibi_bias_max", bias);
+      bias = attention.number("alibi_bias_max", bias);  // transformers takes 8 whatever it says
     }
     config.alibi_slopes = alibi_slopes(config.heads, bias);
   };
