@@ -108,10 +108,11 @@ class FiguresTest(ProgramTest):
             mean = np.tril(np.ones((count, count), np.float32))
             mean /= mean.sum(1, keepdims=True)
             arrays["prompt.attention.probs_mean"] = np.broadcast_to(mean, (layers, count, count)).copy()
+            arrays["prompt.attention.probs"] = np.broadcast_to(mean, (layers, heads, count, count)).copy()
         else:
             results["attention"]["prompt"]["probs_mean"] = None
             arrays.pop("prompt.attention.probs_mean")
-        arrays.pop("prompt.attention.probs", None)
+            arrays.pop("prompt.attention.probs")
         for write in results["writes"]:
             for part in ("largest", "followed"):
                 if part in write:
