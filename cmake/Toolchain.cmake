@@ -19,8 +19,8 @@ endif()
 add_library(outliers_flags INTERFACE)
 target_compile_options(outliers_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>)
-if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  # GCC 12 sees overflows in std::string's operator+ and insert that are not there (GCC bug 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  # GCC 12 and 13 see overflows in std::string's operator+ and insert that are not there (GCC bug 105651).
   target_compile_options(outliers_flags INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds>)
 endif()
