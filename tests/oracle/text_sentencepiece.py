@@ -1,4 +1,4 @@
-"""Goldens of tests/text/unigram_test.cpp: sentencepiece 0.2.3 and tokenizers 0.23.3 (requirements.txt; no random choice is left).
+"""Goldens of tests/text/sentencepiece_test.cpp: sentencepiece 0.2.3 and tokenizers 0.23.3 (requirements.txt; no random choice is left).
 
   text_sentencepiece.py                          small .model files and Unigram tokenizer.json files, with ids
   text_sentencepiece.py check OUTLIERS MODEL     ids of a .model (any size) by the program beside sentencepiece's; writes nothing

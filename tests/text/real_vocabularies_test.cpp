@@ -24,7 +24,8 @@ TEST_P(RealVocabularies, MatchTokenizers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Npm, RealVocabularies,
-                         testing::Values("gpt2", "llama2", "llama3", "qwen3", "gptoss", "deepseek_v3"));
+                         testing::Values("gpt2", "llama2", "llama3", "qwen3", "gemma3", "gptoss",
+                                         "deepseek_v3"));
 
 }  // namespace
 }  // namespace outliers::text

@@ -30,12 +30,10 @@ std::unique_ptr<Tokenizer> from_sentencepiece(const TokenizerFiles& files) {
           "{}: this is a tiktoken file, not a SentencePiece model; save the tokenizer as tokenizer.json with "
           "transformers and put it beside the weights",
           name);
-  const SentencePieceModel model = parse_sentencepiece(files.sentencepiece_model);
+  SentencePieceModel model = parse_sentencepiece(files.sentencepiece_model);
   TokenizerConfig config = read_tokenizer_config(files);
-  SentencePieceModel asked = model;
-  if (config.add_prefix_space) asked.add_dummy_prefix = *config.add_prefix_space;
-  const bool at_start_only = config.legacy && !*config.legacy;
-  Parts parts = sentencepiece_parts(asked, name, at_start_only);
+  model.add_dummy_prefix = config.add_prefix_space.value_or(model.add_dummy_prefix);
+  Parts parts = sentencepiece_parts(model, name, !config.legacy.value_or(true));
   const auto control = [&](int64_t id) -> std::optional<int32_t> {
     if (id < 0 || static_cast<size_t>(id) >= model.pieces.size()) return std::nullopt;
     if (model.pieces[static_cast<size_t>(id)].type != SentencePieceModel::Type::control) return std::nullopt;
