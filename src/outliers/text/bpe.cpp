@@ -106,8 +106,22 @@ void Bpe::reserve_merges(size_t count) {
   merges_.reserve(count);
 }
 
-void Bpe::add_merge(int32_t left, int32_t right, int32_t merged) {
-  merges_.insert(left, right, {merge_count_++, merged});
+bool Bpe::add_merge(std::string_view left, std::string_view right) {
+  std::string whole(left);
+  whole += right.substr(std::min(right.size(), options_.continuing_prefix.size()));
+  const int32_t left_id = vocabulary_.find(left), right_id = vocabulary_.find(right),
+                merged = vocabulary_.find(whole);
+  if (left_id < 0 || right_id < 0 || merged < 0) return false;
+  merges_.insert(left_id, right_id, {merge_count_++, merged});
+  return true;
+}
+
+bool split_merge(std::string_view merge, std::string_view& left, std::string_view& right) {
+  const size_t space = merge.find(' ');
+  if (space == std::string_view::npos || merge.find(' ', space + 1) != std::string_view::npos) return false;
+  left = merge.substr(0, space);
+  right = merge.substr(space + 1);
+  return true;
 }
 
 void Bpe::set_scores(std::vector<float> scores, EqualScores equal) {

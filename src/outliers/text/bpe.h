@@ -34,15 +34,14 @@ class Bpe final : public Model {
   Bpe(Vocabulary vocabulary, BpeOptions options);
   ~Bpe() override;
 
-  /// The merge of `left` and `right` into `merged`, better than all added later. A pair added before is
-  /// replaced, as in a Python dict.
   void reserve_merges(size_t count);
-  void add_merge(int32_t left, int32_t right, int32_t merged);
+  /// The merge of two spellings, better than all added later. A pair added before is replaced, as in a Python
+  /// dict. False, and nothing added, where one of them or the token they make is not in the vocabulary.
+  bool add_merge(std::string_view left, std::string_view right);
   /// Merges implied by scores, one per id, higher is better; nothing merges into an id of minus infinity. NaN
   /// is an Error.
   void set_scores(std::vector<float> scores, EqualScores equal = EqualScores::longer_left_first);
 
-  const BpeOptions& options() const { return options_; }
   const char* name() const override { return "BPE"; }
   std::optional<int32_t> unknown() const override { return options_.unknown; }
   std::unique_ptr<Scratch> make_scratch() const override;
@@ -71,5 +70,8 @@ class Bpe final : public Model {
   bool cuts_ = false;      // pieces may be cut in front of a "▁" ...
   bool joined_[256] = {};  // ... except behind these bytes
 };
+
+/// The two tokens of a listed merge, "left right"; false where it is not that.
+bool split_merge(std::string_view merge, std::string_view& left, std::string_view& right);
 
 }  // namespace outliers::text

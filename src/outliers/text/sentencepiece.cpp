@@ -303,15 +303,9 @@ Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view wher
     parts.pre_tokenizer = make_metaspace("▁", PrependScheme::first, false);
   }
 
-  std::vector<DecoderPtr> decoders;
-  decoders.push_back(make_replace_decoder("▁", std::nullopt, " "));
-  decoders.push_back(make_byte_fallback_decoder());
-  decoders.push_back(make_fuse_decoder());
-  if (model.add_dummy_prefix) {
-    const bool behind = model.treat_whitespace_as_suffix;
-    decoders.push_back(make_strip_decoder(" ", behind ? 0 : 1, behind ? 1 : 0));
-  }
-  parts.decoder = make_decoder_sequence(std::move(decoders));
+  const size_t dummy = model.add_dummy_prefix ? 1 : 0;
+  parts.decoder = model.treat_whitespace_as_suffix ? make_sentencepiece_decoder(0, dummy)
+                                                   : make_sentencepiece_decoder(dummy, 0);
   return parts;
 }
 

@@ -1,7 +1,6 @@
 // A tokenizer from the files of a Hugging Face folder: tokenizer.json where there is one, else what
 // transformers would convert, a SentencePiece model or GPT-2's pair of vocab.json and merges.txt.
 #include <algorithm>
-#include <map>
 
 #include "outliers/core/error.h"
 #include "outliers/text/bpe.h"
@@ -60,21 +59,11 @@ void read_merges_text(std::string_view text, Bpe& model) {
   }
   model.reserve_merges(lines.size());
   for (size_t i = 0; i < lines.size(); ++i) {
-    const std::string_view line = lines[i];
-    const size_t space = line.find(' ');
-    if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
-      fail("merges.txt: merge {}, \"{}\", is not two tokens with a space between", i,
-           printable(std::string(line)));
-    }
-    const std::string_view left = line.substr(0, space), right = line.substr(space + 1);
-    const Vocabulary& vocabulary = model.vocabulary();
-    const int32_t left_id = vocabulary.find(left), right_id = vocabulary.find(right),
-                  id = vocabulary.find(std::string(left) += right);
-    if (left_id < 0 || right_id < 0 || id < 0) {
-      fail("merges.txt: merge {}, \"{}\", names a token that is not in vocab.json", i,
-           printable(std::string(line)));
-    }
-    model.add_merge(left_id, right_id, id);
+    std::string_view left, right;
+    const bool two = split_merge(lines[i], left, right);
+    if (two && model.add_merge(left, right)) continue;
+    fail("merges.txt: merge {}, \"{}\", {}", i, printable(std::string(lines[i])),
+         two ? "names a token that is not in vocab.json" : "is not two tokens with a space between");
   }
 }
 

@@ -151,24 +151,12 @@ Vocabulary read_vocabulary(const GgufVocabulary& file) {
 
 void add_listed_merges(Bpe& model, const std::vector<std::string>& merges) {
   model.reserve_merges(merges.size());
-  std::string merged;
   for (size_t i = 0; i < merges.size(); ++i) {
-    const std::string_view merge = merges[i];
-    const size_t space = merge.find(' ', 1);
-    if (space == std::string_view::npos || space + 1 == merge.size()) {
-      fail("merge {} of the GGUF, \"{}\", is not two tokens with a space between", i, printable(merges[i]));
-    }
-    const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
-    merged.assign(left);
-    merged += right;
-    const auto& vocabulary = model.vocabulary();
-    const int32_t left_id = vocabulary.find(left), right_id = vocabulary.find(right),
-                  id = vocabulary.find(merged);
-    if (left_id < 0 || right_id < 0 || id < 0) {
-      fail("merge {} of the GGUF, \"{}\", names a token that is not in the vocabulary", i,
-           printable(merges[i]));
-    }
-    model.add_merge(left_id, right_id, id);
+    std::string_view left, right;
+    const bool two = split_merge(merges[i], left, right);
+    if (two && model.add_merge(left, right)) continue;
+    fail("merge {} of the GGUF, \"{}\", {}", i, printable(merges[i]),
+         two ? "names a token that is not in the vocabulary" : "is not two tokens with a space between");
   }
 }
 
@@ -251,12 +239,7 @@ Parts sentencepiece_bpe_parts(GgufVocabulary& file) {
   normalizers.push_back(make_replace(" ", std::nullopt, "▁"));
   parts.normalizer = make_sequence(std::move(normalizers));
 
-  std::vector<DecoderPtr> decoders;
-  decoders.push_back(make_replace_decoder("▁", std::nullopt, " "));
-  decoders.push_back(make_byte_fallback_decoder());
-  decoders.push_back(make_fuse_decoder());
-  if (prefix) decoders.push_back(make_strip_decoder(" ", 1, 0));
-  parts.decoder = make_decoder_sequence(std::move(decoders));
+  parts.decoder = make_sentencepiece_decoder(prefix ? 1 : 0, 0);
   if (!file.add_bos) file.add_bos = file.bos.has_value();
   return parts;
 }

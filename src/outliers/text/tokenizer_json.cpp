@@ -257,33 +257,21 @@ void read_merges(const Node& node, Bpe& model) {
   size_t count = 0;
   for ([[maybe_unused]] const element merge : array) ++count;
   model.reserve_merges(count);
-  const Vocabulary& vocabulary = model.vocabulary();
-  const size_t prefix = model.options().continuing_prefix.size();
-  std::string merged;
   size_t number = 0;
   for (const element merge : array) {
-    std::string_view left, right;
+    std::string_view line, left, right;
     simdjson::dom::array pair;
-    if (merge.get(left) == simdjson::SUCCESS) {
-      const size_t space = left.find(' ');
-      if (space == std::string_view::npos || left.find(' ', space + 1) != std::string_view::npos) {
+    if (merge.get(line) == simdjson::SUCCESS) {
+      if (!split_merge(line, left, right))
         node.refuse(fmt::format("merge {} is not two tokens with a space between", number));
-      }
-      right = left.substr(space + 1);
-      left = left.substr(0, space);
     } else if (merge.get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
                pair.at(0).get(left) != simdjson::SUCCESS || pair.at(1).get(right) != simdjson::SUCCESS) {
       node.refuse(fmt::format("merge {} is neither a string nor a pair of strings", number));
     }
-    merged.assign(left);
-    if (right.size() >= prefix) merged += right.substr(prefix);
-    const int32_t left_id = vocabulary.find(left), right_id = vocabulary.find(right),
-                  id = vocabulary.find(merged);
-    if (left_id < 0 || right_id < 0 || id < 0) {
+    if (!model.add_merge(left, right)) {
       node.refuse(fmt::format("merge {}, \"{}\" with \"{}\", names a token that is not in the vocabulary",
                               number, printable(std::string(left)), printable(std::string(right))));
     }
-    model.add_merge(left_id, right_id, id);
     ++number;
   }
 }
