@@ -118,10 +118,10 @@ bool Bpe::add_merge(std::string_view left, std::string_view right) {
 
 bool split_merge(std::string_view merge, std::string_view& left, std::string_view& right) {
   const size_t space = merge.find(' ');
-  if (space == std::string_view::npos || merge.find(' ', space + 1) != std::string_view::npos) return false;
+  if (space == std::string_view::npos) return false;
   left = merge.substr(0, space);
   right = merge.substr(space + 1);
-  return true;
+  return !left.empty() && !right.empty() && right.find(' ') == std::string_view::npos;
 }
 
 void Bpe::set_scores(std::vector<float> scores, EqualScores equal) {
