@@ -12,6 +12,7 @@
 #include <zlib.h>
 
 #include "outliers/core/error.h"
+#include "outliers/text/regex.h"
 #include "outliers/text/tokenizer.h"
 
 #include "support.h"
@@ -65,15 +66,16 @@ inline std::string hash_ids(const std::vector<int32_t>& ids) {
 }
 
 /// Compares a tokenizer's ids of golden_strings() with a golden of whole rows and hashes; returns how many
-/// strings were compared. Stops at the first few that differ.
-inline int compare_ids(const Tokenizer& tokenizer, BosPolicy bos, const std::string& golden) {
+/// strings were compared, which are those without a match of `except`. Stops at the first few that differ.
+inline int compare_ids(const Tokenizer& tokenizer, BosPolicy bos, const std::string& golden,
+                       const Regex* except = nullptr) {
   static const std::vector<std::string> strings = golden_strings();
   const nlohmann::json expected = nlohmann::json::parse(read_golden(golden));
   EXPECT_EQ(expected["hashes"].size(), strings.size());
   int compared = 0, wrong = 0;
   for (size_t i = 0; i < strings.size() && wrong < 3; ++i) {
     const auto hash = expected["hashes"][i].get<std::string>();
-    if (hash == "-") continue;
+    if (hash == "-" || (except && except->find(replace_invalid_utf8(strings[i]), 0))) continue;
     const std::vector<int32_t> ids = tokenizer.encode(strings[i], bos);
     ++compared;
     if (hash_ids(ids) == hash) continue;
