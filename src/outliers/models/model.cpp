@@ -82,8 +82,9 @@ const text::Tokenizer& Model::tokenizer() const {
   const text::Tokenizer* tokenizer = try_tokenizer();
   require(tokenizer != nullptr, "{}: the checkpoint has no tokenizer ({}); give token ids instead of text",
           printable(checkpoint_->path().string()),
-          checkpoint_->metadata() != nullptr ? "no tokenizer.ggml.tokens in its metadata"
-                                             : "no tokenizer.json beside the weights");
+          checkpoint_->metadata() != nullptr
+              ? "no tokenizer.ggml.tokens in its metadata"
+              : "no tokenizer.json, tokenizer.model, or vocab.json with merges.txt beside the weights");
   return *tokenizer;
 }
 

@@ -29,8 +29,34 @@ text::GgufVocabulary read_vocabulary(const io::GgufMetadata& metadata) {
   v.add_bos = metadata.boolean("tokenizer.ggml.add_bos_token");
   v.add_eos = metadata.boolean("tokenizer.ggml.add_eos_token");
   v.add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix");
+  for (const int64_t byte :
+       metadata.integers("tokenizer.ggml.precompiled_charsmap").value_or(std::vector<int64_t>())) {
+    v.charsmap += static_cast<char>(byte);
+  }
   v.remove_extra_whitespaces = metadata.boolean("tokenizer.ggml.remove_extra_whitespaces");
   return v;
+}
+
+// nullptr when no tokenizer's files are there.
+std::unique_ptr<text::Tokenizer> from_directory(const std::filesystem::path& directory) {
+  const auto read = [&](const char* name) {
+    return std::filesystem::exists(directory / name) ? read_text_file(directory / name) : std::string();
+  };
+  text::TokenizerFiles files;
+  files.tokenizer_config_json = read("tokenizer_config.json");
+  files.tokenizer_json = read("tokenizer.json");
+  if (files.tokenizer_json.empty()) {
+    files.special_tokens_map_json = read("special_tokens_map.json");
+    files.added_tokens_json = read("added_tokens.json");
+    files.sentencepiece_model = read("tokenizer.model");
+    if (files.sentencepiece_model.empty()) files.sentencepiece_model = read("spiece.model");
+    if (files.sentencepiece_model.empty()) {
+      files.vocab_json = read("vocab.json");
+      files.merges_txt = read("merges.txt");
+      if (files.vocab_json.empty() || files.merges_txt.empty()) return nullptr;
+    }
+  }
+  return text::Tokenizer::from_files(files);
 }
 
 }  // namespace
@@ -40,11 +66,30 @@ std::unique_ptr<text::Tokenizer> load_tokenizer(const io::Checkpoint& checkpoint
     if (!metadata->has("tokenizer.ggml.tokens")) return nullptr;
     return text::Tokenizer::from_gguf(read_vocabulary(*metadata));
   }
-  const std::filesystem::path directory = checkpoint.directory();
-  if (!std::filesystem::exists(directory / "tokenizer.json")) return nullptr;
-  const std::filesystem::path config = directory / "tokenizer_config.json";
-  return text::Tokenizer::from_json(read_text_file(directory / "tokenizer.json"),
-                                    std::filesystem::exists(config) ? read_text_file(config) : "");
+  return from_directory(checkpoint.directory());
+}
+
+std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& path) {
+  const std::string name = printable(path.string());
+  require(std::filesystem::exists(path), "{}: no such file or directory", name);
+  if (io::is_gguf(path)) {
+    auto tokenizer = load_tokenizer(*io::open_gguf(path));
+    require(tokenizer != nullptr, "{}: the GGUF has no tokenizer (no tokenizer.ggml.tokens in its metadata)",
+            name);
+    return tokenizer;
+  }
+  if (path.extension() == ".model") {
+    return text::Tokenizer::from_files({.sentencepiece_model = read_text_file(path)});
+  }
+  const bool directory = std::filesystem::is_directory(path);
+  if (!directory && path.extension() == ".json" && !path.filename().string().ends_with(".index.json")) {
+    return text::Tokenizer::from_json(read_text_file(path));
+  }
+  auto tokenizer = from_directory(directory ? path : path.parent_path());
+  require(tokenizer != nullptr,
+          "{}: there is no tokenizer here (tokenizer.json, tokenizer.model, or vocab.json with merges.txt)",
+          name);
+  return tokenizer;
 }
 
 }  // namespace outliers::models

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "outliers/text/flat_map.h"
+#include "outliers/text/byte_trie.h"
 #include "outliers/text/normalizer.h"
 
 namespace outliers::text {
@@ -38,21 +38,9 @@ class AddedTokenMatcher {
   void split(std::string_view text, std::vector<TokenOrText>& out) const;
 
  private:
-  int32_t longest_at(std::string_view text, size_t at, size_t& length) const;
-
   std::vector<AddedToken> tokens_;
-  // A trie over bytes: edges (node, byte) -> node, and per node the token that ends there or -1.
-  struct Edge {
-    int32_t node;
-    unsigned char byte;
-  };
-  std::vector<int32_t> ends_ = {-1};
-  std::vector<std::pair<Edge, int32_t>> edges_;
-  std::vector<int32_t> slots_;  // open addressing into edges_
+  ByteTrie trie_;  // patterns -> indices into tokens_
   bool first_[256] = {};
-
-  int32_t child(int32_t node, unsigned char byte) const;
-  void add_edge(int32_t node, unsigned char byte, int32_t to);
 };
 
 }  // namespace outliers::text

@@ -11,30 +11,6 @@
 
 namespace outliers::text {
 
-void Vocabulary::reserve(size_t size, size_t bytes) {
-  require(size < (1u << 26), "a vocabulary of {} tokens is larger than any that exists", size);
-  arena_.resize(bytes);
-  pieces_.assign(size, std::string_view());
-  set_.assign(size, false);
-}
-
-void Vocabulary::set(int32_t id, std::string_view piece) {
-  std::copy(piece.begin(), piece.end(), arena_.begin() + static_cast<ptrdiff_t>(used_));
-  pieces_[static_cast<size_t>(id)] = std::string_view(arena_.data() + used_, piece.size());
-  set_[static_cast<size_t>(id)] = true;
-  used_ += piece.size();
-  longest_ = std::max(longest_, piece.size());
-}
-
-void Vocabulary::index() {
-  index_.reserve(pieces_.size());
-  for (size_t id = 0; id < pieces_.size(); ++id) {
-    if (!set_[id]) continue;
-    index_.insert(pieces_, static_cast<int32_t>(id));
-    ++count_;
-  }
-}
-
 struct Bpe::Symbol {
   int32_t id;
   int32_t previous, next;  // indices into the list, -1 at its ends
@@ -55,7 +31,7 @@ struct Bpe::Candidate {
   }
 };
 
-class Bpe::Scratch {
+class Bpe::Work final : public Model::Scratch {
  public:
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
@@ -100,7 +76,7 @@ class Bpe::Scratch {
 };
 
 Bpe::Bpe(Vocabulary vocabulary, BpeOptions options)
-    : vocabulary_(std::move(vocabulary)), options_(std::move(options)) {
+    : Model(std::move(vocabulary)), options_(std::move(options)) {
   for (int c = 0; c < 128; ++c) {
     const char text = static_cast<char>(c);
     ascii_[c] = vocabulary_.find(std::string_view(&text, 1));
@@ -130,44 +106,66 @@ void Bpe::reserve_merges(size_t count) {
   merges_.reserve(count);
 }
 
-void Bpe::add_merge(int32_t left, int32_t right, int32_t merged) {
-  merges_.insert(left, right, {merge_count_++, merged});
+bool Bpe::add_merge(std::string_view left, std::string_view right) {
+  std::string whole(left);
+  whole += right.substr(std::min(right.size(), options_.continuing_prefix.size()));
+  const int32_t left_id = vocabulary_.find(left), right_id = vocabulary_.find(right),
+                merged = vocabulary_.find(whole);
+  if (left_id < 0 || right_id < 0 || merged < 0) return false;
+  merges_.insert(left_id, right_id, {merge_count_++, merged});
+  return true;
 }
 
-void Bpe::set_scores(std::vector<float> scores) {
+bool split_merge(std::string_view merge, std::string_view& left, std::string_view& right) {
+  const size_t space = merge.find(' ');
+  if (space == std::string_view::npos) return false;
+  left = merge.substr(0, space);
+  right = merge.substr(space + 1);
+  return !left.empty() && !right.empty() && right.find(' ') == std::string_view::npos;
+}
+
+void Bpe::set_scores(std::vector<float> scores, EqualScores equal) {
   for (size_t id = 0; id < scores.size(); ++id) {
     require(!std::isnan(scores[id]), "the score of token {} is not a number", id);
     if (scores[id] == 0) scores[id] = 0;  // -0 and 0 are the same score
   }
   scores_ = std::move(scores);
+  equal_scores_ = equal;
 }
 
-std::shared_ptr<Bpe::Scratch> Bpe::make_scratch() const {
-  return std::make_shared<Scratch>();
+std::unique_ptr<Model::Scratch> Bpe::make_scratch() const {
+  return std::make_unique<Work>();
 }
 
-void Bpe::encode(std::string_view piece, bool raw_bytes, Scratch& scratch, std::vector<int32_t>& ids) const {
-  if (!cuts_ || raw_bytes) return encode_word(piece, raw_bytes, scratch, ids);
+void Bpe::encode(const Pieces& pieces, size_t first, size_t last, Scratch& scratch,
+                 std::vector<int32_t>& ids) const {
+  Work& work = static_cast<Work&>(scratch);
+  for (size_t i = first; i < last; ++i) {
+    encode_piece(pieces.view(pieces.spans[i]), pieces.raw_bytes, work, ids);
+  }
+}
+
+void Bpe::encode_piece(std::string_view piece, bool raw_bytes, Work& work, std::vector<int32_t>& ids) const {
+  if (!cuts_ || raw_bytes) return encode_word(piece, raw_bytes, work, ids);
   constexpr std::string_view mark = "▁";
   size_t done = 0;
   for (size_t at = piece.find(mark, 1); at != std::string_view::npos;
        at = piece.find(mark, at + mark.size())) {
     if (joined_[static_cast<unsigned char>(piece[at - 1])]) continue;
-    encode_word(piece.substr(done, at - done), false, scratch, ids);
+    encode_word(piece.substr(done, at - done), false, work, ids);
     done = at;
   }
-  encode_word(piece.substr(done), false, scratch, ids);
+  encode_word(piece.substr(done), false, work, ids);
 }
 
-void Bpe::encode_word(std::string_view word, bool raw_bytes, Scratch& scratch,
-                      std::vector<int32_t>& ids) const {
+void Bpe::encode_word(std::string_view word, bool raw_bytes, Work& work, std::vector<int32_t>& ids) const {
   if (word.empty()) return;
-  const bool cached = word.size() <= Scratch::longest_word;
+  const bool cached = word.size() <= Work::longest_word;
   uint64_t hash = 0;
   if (cached) {
     hash = hash_bytes(word);
     size_t count = 0;
-    if (const int32_t* found = scratch.find(word, hash, count)) {
+    if (const int32_t* found = work.find(word, hash, count)) {
       ids.insert(ids.end(), found, found + count);
       return;
     }
@@ -175,16 +173,16 @@ void Bpe::encode_word(std::string_view word, bool raw_bytes, Scratch& scratch,
   const size_t first = ids.size();
   std::string_view spelled = word;
   if (raw_bytes) {
-    scratch.spelled = spell_bytes(word);
-    spelled = scratch.spelled;
+    work.spelled = spell_bytes(word);
+    spelled = work.spelled;
   }
   const int32_t whole = options_.ignore_merges ? vocabulary_.find(spelled) : -1;
   if (whole >= 0) {
     ids.push_back(whole);
   } else {
-    merge_word(spelled, scratch, ids);
+    merge_word(spelled, work, ids);
   }
-  if (cached) scratch.insert(word, hash, ids.data() + first, ids.size() - first);
+  if (cached) work.insert(word, hash, ids.data() + first, ids.size() - first);
 }
 
 // The characters as symbols. Follows tokenizers' merge_word step by step, with its order of events: an
@@ -264,22 +262,27 @@ bool Bpe::candidate(std::string_view word, const std::vector<Symbol>& symbols, i
     id = vocabulary_.find(joined += vocabulary_.piece(right.id));
   }
   if (id < 0) return false;
-  // Best score first; of equal scores the longer left part, then the longer right part, then the smaller id.
+  const float score = scores_[static_cast<size_t>(id)];
+  if (score == -std::numeric_limits<float>::infinity()) return false;
+  // Best score first. Of equal scores the leftmost; or the longer left part, then the longer right part, then
+  // the smaller id.
   uint32_t bits;
-  std::memcpy(&bits, &scores_[static_cast<size_t>(id)], sizeof bits);
+  std::memcpy(&bits, &score, sizeof bits);
   const uint32_t ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
   constexpr uint32_t most = 0xffff;
-  const uint64_t lengths =
-      uint64_t{most - std::min(left.characters, most)} << 16 | (most - std::min(right.characters, most));
-  out = {uint64_t{~ascending} << 32 | lengths, id, at};
+  const uint64_t tie = equal_scores_ == EqualScores::leftmost_first
+                           ? static_cast<uint64_t>(at)
+                           : uint64_t{most - std::min(left.characters, most)} << 16 |
+                                 (most - std::min(right.characters, most));
+  out = {uint64_t{~ascending} << 32 | tie, id, at};
   return true;
 }
 
-void Bpe::merge_word(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const {
+void Bpe::merge_word(std::string_view word, Work& work, std::vector<int32_t>& ids) const {
   require(word.size() < static_cast<size_t>(std::numeric_limits<int32_t>::max()),
           "a piece of {} bytes without a place to cut it is too long to tokenise", word.size());
-  std::vector<Symbol>& symbols = scratch.symbols;
-  std::vector<Candidate>& heap = scratch.heap;
+  std::vector<Symbol>& symbols = work.symbols;
+  std::vector<Candidate>& heap = work.heap;
   first_symbols(word, symbols);
   heap.clear();
   Candidate next;

@@ -154,5 +154,13 @@ DecoderPtr make_bpe_decoder(std::string suffix) {
 DecoderPtr make_decoder_sequence(std::vector<DecoderPtr> steps) {
   return std::make_unique<Sequence>(std::move(steps));
 }
+DecoderPtr make_sentencepiece_decoder(size_t front, size_t back) {
+  std::vector<DecoderPtr> steps;
+  steps.push_back(make_replace_decoder("▁", std::nullopt, " "));
+  steps.push_back(make_byte_fallback_decoder());
+  steps.push_back(make_fuse_decoder());
+  if (front + back > 0) steps.push_back(make_strip_decoder(" ", front, back));
+  return make_decoder_sequence(std::move(steps));
+}
 
 }  // namespace outliers::text

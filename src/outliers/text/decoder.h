@@ -27,5 +27,8 @@ DecoderPtr make_strip_decoder(std::string content, size_t start, size_t stop);
 DecoderPtr make_metaspace_decoder(std::string replacement, PrependScheme scheme);
 DecoderPtr make_bpe_decoder(std::string suffix);
 DecoderPtr make_decoder_sequence(std::vector<DecoderPtr> steps);
+/// SentencePiece's: "▁" is a space, bytes become characters, and `front` / `back` spaces of the whole text
+/// go.
+DecoderPtr make_sentencepiece_decoder(size_t front, size_t back);
 
 }  // namespace outliers::text

@@ -1,4 +1,5 @@
-// Each normaliser follows the behaviour of its namesake in Hugging Face `tokenizers`.
+// Each normaliser follows the behaviour of its namesake in Hugging Face `tokenizers`, SentencePiece that of
+// the sentencepiece program.
 #include "outliers/text/normalizer.h"
 
 #include <utility>
@@ -122,6 +123,94 @@ class SpellBytes final : public Normalizer {
   void apply(Segment& segment) const override { segment.text = spell_bytes(segment.text); }
 };
 
+class Precompiled final : public Normalizer {
+ public:
+  explicit Precompiled(Charsmap charsmap) : charsmap_(std::move(charsmap)) {}
+  void apply(Segment& segment) const override {
+    const std::string& text = segment.text;
+    std::string out;
+    out.reserve(text.size());
+    const auto replace = [&](std::string_view part) {
+      const auto match = charsmap_.shortest(part);
+      // A key that begins the part stands for all of it: tokenizers does so.
+      if (match) out += match->replacement;
+      return match.has_value();
+    };
+    for (size_t at = 0; at < text.size();) {
+      const std::string_view cluster = std::string_view(text).substr(at, grapheme_length(text, at));
+      constexpr size_t longest_cluster = 5;
+      if (cluster.size() > longest_cluster || !replace(cluster)) {
+        for (size_t i = 0; i < cluster.size(); i += sequence_length(cluster[i])) {
+          const std::string_view character = cluster.substr(i, sequence_length(cluster[i]));
+          if (!replace(character)) out += character;
+        }
+      }
+      if (at == 0 && out.empty()) segment.at_start = false;
+      at += cluster.size();
+    }
+    segment.text = std::move(out);
+  }
+
+ private:
+  Charsmap charsmap_;
+};
+
+class SentencePiece final : public Normalizer {
+ public:
+  explicit SentencePiece(SentencePieceRules rules) : rules_(std::move(rules)) {
+    for (const std::string& symbol : rules_.verbatim) verbatim_.add(symbol, 0);
+  }
+
+  void apply(Segment& segment) const override {
+    const std::string& text = segment.text;
+    const std::string_view space = rules_.escape_whitespaces ? "▁" : " ";
+    size_t at = 0;
+    if (rules_.remove_extra_whitespaces) {
+      while (at < text.size()) {
+        const auto [length, replacement] = next(text, at);
+        if (replacement != " ") break;
+        at += length;
+      }
+    }
+    std::string out;
+    const bool prefix = rules_.add_dummy_prefix && at < text.size();
+    out.reserve((text.size() - at) * 3 / 2 + space.size());
+    if (prefix && !rules_.treat_whitespace_as_suffix) out += space;
+    bool skip_spaces = rules_.remove_extra_whitespaces;
+    while (at < text.size()) {
+      auto [length, replacement] = next(text, at);
+      at += length;
+      while (skip_spaces && replacement.starts_with(' ')) replacement.remove_prefix(1);
+      for (const char c : replacement) {
+        if (c == ' ') {
+          out += space;
+        } else {
+          out += c;
+        }
+      }
+      if (rules_.remove_extra_whitespaces && !replacement.empty()) skip_spaces = replacement.ends_with(' ');
+    }
+    while (rules_.remove_extra_whitespaces && out.ends_with(space)) out.resize(out.size() - space.size());
+    if (prefix && rules_.treat_whitespace_as_suffix) out += space;
+    segment.text = std::move(out);
+  }
+
+ private:
+  // What stands at `at`, and what it becomes.
+  Charsmap::Match next(std::string_view text, size_t at) const {
+    size_t length = 0;
+    if (verbatim_.longest(text, at, length) != ByteTrie::none) return {length, text.substr(at, length)};
+    if (rules_.charsmap) {
+      if (const auto match = rules_.charsmap->longest(text, at)) return *match;
+    }
+    length = sequence_length(text[at]);
+    return {length, text.substr(at, length)};
+  }
+
+  SentencePieceRules rules_;
+  ByteTrie verbatim_;
+};
+
 class Sequence final : public Normalizer {
  public:
   explicit Sequence(std::vector<NormalizerPtr> steps) : steps_(std::move(steps)) {}
@@ -184,6 +273,12 @@ NormalizerPtr make_spell_bytes() {
 }
 NormalizerPtr make_nmt() {
   return std::make_unique<Nmt>();
+}
+NormalizerPtr make_precompiled(Charsmap charsmap) {
+  return std::make_unique<Precompiled>(std::move(charsmap));
+}
+NormalizerPtr make_sentencepiece(SentencePieceRules rules) {
+  return std::make_unique<SentencePiece>(std::move(rules));
 }
 NormalizerPtr make_sequence(std::vector<NormalizerPtr> steps) {
   return std::make_unique<Sequence>(std::move(steps));

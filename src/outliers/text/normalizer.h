@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "outliers/text/byte_trie.h"
+#include "outliers/text/charsmap.h"
 #include "outliers/text/regex.h"
 #include "outliers/text/unicode.h"
 
@@ -34,6 +36,21 @@ NormalizerPtr make_prepend(std::string prefix);   ///< nothing before an empty t
 NormalizerPtr make_replace(std::string literal, std::optional<Regex> regex, std::string content);
 NormalizerPtr make_spell_bytes();  ///< ByteLevel as a normaliser
 NormalizerPtr make_nmt();          ///< controls removed, odd spaces made plain
+/// Precompiled: a charsmap applied as tokenizers does, to short grapheme clusters whole and to others by
+/// character.
+NormalizerPtr make_precompiled(Charsmap charsmap);
+
+/// The NormalizerSpec of a SentencePiece model.
+struct SentencePieceRules {
+  std::optional<Charsmap> charsmap;
+  bool add_dummy_prefix = true;
+  bool remove_extra_whitespaces = true;
+  bool escape_whitespaces = true;           ///< a space becomes "▁"
+  bool treat_whitespace_as_suffix = false;  ///< the dummy space goes behind the text
+  std::vector<std::string> verbatim;        ///< user-defined symbols, which no rule changes
+};
+/// Normalises as the sentencepiece program does.
+NormalizerPtr make_sentencepiece(SentencePieceRules rules);
 NormalizerPtr make_sequence(std::vector<NormalizerPtr> steps);
 
 /// `text` with every match replaced; shared with the decoder of the same name.

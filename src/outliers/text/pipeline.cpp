@@ -43,6 +43,7 @@ class Pipeline final : public Tokenizer {
         (token.normalized ? normalized_added_ : raw_added_).add(token, token.content);
       }
     }
+    for (const AddedToken& token : parts_.cut_out) normalized_added_.add(token, token.content);
   }
 
   std::vector<int32_t> encode(std::string_view text, BosPolicy policy) const override {
@@ -102,8 +103,8 @@ class Pipeline final : public Tokenizer {
     size_t base = 0;
     const auto& pieces = parts_.model->vocabulary().pieces();
     for (size_t id = 0; id < pieces.size(); ++id) base += pieces[id].data() && added_of_[id] < 0;
-    return fmt::format("{} BPE, {} + {} tokens", parts_.byte_level ? "byte-level" : "SentencePiece", base,
-                       parts_.added.size());
+    return fmt::format("{} {}, {} + {} tokens", parts_.byte_level ? "byte-level" : "SentencePiece",
+                       parts_.model->name(), base, parts_.added.size());
   }
 
   std::vector<SpecialToken> special_tokens() const override {
@@ -132,7 +133,7 @@ class Pipeline final : public Tokenizer {
 
  private:
   struct Workspace {
-    std::shared_ptr<Bpe::Scratch> scratch;
+    std::unique_ptr<Model::Scratch> scratch;
     std::vector<TokenOrText> raw, normalized;
   };
 
@@ -215,9 +216,10 @@ class Pipeline final : public Tokenizer {
     pieces.spans.push_back({0, pieces.text.size()});
     if (parts_.pre_tokenizer) parts_.pre_tokenizer->apply(pieces, true);
     constexpr size_t interrupt_interval = 1u << 16;
-    for (size_t i = 0; i < pieces.spans.size(); ++i) {
-      if (i % interrupt_interval == interrupt_interval - 1) check_interrupt();
-      parts_.model->encode(pieces.view(pieces.spans[i]), pieces.raw_bytes, *work.scratch, ids);
+    for (size_t i = 0; i < pieces.spans.size(); i += interrupt_interval) {
+      if (i > 0) check_interrupt();
+      const size_t last = std::min(i + interrupt_interval, pieces.spans.size());
+      parts_.model->encode(pieces, i, last, *work.scratch, ids);
     }
   }
 

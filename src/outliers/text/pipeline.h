@@ -1,4 +1,4 @@
-// The tokenizer as a pipeline: added tokens, normaliser, pre-tokeniser, BPE, post-processor, decoder. Both
+// The tokenizer as a pipeline: added tokens, normaliser, pre-tokeniser, model, post-processor, decoder. Both
 // file formats are read into the same Parts, so they cannot differ in anything but what they say.
 #pragma once
 
@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "outliers/text/added_tokens.h"
-#include "outliers/text/bpe.h"
 #include "outliers/text/decoder.h"
+#include "outliers/text/model.h"
 #include "outliers/text/normalizer.h"
 #include "outliers/text/pre_tokenizer.h"
 #include "outliers/text/tokenizer.h"
@@ -16,11 +16,13 @@
 namespace outliers::text {
 
 struct Parts {
-  std::unique_ptr<Bpe> model;
+  std::unique_ptr<Model> model;
   NormalizerPtr normalizer;       // null: none
   PreTokenizerPtr pre_tokenizer;  // null: none
   DecoderPtr decoder;             // null: spellings joined by spaces
   std::vector<AddedToken> added;
+  std::vector<AddedToken>
+      cut_out;  // found in the normalised text, spelled as they are; ordinary tokens otherwise
   std::vector<int32_t> before, after;  // what the post-processor puts around a text
   std::optional<int32_t> bos, eos, unknown, padding;
   bool byte_level = false;  // spellings are in the byte alphabet

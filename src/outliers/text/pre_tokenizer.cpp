@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "outliers/text/patterns.h"
+#include "outliers/text/scanner.h"
 #include "outliers/text/unicode.h"
 
 namespace outliers::text {
@@ -129,6 +131,20 @@ class RegexSplit final : public PreTokenizer {
   Regex regex_;
   SplitBehavior behavior_;
   bool invert_;
+};
+
+class ScannerSplit final : public PreTokenizer {
+ public:
+  explicit ScannerSplit(Scan scan) : scan_(scan) {}
+  void apply(Pieces& pieces, bool) const override {
+    std::vector<Span> out;
+    out.reserve(pieces.spans.size() + pieces.text.size() / 4);
+    for (const Span& span : pieces.spans) scan_(pieces.view(span), span.begin, out);
+    pieces.spans = std::move(out);
+  }
+
+ private:
+  Scan scan_;
 };
 
 class LiteralSplit final : public PreTokenizer {
@@ -276,10 +292,9 @@ class Sequence final : public PreTokenizer {
 
 }  // namespace
 
-const char* const gpt2_pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
 PreTokenizerPtr make_split(Regex regex, SplitBehavior behavior, bool invert) {
+  const Scan scan = behavior == SplitBehavior::isolated && !invert ? find_scanner(regex.pattern()) : nullptr;
+  if (scan) return std::make_unique<ScannerSplit>(scan);
   return std::make_unique<RegexSplit>(std::move(regex), behavior, invert);
 }
 PreTokenizerPtr make_split(std::string literal, SplitBehavior behavior, bool invert) {

@@ -53,7 +53,4 @@ PreTokenizerPtr make_metaspace(std::string replacement, PrependScheme scheme, bo
 PreTokenizerPtr make_fixed_length(size_t characters);
 PreTokenizerPtr make_sequence(std::vector<PreTokenizerPtr> steps);
 
-/// GPT-2's pattern, ByteLevel's own.
-extern const char* const gpt2_pattern;
-
 }  // namespace outliers::text

@@ -2,7 +2,7 @@
 // PCRE2, after a translation of everything whose meaning differs (\s, \w, \h, \b, (?m), \uHHHH, ^ and $).
 // What cannot be translated is refused by name, never matched differently. One difference remains: \p{...}
 // knows the Unicode version of the PCRE2 at hand (10.42: Unicode 14), so that characters younger than it
-// count as unassigned where Hugging Face's newer tables know them.
+// count as unassigned where Hugging Face's newer tables know them. The patterns of scanner.h do not have it.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +24,8 @@ class Regex {
 
   /// The first match in valid UTF-8 at or after `from`, as [begin, end).
   std::optional<std::pair<size_t, size_t>> find(std::string_view text, size_t from) const;
+
+  const std::string& pattern() const { return pattern_; }
 
  private:
   std::shared_ptr<void> code_;

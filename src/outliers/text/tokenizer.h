@@ -1,6 +1,6 @@
-// Text to token ids and back, with the ids of Hugging Face `tokenizers`. Byte-level BPE and
-// SentencePiece-style BPE with byte fallback, read from tokenizer.json or from a GGUF's metadata. Knows no
-// files: callers hand in the bytes.
+// Text to token ids and back, with the ids of Hugging Face `tokenizers` or of sentencepiece. Byte-level BPE,
+// SentencePiece BPE and Unigram, from the files of a Hugging Face folder or from a GGUF's metadata. Knows no
+// files: callers hand in the bytes. docs/tokenizers.md lists what is read and what is refused.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +21,26 @@ enum class BosPolicy { model, always, never };
 
 /// The tokenizer part of a GGUF's metadata (tokenizer.ggml.*), copied out by the caller.
 struct GgufVocabulary {
-  std::string model;  ///< "gpt2" (byte-level BPE) or "llama" (SentencePiece BPE)
+  std::string model;  ///< "gpt2" (byte-level BPE), "llama" (SentencePiece BPE), "t5" (SentencePiece Unigram)
   std::string pre;    ///< pre-tokeniser name: "qwen2", "llama-bpe", "default", ...; may be empty
   std::vector<std::string> tokens;  ///< by id
   std::vector<float> scores;        ///< by id; empty where the file has none
   std::vector<int32_t> types;  ///< by id: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
   std::vector<std::string> merges;  ///< "left right"; empty for SentencePiece
+  std::string charsmap;             ///< precompiled_charsmap, the normalisation rules of "t5"; may be empty
   std::optional<int64_t> bos, eos, unknown, padding;
   std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
+};
+
+/// The contents of the tokenizer's files in a Hugging Face folder; an absent file is empty.
+struct TokenizerFiles {
+  std::string tokenizer_json = {};
+  std::string tokenizer_config_json = {};
+  std::string special_tokens_map_json = {};  ///< read only where there is no tokenizer.json, like all below
+  std::string added_tokens_json = {};
+  std::string sentencepiece_model = {};  ///< tokenizer.model
+  std::string vocab_json = {};
+  std::string merges_txt = {};
 };
 
 struct SpecialToken {
@@ -47,6 +59,8 @@ class Tokenizer {
   /// `tokenizer_json` and `tokenizer_config_json` (may be empty) are the files' contents.
   static std::unique_ptr<Tokenizer> from_json(std::string_view tokenizer_json,
                                               std::string_view tokenizer_config_json = {});
+  /// From tokenizer.json; without it from a SentencePiece model, then from vocab.json and merges.txt.
+  static std::unique_ptr<Tokenizer> from_files(const TokenizerFiles& files);
   static std::unique_ptr<Tokenizer> from_gguf(GgufVocabulary vocabulary);
   virtual ~Tokenizer() = default;
 

@@ -5,7 +5,10 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/suggest.h"
+#include "outliers/text/bpe.h"
+#include "outliers/text/patterns.h"
 #include "outliers/text/pipeline.h"
+#include "outliers/text/sentencepiece.h"
 #include "outliers/text/unicode.h"
 
 namespace outliers::text {
@@ -13,19 +16,8 @@ namespace {
 
 enum TokenType { normal = 1, unknown_type = 2, control = 3, user_defined = 4, unused = 5, byte_type = 6 };
 
-// Patterns by the model that introduced them.
-constexpr const char* llama3_pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* qwen2_pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* gpt4o_pattern =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
-    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
-    R"(|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* tekken_pattern =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
-    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
-    R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* qwen35_pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* deepseek3_words =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
@@ -51,6 +43,9 @@ PreTokenizerPtr llama3_style() {
 }
 PreTokenizerPtr qwen2_style() {
   return pattern_then_bytes(qwen2_pattern);
+}
+PreTokenizerPtr qwen35_style() {
+  return pattern_then_bytes(qwen35_pattern);
 }
 PreTokenizerPtr gpt4o_style() {
   return pattern_then_bytes(gpt4o_pattern);
@@ -95,7 +90,8 @@ const std::map<std::string, PreTokenizerRow>& pre_tokenizers() {
       {"qwen2", qwen2},
       {"deepseek-r1-qwen", qwen2},
       {"megrez", qwen2},
-      {"stablelm2", {qwen2_style}},
+      {"qwen35", {qwen35_style, true}},
+      {"stablelm2", qwen2},
       {"llama-bpe", llama3},
       {"llama3", llama3},
       {"llama-v3", llama3},
@@ -104,6 +100,8 @@ const std::map<std::string, PreTokenizerRow>& pre_tokenizers() {
       {"pixtral", llama3},
       {"lfm2", llama3},
       {"dbrx", cl100k},
+      {"glm4", cl100k},
+      {"chatglm-bpe", cl100k},
       {"smaug-bpe", {llama3_style, false, true}},
       {"gpt-4o", gpt4o},
       {"llama4", gpt4o},
@@ -153,24 +151,12 @@ Vocabulary read_vocabulary(const GgufVocabulary& file) {
 
 void add_listed_merges(Bpe& model, const std::vector<std::string>& merges) {
   model.reserve_merges(merges.size());
-  std::string merged;
   for (size_t i = 0; i < merges.size(); ++i) {
-    const std::string_view merge = merges[i];
-    const size_t space = merge.find(' ', 1);
-    if (space == std::string_view::npos || space + 1 == merge.size()) {
-      fail("merge {} of the GGUF, \"{}\", is not two tokens with a space between", i, printable(merges[i]));
-    }
-    const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
-    merged.assign(left);
-    merged += right;
-    const auto& vocabulary = model.vocabulary();
-    const int32_t left_id = vocabulary.find(left), right_id = vocabulary.find(right),
-                  id = vocabulary.find(merged);
-    if (left_id < 0 || right_id < 0 || id < 0) {
-      fail("merge {} of the GGUF, \"{}\", names a token that is not in the vocabulary", i,
-           printable(merges[i]));
-    }
-    model.add_merge(left_id, right_id, id);
+    std::string_view left, right;
+    const bool two = split_merge(merges[i], left, right);
+    if (two && model.add_merge(left, right)) continue;
+    fail("merge {} of the GGUF, \"{}\", {}", i, printable(merges[i]),
+         two ? "names a token that is not in the vocabulary" : "is not two tokens with a space between");
   }
 }
 
@@ -202,8 +188,9 @@ Parts byte_level_parts(GgufVocabulary& file) {
   parts.byte_level = true;
   BpeOptions options;
   options.ignore_merges = row.ignore_merges;
-  parts.model = std::make_unique<Bpe>(read_vocabulary(file), options);
-  add_listed_merges(*parts.model, file.merges);
+  auto model = std::make_unique<Bpe>(read_vocabulary(file), options);
+  add_listed_merges(*model, file.merges);
+  parts.model = std::move(model);
   parts.added = added_tokens(file, true);
   if (row.nfc) parts.normalizer = make_normal_form(NormalForm::nfc);
   parts.pre_tokenizer = row.make();
@@ -214,7 +201,7 @@ Parts byte_level_parts(GgufVocabulary& file) {
 
 // Original SentencePiece models give user-defined pieces score 0, above every learned piece; converters to
 // GGUF write -1000. Runs of spaces among them are spelled with spaces there and with "▁" in the original.
-Parts sentencepiece_parts(GgufVocabulary& file) {
+Parts sentencepiece_bpe_parts(GgufVocabulary& file) {
   Parts parts;
   for (size_t id = 0; id < file.types.size(); ++id) {
     if (file.types[id] != user_defined) continue;
@@ -230,15 +217,16 @@ Parts sentencepiece_parts(GgufVocabulary& file) {
     if (first != file.types.end()) parts.unknown = static_cast<int32_t>(first - file.types.begin());
   }
   options.unknown = parts.unknown;
-  parts.model = std::make_unique<Bpe>(read_vocabulary(file), options);
+  auto model = std::make_unique<Bpe>(read_vocabulary(file), options);
   if (file.merges.empty()) {
     require(file.scores.size() == file.tokens.size(),
             "the GGUF's SentencePiece tokenizer has {} tokens but {} scores", file.tokens.size(),
             file.scores.size());
-    parts.model->set_scores(std::move(file.scores));
+    model->set_scores(std::move(file.scores));
   } else {
-    add_listed_merges(*parts.model, file.merges);
+    add_listed_merges(*model, file.merges);
   }
+  parts.model = std::move(model);
   parts.added = added_tokens(file, false);
 
   const bool prefix = file.add_space_prefix.value_or(true);
@@ -251,14 +239,30 @@ Parts sentencepiece_parts(GgufVocabulary& file) {
   normalizers.push_back(make_replace(" ", std::nullopt, "▁"));
   parts.normalizer = make_sequence(std::move(normalizers));
 
-  std::vector<DecoderPtr> decoders;
-  decoders.push_back(make_replace_decoder("▁", std::nullopt, " "));
-  decoders.push_back(make_byte_fallback_decoder());
-  decoders.push_back(make_fuse_decoder());
-  if (prefix) decoders.push_back(make_strip_decoder(" ", 1, 0));
-  parts.decoder = make_decoder_sequence(std::move(decoders));
+  parts.decoder = make_sentencepiece_decoder(prefix ? 1 : 0, 0);
   if (!file.add_bos) file.add_bos = file.bos.has_value();
   return parts;
+}
+
+Parts unigram_parts(const GgufVocabulary& file) {
+  require(file.scores.size() == file.tokens.size(),
+          "the GGUF's Unigram tokenizer has {} tokens but {} scores", file.tokens.size(), file.scores.size());
+  SentencePieceModel model;
+  model.kind = SentencePieceModel::Kind::unigram;
+  for (size_t id = 0; id < file.tokens.size(); ++id) {
+    const int32_t type = file.types.empty() ? int32_t{normal} : file.types[id];
+    require(type >= normal && type <= byte_type,
+            "token {} of the GGUF has the type {}, which is none of 1 to 6", id, type);
+    auto kind = static_cast<SentencePieceModel::Type>(type);
+    if (file.types.empty() && file.unknown == static_cast<int64_t>(id))
+      kind = SentencePieceModel::Type::unknown;
+    model.byte_fallback = model.byte_fallback || type == byte_type;
+    model.pieces.push_back({file.tokens[id], file.scores[id], kind});
+  }
+  model.add_dummy_prefix = file.add_space_prefix.value_or(true);
+  model.remove_extra_whitespaces = file.remove_extra_whitespaces.value_or(true);
+  model.charsmap = file.charsmap;
+  return sentencepiece_parts(model, "the GGUF's tokenizer", false);
 }
 
 }  // namespace
@@ -267,15 +271,18 @@ std::unique_ptr<Tokenizer> Tokenizer::from_gguf(GgufVocabulary file) {
   require(!file.tokens.empty(), "the GGUF has no tokenizer.ggml.tokens");
   require(file.types.empty() || file.types.size() == file.tokens.size(),
           "the GGUF has {} tokens but {} token types", file.tokens.size(), file.types.size());
-  require(file.model == "gpt2" || file.model == "llama",
-          "the GGUF's tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE) and llama "
-          "(SentencePiece BPE)",
-          printable(file.model));
-  Parts parts = file.model == "gpt2" ? byte_level_parts(file) : sentencepiece_parts(file);
+  require(
+      file.model == "gpt2" || file.model == "llama" || file.model == "t5",
+      "the GGUF's tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE), llama (SentencePiece "
+      "BPE) and t5 (SentencePiece Unigram)",
+      printable(file.model));
+  Parts parts = file.model == "gpt2"    ? byte_level_parts(file)
+                : file.model == "llama" ? sentencepiece_bpe_parts(file)
+                                        : unigram_parts(file);
   const size_t size = file.tokens.size();
   parts.bos = checked_id(file.bos, "bos_token_id", size);
   parts.eos = checked_id(file.eos, "eos_token_id", size);
-  parts.unknown = checked_id(file.unknown, "unknown_token_id", size);
+  if (file.unknown) parts.unknown = checked_id(file.unknown, "unknown_token_id", size);
   parts.padding = checked_id(file.padding, "padding_token_id", size);
   if (file.add_bos.value_or(false)) {
     require(parts.bos.has_value(), "the GGUF asks for a BOS (add_bos_token) but names none (bos_token_id)");

@@ -2,102 +2,19 @@
 // component, field or value that it does not know is an Error with its name, because an ignored one would
 // give other ids in silence. Only `truncation` and `padding` are passed over: transformers resets them too.
 #include <algorithm>
-#include <initializer_list>
-#include <limits>
-
-#include <simdjson.h>
 
 #include "outliers/core/error.h"
+#include "outliers/text/bpe.h"
+#include "outliers/text/json_node.h"
 #include "outliers/text/pipeline.h"
+#include "outliers/text/tokenizer_config.h"
 #include "outliers/text/unicode.h"
+#include "outliers/text/unigram.h"
 
 namespace outliers::text {
 namespace {
 
 using simdjson::dom::element;
-using simdjson::dom::element_type;
-
-constexpr int64_t id_limit = 1 << 26;
-
-// A JSON value and the path to it, for messages.
-class Node {
- public:
-  Node(element value, std::string path) : value_(value), path_(std::move(path)) {}
-
-  const element& value() const { return value_; }
-  const std::string& path() const { return path_; }
-  bool is_null() const { return value_.is_null(); }
-
-  [[noreturn]] void refuse(std::string_view what) const { fail("{}: {}", path_, what); }
-
-  // Null and absent are the same: nothing.
-  std::optional<Node> get(std::string_view key) const {
-    simdjson::dom::object object;
-    if (value_.get(object) != simdjson::SUCCESS) refuse("is not an object");
-    element found;
-    if (object.at_key(key).get(found) != simdjson::SUCCESS || found.is_null()) return std::nullopt;
-    return Node(found, fmt::format("{}.{}", path_, key));
-  }
-  Node at(std::string_view key) const {
-    auto found = get(key);
-    if (!found) refuse(fmt::format("\"{}\" is missing", key));
-    return *found;
-  }
-
-  std::string_view text() const {
-    std::string_view out;
-    if (value_.get(out) != simdjson::SUCCESS) refuse("is not a string");
-    return out;
-  }
-  bool boolean() const {
-    bool out = false;
-    if (value_.get(out) != simdjson::SUCCESS) refuse("is not true or false");
-    return out;
-  }
-  int64_t integer(int64_t low, int64_t high) const {
-    int64_t out = 0;
-    if (value_.get(out) != simdjson::SUCCESS || out < low || out > high) {
-      refuse(fmt::format("is not a whole number from {} to {}", low, high));
-    }
-    return out;
-  }
-  std::vector<Node> items() const {
-    simdjson::dom::array array;
-    if (value_.get(array) != simdjson::SUCCESS) refuse("is not an array");
-    std::vector<Node> out;
-    for (const element item : array) out.emplace_back(item, fmt::format("{}[{}]", path_, out.size()));
-    return out;
-  }
-
-  std::string string(std::string_view key) const { return std::string(at(key).text()); }
-  std::string string(std::string_view key, std::string fallback) const {
-    const auto found = get(key);
-    return found ? std::string(found->text()) : fallback;
-  }
-  bool boolean(std::string_view key) const { return at(key).boolean(); }
-  bool boolean(std::string_view key, bool fallback) const {
-    const auto found = get(key);
-    return found ? found->boolean() : fallback;
-  }
-
-  // Refuses every key that is not in the list.
-  void only(std::initializer_list<std::string_view> keys) const {
-    simdjson::dom::object object;
-    if (value_.get(object) != simdjson::SUCCESS) refuse("is not an object");
-    for (const auto field : object) {
-      if (std::find(keys.begin(), keys.end(), field.key) == keys.end()) {
-        refuse(fmt::format("the field \"{}\" is not supported", printable(std::string(field.key))));
-      }
-    }
-  }
-  [[noreturn]] void refuse_type(std::string_view type) const {
-    refuse(fmt::format("the type \"{}\" is not supported", printable(std::string(type))));
-  }
-
- private:
-  element value_;
-  std::string path_;
-};
 
 // {"String": "..."} or {"Regex": "..."}.
 struct Pattern {
@@ -158,6 +75,13 @@ NormalizerPtr read_normalizer(const Node& node) {
   if (type == "Nmt") {
     node.only({"type"});
     return make_nmt();
+  }
+  if (type == "Precompiled") {
+    node.only({"type", "precompiled_charsmap"});
+    const Node charsmap = node.at("precompiled_charsmap");
+    const auto blob = decode_base64(charsmap.text());
+    if (!blob) charsmap.refuse("is not base64");
+    return make_precompiled(Charsmap(*blob, charsmap.path()));
   }
   if (type == "ByteLevel") {
     node.only({"type"});
@@ -327,70 +251,32 @@ void read_post_processor(const Node& node, Frame& frame) {
   frame.after.insert(frame.after.end(), outer.after.begin(), outer.after.end());
 }
 
-Vocabulary read_vocabulary(const Node& node) {
-  simdjson::dom::object object;
-  if (node.value().get(object) != simdjson::SUCCESS) node.refuse("is not an object");
-  int64_t largest = -1;
-  size_t bytes = 0;
-  for (const auto field : object) {
-    int64_t id = 0;
-    if (field.value.get(id) != simdjson::SUCCESS || id < 0 || id > id_limit) {
-      node.refuse(fmt::format("the id of \"{}\" is not a whole number from 0 to {}",
-                              printable(std::string(field.key)), id_limit));
-    }
-    largest = std::max(largest, id);
-    bytes += field.key.size();
-  }
-  Vocabulary vocabulary;
-  vocabulary.reserve(static_cast<size_t>(largest + 1), bytes);
-  for (const auto field : object)
-    vocabulary.set(static_cast<int32_t>(field.value.get_int64().value()), field.key);
-  vocabulary.index();
-  return vocabulary;
-}
-
 void read_merges(const Node& node, Bpe& model) {
   simdjson::dom::array array;
   if (node.value().get(array) != simdjson::SUCCESS) node.refuse("is not an array");
   size_t count = 0;
   for ([[maybe_unused]] const element merge : array) ++count;
   model.reserve_merges(count);
-  const Vocabulary& vocabulary = model.vocabulary();
-  const size_t prefix = model.options().continuing_prefix.size();
-  std::string merged;
   size_t number = 0;
   for (const element merge : array) {
-    std::string_view left, right;
+    std::string_view line, left, right;
     simdjson::dom::array pair;
-    if (merge.get(left) == simdjson::SUCCESS) {
-      const size_t space = left.find(' ');
-      if (space == std::string_view::npos || left.find(' ', space + 1) != std::string_view::npos) {
+    if (merge.get(line) == simdjson::SUCCESS) {
+      if (!split_merge(line, left, right))
         node.refuse(fmt::format("merge {} is not two tokens with a space between", number));
-      }
-      right = left.substr(space + 1);
-      left = left.substr(0, space);
     } else if (merge.get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
                pair.at(0).get(left) != simdjson::SUCCESS || pair.at(1).get(right) != simdjson::SUCCESS) {
       node.refuse(fmt::format("merge {} is neither a string nor a pair of strings", number));
     }
-    merged.assign(left);
-    if (right.size() >= prefix) merged += right.substr(prefix);
-    const int32_t left_id = vocabulary.find(left), right_id = vocabulary.find(right),
-                  id = vocabulary.find(merged);
-    if (left_id < 0 || right_id < 0 || id < 0) {
+    if (!model.add_merge(left, right)) {
       node.refuse(fmt::format("merge {}, \"{}\" with \"{}\", names a token that is not in the vocabulary",
                               number, printable(std::string(left)), printable(std::string(right))));
     }
-    model.add_merge(left_id, right_id, id);
     ++number;
   }
 }
 
-std::unique_ptr<Bpe> read_model(const Node& node) {
-  const std::string type = node.string("type", node.get("merges") ? "BPE" : "");
-  if (type != "BPE") {
-    node.refuse(fmt::format("the model \"{}\" is not supported; BPE is", printable(type)));
-  }
+std::unique_ptr<Model> read_bpe(const Node& node) {
   node.only({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
              "byte_fallback", "ignore_merges", "vocab", "merges"});
   if (const auto dropout = node.get("dropout")) {
@@ -399,7 +285,7 @@ std::unique_ptr<Bpe> read_model(const Node& node) {
       dropout->refuse("dropout makes tokenisation random and is not supported");
     }
   }
-  Vocabulary vocabulary = read_vocabulary(node.at("vocab"));
+  Vocabulary vocabulary = read_json_vocabulary(node.at("vocab"));
   BpeOptions options;
   if (const auto unknown = node.get("unk_token")) {
     const int32_t id = vocabulary.find(unknown->text());
@@ -414,6 +300,51 @@ std::unique_ptr<Bpe> read_model(const Node& node) {
   auto model = std::make_unique<Bpe>(std::move(vocabulary), std::move(options));
   read_merges(node.at("merges"), *model);
   return model;
+}
+
+std::unique_ptr<Model> read_unigram(const Node& node) {
+  node.only({"type", "unk_id", "vocab", "byte_fallback"});
+  const Node pieces = node.at("vocab");
+  simdjson::dom::array array;
+  if (pieces.value().get(array) != simdjson::SUCCESS) pieces.refuse("is not an array");
+  std::vector<std::string_view> spellings;
+  std::vector<double> scores;
+  size_t bytes = 0;
+  for (const element item : array) {
+    simdjson::dom::array pair;
+    std::string_view piece;
+    double score = 0;
+    if (item.get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
+        pair.at(0).get(piece) != simdjson::SUCCESS || pair.at(1).get(score) != simdjson::SUCCESS) {
+      pieces.refuse(fmt::format("piece {} is not [text, score]", spellings.size()));
+    }
+    spellings.push_back(piece);
+    scores.push_back(score);
+    bytes += piece.size();
+  }
+  if (spellings.empty()) pieces.refuse("is empty");
+  Vocabulary vocabulary;
+  vocabulary.reserve(spellings.size(), bytes);
+  for (size_t id = 0; id < spellings.size(); ++id) vocabulary.set(static_cast<int32_t>(id), spellings[id]);
+  vocabulary.index();
+  UnigramOptions options;
+  if (const auto unknown = node.get("unk_id")) {
+    options.unknown = static_cast<int32_t>(unknown->integer(0, static_cast<int64_t>(spellings.size()) - 1));
+  }
+  options.byte_fallback = node.boolean("byte_fallback", false);
+  options.unknown_score = *std::min_element(scores.begin(), scores.end()) - Unigram::unknown_penalty;
+  return std::make_unique<Unigram>(std::move(vocabulary), std::move(scores), options);
+}
+
+std::unique_ptr<Model> read_model(const Node& node) {
+  // Files from before the field was written: BPE has merges, Unigram's vocabulary is a list of pairs.
+  const auto vocab = node.get("vocab");
+  const std::string type = node.string("type", node.get("merges")                   ? "BPE"
+                                               : vocab && vocab->value().is_array() ? "Unigram"
+                                                                                    : "");
+  if (type == "BPE") return read_bpe(node);
+  if (type == "Unigram") return read_unigram(node);
+  node.refuse(fmt::format("the model \"{}\" is not supported; BPE and Unigram are", printable(type)));
 }
 
 std::vector<AddedToken> read_added_tokens(const Node& node, const Vocabulary& vocabulary) {
@@ -440,45 +371,12 @@ std::vector<AddedToken> read_added_tokens(const Node& node, const Vocabulary& vo
   return added;
 }
 
-simdjson::dom::element parse(simdjson::dom::parser& parser, std::string_view json, const char* name) {
-  element root;
-  const auto error = parser.parse(json.data(), json.size()).get(root);
-  require(error == simdjson::SUCCESS, "{} is not valid JSON: {}", name, simdjson::error_message(error));
-  return root;
-}
-
-// The named special tokens of tokenizer_config.json, and add_bos_token / add_eos_token, which transformers
-// lets overrule the post-processor.
-void read_config(const Node& node, Parts& parts) {
-  const auto id_of = [&](const char* key) -> std::optional<int32_t> {
-    const auto entry = node.get(key);
-    if (!entry) return std::nullopt;
-    const std::string_view content = entry->value().is_object() ? entry->at("content").text() : entry->text();
-    for (const AddedToken& token : parts.added) {
-      if (token.content == content) return token.id;
-    }
-    const int32_t id = parts.model->vocabulary().find(content);
-    if (id < 0) entry->refuse("is not in the vocabulary");
-    return id;
-  };
-  parts.bos = id_of("bos_token");
-  parts.eos = id_of("eos_token");
-  parts.unknown = id_of("unk_token");
-  parts.padding = id_of("pad_token");
-  const auto add_bos = node.get("add_bos_token"), add_eos = node.get("add_eos_token");
-  if (!add_bos && !add_eos) return;
-  parts.before.clear();
-  parts.after.clear();
-  if (add_bos && add_bos->boolean() && parts.bos) parts.before = {*parts.bos};
-  if (add_eos && add_eos->boolean() && parts.eos) parts.after = {*parts.eos};
-}
-
 }  // namespace
 
 std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json,
                                                 std::string_view tokenizer_config_json) {
   simdjson::dom::parser parser;
-  const Node root(parse(parser, tokenizer_json, "tokenizer.json"), "tokenizer.json");
+  const Node root = parse_json(parser, tokenizer_json, "tokenizer.json");
   root.only({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
              "post_processor", "decoder", "model"});
   Parts parts;
@@ -497,14 +395,24 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json,
   }
   // Without a configuration the BOS is the one token the post-processor puts in front.
   if (parts.before.size() == 1) parts.bos = parts.before[0];
-  parts.unknown = parts.model->options().unknown;
+  parts.unknown = parts.model->unknown();
   // The byte alphabet's own sign: a vocabulary with "Ġ" and without "▁".
   parts.byte_level = parts.model->vocabulary().find("Ġ") >= 0 && parts.model->vocabulary().find("▁") < 0;
   if (!tokenizer_config_json.empty()) {
-    simdjson::dom::parser config_parser;
-    read_config(
-        Node(parse(config_parser, tokenizer_config_json, "tokenizer_config.json"), "tokenizer_config.json"),
-        parts);
+    const TokenizerConfig config =
+        read_tokenizer_config({.tokenizer_config_json = std::string(tokenizer_config_json)});
+    const auto id_of = [&](const TokenizerConfig::Role& role) -> std::optional<int32_t> {
+      if (!role.token) return std::nullopt;
+      const std::optional<int32_t> id = find_token(parts, role.token->content);
+      require(id.has_value(), "{}: \"{}\" is not in the vocabulary", role.path,
+              printable(role.token->content));
+      return id;
+    };
+    parts.bos = id_of(config.bos);
+    parts.eos = id_of(config.eos);
+    parts.unknown = id_of(config.unknown);
+    parts.padding = id_of(config.padding);
+    apply_bos_and_eos(config, parts);
   }
   return assemble(std::move(parts));
 }

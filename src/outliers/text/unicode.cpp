@@ -122,6 +122,18 @@ bool is_invisible(char32_t point) {
          c == UTF8PROC_CATEGORY_ZP || c == UTF8PROC_CATEGORY_CN;
 }
 
+size_t grapheme_length(std::string_view text, size_t at) {
+  size_t end = at;
+  auto last = static_cast<utf8proc_int32_t>(next_code_point(text, end));
+  utf8proc_int32_t state = 0;
+  for (size_t next = end; next < text.size(); end = next) {
+    const auto point = static_cast<utf8proc_int32_t>(next_code_point(text, next));
+    if (utf8proc_grapheme_break_stateful(last, point, &state)) break;
+    last = point;
+  }
+  return end - at;
+}
+
 std::string normal_form(std::string_view text, NormalForm form) {
   const bool composed = form == NormalForm::nfc || form == NormalForm::nfkc;
   const bool compatible = form == NormalForm::nfkc || form == NormalForm::nfkd;

@@ -48,6 +48,9 @@ bool is_word(char32_t point);  ///< \w of UTS 18: Alphabetic, M, Nd, Pc (and the
 /// Cc, Cf, Zl, Zp and unassigned points, which a reader cannot see.
 bool is_invisible(char32_t point);
 
+/// Length in bytes of the extended grapheme cluster that starts at `at` of valid UTF-8 (UAX 29).
+size_t grapheme_length(std::string_view text, size_t at);
+
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
 std::string normal_form(std::string_view text, NormalForm form);
 /// Per character, with Unicode's unconditional special cases, as Rust's char::to_lowercase.

@@ -1,0 +1,34 @@
+#include "outliers/text/json_node.h"
+
+namespace outliers::text {
+
+Node parse_json(simdjson::dom::parser& parser, std::string_view json, const char* name) {
+  simdjson::dom::element root;
+  const auto error = parser.parse(json.data(), json.size()).get(root);
+  require(error == simdjson::SUCCESS, "{} is not valid JSON: {}", name, simdjson::error_message(error));
+  return {root, name};
+}
+
+Vocabulary read_json_vocabulary(const Node& node) {
+  simdjson::dom::object object;
+  if (node.value().get(object) != simdjson::SUCCESS) node.refuse("is not an object");
+  int64_t largest = -1;
+  size_t bytes = 0;
+  for (const auto field : object) {
+    int64_t id = 0;
+    if (field.value.get(id) != simdjson::SUCCESS || id < 0 || id > id_limit) {
+      node.refuse(fmt::format("the id of \"{}\" is not a whole number from 0 to {}",
+                              printable(std::string(field.key)), id_limit));
+    }
+    largest = std::max(largest, id);
+    bytes += field.key.size();
+  }
+  Vocabulary vocabulary;
+  vocabulary.reserve(static_cast<size_t>(largest + 1), bytes);
+  for (const auto field : object)
+    vocabulary.set(static_cast<int32_t>(field.value.get_int64().value()), field.key);
+  vocabulary.index();
+  return vocabulary;
+}
+
+}  // namespace outliers::text

@@ -1,0 +1,117 @@
+// A tokenizer from the files of a Hugging Face folder: tokenizer.json where there is one, else what
+// transformers would convert, a SentencePiece model or GPT-2's pair of vocab.json and merges.txt.
+#include <algorithm>
+
+#include "outliers/core/error.h"
+#include "outliers/text/bpe.h"
+#include "outliers/text/json_node.h"
+#include "outliers/text/patterns.h"
+#include "outliers/text/sentencepiece.h"
+#include "outliers/text/tokenizer_config.h"
+#include "outliers/text/unicode.h"
+
+namespace outliers::text {
+namespace {
+
+// tiktoken's files have lines of a token in base64, a space and its rank.
+bool is_tiktoken(std::string_view bytes) {
+  const std::string_view line = bytes.substr(0, bytes.find('\n'));
+  const size_t space = line.find(' ');
+  if (space == 0 || space == std::string_view::npos || !decode_base64(line.substr(0, space))) return false;
+  const std::string_view rank = line.substr(space + 1);
+  return !rank.empty() &&
+         std::all_of(rank.begin(), rank.end(), [](char c) { return (c >= '0' && c <= '9') || c == '\r'; });
+}
+
+std::unique_ptr<Tokenizer> from_sentencepiece(const TokenizerFiles& files) {
+  constexpr const char* name = "tokenizer.model";
+  require(!is_tiktoken(files.sentencepiece_model),
+          "{}: this is a tiktoken file, not a SentencePiece model; save the tokenizer as tokenizer.json with "
+          "transformers and put it beside the weights",
+          name);
+  SentencePieceModel model = parse_sentencepiece(files.sentencepiece_model);
+  TokenizerConfig config = read_tokenizer_config(files);
+  model.add_dummy_prefix = config.add_prefix_space.value_or(model.add_dummy_prefix);
+  Parts parts = sentencepiece_parts(model, name, !config.legacy.value_or(true));
+  const auto control = [&](int64_t id) -> std::optional<int32_t> {
+    if (id < 0 || static_cast<size_t>(id) >= model.pieces.size()) return std::nullopt;
+    if (model.pieces[static_cast<size_t>(id)].type != SentencePieceModel::Type::control) return std::nullopt;
+    return static_cast<int32_t>(id);
+  };
+  parts.bos = control(model.bos);
+  parts.eos = control(model.eos);
+  parts.padding = control(model.padding);
+  add_configured_tokens(config, parts);
+  // The models of this kind that are BPE (Llama, Mistral, Gemma) begin every text with a BOS.
+  if (!config.add_bos && model.kind == SentencePieceModel::Kind::bpe) config.add_bos = parts.bos.has_value();
+  apply_bos_and_eos(config, parts);
+  return assemble(std::move(parts));
+}
+
+void read_merges_text(std::string_view text, Bpe& model) {
+  std::vector<std::string_view> lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    std::string_view line = text.substr(at, end - at);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!line.empty() && !(at == 0 && line.starts_with("#version"))) lines.push_back(line);
+    at = end + 1;
+  }
+  model.reserve_merges(lines.size());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    std::string_view left, right;
+    const bool two = split_merge(lines[i], left, right);
+    if (two && model.add_merge(left, right)) continue;
+    fail("merges.txt: merge {}, \"{}\", {}", i, printable(std::string(lines[i])),
+         two ? "names a token that is not in vocab.json" : "is not two tokens with a space between");
+  }
+}
+
+std::unique_ptr<Tokenizer> from_vocabulary_and_merges(const TokenizerFiles& files) {
+  TokenizerConfig config = read_tokenizer_config(files);
+  const std::string& kind = config.tokenizer_class;
+  const bool qwen2 = kind == "Qwen2Tokenizer";
+  require(qwen2 || kind.empty() || kind == "GPT2Tokenizer" || kind == "CodeGenTokenizer",
+          "vocab.json and merges.txt are those of a \"{}\"; without tokenizer.json only GPT2Tokenizer, "
+          "CodeGenTokenizer and Qwen2Tokenizer are supported; save tokenizer.json with transformers",
+          printable(kind));
+  simdjson::dom::parser parser;
+  auto model = std::make_unique<Bpe>(read_json_vocabulary(parse_json(parser, files.vocab_json, "vocab.json")),
+                                     BpeOptions());
+  require(model->vocabulary().count() > 0, "vocab.json: the vocabulary is empty");
+  read_merges_text(files.merges_txt, *model);
+  Parts parts;
+  parts.byte_level = true;
+  parts.model = std::move(model);
+  if (qwen2) {
+    parts.normalizer = make_normal_form(NormalForm::nfc);
+    std::vector<PreTokenizerPtr> steps;
+    steps.push_back(make_split(Regex(qwen2_pattern), SplitBehavior::isolated, false));
+    steps.push_back(make_byte_level(config.add_prefix_space.value_or(false), false));
+    parts.pre_tokenizer = make_sequence(std::move(steps));
+  } else {
+    parts.pre_tokenizer = make_byte_level(config.add_prefix_space.value_or(false), true);
+  }
+  parts.decoder = make_byte_level_decoder();
+  // What the class itself says where no file does.
+  constexpr const char* end = "<|endoftext|>";
+  for (TokenizerConfig::Role* role : {&config.bos, &config.eos, &config.unknown}) {
+    if (role->token || (qwen2 && role == &config.bos) || parts.model->vocabulary().find(end) < 0) continue;
+    role->token = AddedToken{.content = end};
+  }
+  add_configured_tokens(config, parts);
+  apply_bos_and_eos(config, parts);
+  return assemble(std::move(parts));
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> Tokenizer::from_files(const TokenizerFiles& files) {
+  if (!files.tokenizer_json.empty()) return from_json(files.tokenizer_json, files.tokenizer_config_json);
+  if (!files.sentencepiece_model.empty()) return from_sentencepiece(files);
+  require(!files.vocab_json.empty() && !files.merges_txt.empty(),
+          "a tokenizer needs tokenizer.json, tokenizer.model, or vocab.json with merges.txt");
+  return from_vocabulary_and_merges(files);
+}
+
+}  // namespace outliers::text
