@@ -15,13 +15,11 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ROOT, ProgramTest  # noqa: E402
+from program import PROGRAM, ProgramTest  # noqa: E402
 
 LAUNCHERS = {
     "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
     "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
-    "MPICH": ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
-    "srun": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
 }
 
 
@@ -44,8 +42,8 @@ class RanksTest(ProgramTest):
         cls.env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "OMPI", "PMI", "MASTER", "RANK", "WORLD"))} | {"OMP_NUM_THREADS": "1"}
         cls.one = cls.report_of(cls, cls.dir / "one", subprocess.run(cls.command(cls, cls.dir / "one"), env=cls.env, capture_output=True, text=True, timeout=300))
 
-    def command(self, out, *more):
-        return [PROGRAM, "report", str(self.model), "-o", str(out), "--corpus", str(self.corpus), "--sequences", "5", "--tokens", "40", *map(str, more)]
+    def command(self, out, *more, sequences=5):
+        return [PROGRAM, "report", str(self.model), "-o", str(out), "--corpus", str(self.corpus), "--sequences", str(sequences), "--tokens", "40", *map(str, more)]
 
     def report_of(self, out, done):
         assert done.returncode == 0, done.stderr
@@ -89,7 +87,7 @@ class RanksTest(ProgramTest):
             np.testing.assert_allclose(array, self.one[1][name], rtol=1e-6, atol=0, err_msg=name)
 
     def test_equal_to_one_process(self):
-        for launcher, ranks in (("torchrun", 2), ("torchrun", 5), ("Open MPI", 2), ("MPICH", 2), ("srun", 3)):
+        for launcher, ranks in (("torchrun", 3), ("Open MPI", 2)):
             with self.subTest(launcher=launcher, ranks=ranks):
                 out = self.dir / f"{launcher}-{ranks}"
                 ended = self.finish(self.start([self.command(out)] * ranks, launcher))
@@ -155,7 +153,7 @@ class RanksTest(ProgramTest):
 
     def test_wrong_numbers(self):
         out = self.dir / "wrong"
-        self.ends_with("2 sequences cannot be split over 3 ranks; ask for more with --sequences", self.start([self.command(out, "--sequences", 2)] * 3), codes=(1, 1, 1))
+        self.ends_with("2 sequences cannot be split over 3 ranks; ask for more with --sequences", self.start([self.command(out, sequences=2)] * 3), codes=(1, 1, 1))
         for variables, pattern in (({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 with WORLD_SIZE=2: ranks count from 0"),
                                    ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x is no number of ranks"),
                                    ({"RANK": "0", "WORLD_SIZE": "2"}, "set MASTER_ADDR to the machine of rank 0")):
