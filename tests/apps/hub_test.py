@@ -99,11 +99,11 @@ class HubTest(ProgramTest):
     def test_every_command_takes_a_name(self):
         self.hub("org/tiny", self.tiny)
         out = self.dir / "report"
-        self.succeed("report", "org/tiny", "-o", out, "--sequences", 1, "--tokens", 16, env=self.env, cwd=self.dir)
+        self.succeed("report", "org/tiny", "-o", out, "--no-figures", "--sequences", 1, "--tokens", 16, env=self.env, cwd=self.dir)
         self.assertEqual(json.loads((out / "results.json").read_text())["model"]["name"], "org/tiny")
         self.env["HF_HUB_OFFLINE"] = "1"
         self.assertTrue(self.succeed("fetch", "org/tiny", "--revision", "main", "--file", "config.json", env=self.env).endswith("/config.json\n"))
-        self.refuse(1, "org/none: no such file or directory here", "report", "org/none", "-o", self.dir / "none", env=self.env)
+        self.refuse(1, "org/none: no such file or directory here", "report", "org/none", "--no-figures", "-o", self.dir / "none", env=self.env)
         self.assertFalse((self.dir / "none").exists())
         self.assertEqual(json.loads(self.succeed("inspect", "org/tiny", "--json", env=self.env))["model"]["name"], "org/tiny")
         self.assertEqual(json.loads(self.succeed("tokenize", "org/tiny@main", "--json", "--text", "hi", env=self.env))["ids"], [tiny.BOS, ord("h"), ord("i")])

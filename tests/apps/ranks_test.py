@@ -43,7 +43,7 @@ class RanksTest(ProgramTest):
         cls.one = cls.report_of(cls, cls.dir / "one", subprocess.run(cls.command(cls, cls.dir / "one"), env=cls.env, capture_output=True, text=True, timeout=300))
 
     def command(self, out, *more, sequences=5):
-        return [PROGRAM, "report", str(self.model), "-o", str(out), "--corpus", str(self.corpus), "--sequences", str(sequences), "--tokens", "40", *map(str, more)]
+        return [PROGRAM, "report", str(self.model), "-o", str(out), "--corpus", str(self.corpus), "--sequences", str(sequences), "--tokens", "40", "--no-figures", *map(str, more)]
 
     def report_of(self, out, done):
         assert done.returncode == 0, done.stderr
