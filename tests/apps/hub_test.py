@@ -76,7 +76,7 @@ class HubTest(ProgramTest):
     # What comes, and where to.
     def test_fetches_what_a_model_needs(self):
         extra = {"README.md": b"no", "pytorch_model.bin": LARGE, "model.gguf": LARGE, "onnx/model.onnx": LARGE, "tokenizer.model": b"older"}
-        repository = self.hub("org/tiny", self.tiny | extra, large=10000)
+        repository = self.hub("org/tiny", self.tiny | extra, large=10000, xet=True)
         commit = repository.revisions["main"]
         path = self.fetch("org/tiny")
         folder = self.cache / "models--org--tiny"
@@ -95,6 +95,10 @@ class HubTest(ProgramTest):
         self.assertEqual(len(self.server.seen()), 1)
         self.assertEqual(self.fetch("org/tiny", "--revision", commit), path)
         self.assertEqual(len(self.server.seen()), 1)
+        # Others may have fetched less of a commit than a report needs.
+        (path / "tokenizer.json").unlink()
+        self.assertEqual(self.fetch("org/tiny", "--revision", commit), path)
+        self.assertTrue((path / "tokenizer.json").exists())
 
     def test_every_command_takes_a_name(self):
         self.hub("org/tiny", self.tiny)
@@ -212,6 +216,12 @@ class HubTest(ProgramTest):
         self.refused("org/nothing: no such file or directory here, and .* no such repository; a private one needs HF_TOKEN", "org/nothing")
         self.refused("no such repository, or not for the token in HF_TOKEN", "org/nothing", HF_TOKEN=HubServer.TOKEN)
         self.assertFalse(self.cache.exists() and any(self.cache.rglob("snapshots")))
+        # What was open, and is gated since it moved on, stays what it was here.
+        repository = self.hub("org/opened", {"model.gguf": b"first"})
+        self.assertEqual(self.fetch("org/opened").read_bytes(), b"first")
+        repository.push("main", {"model.gguf": b"second"})
+        repository.gated = True
+        self.assertEqual(self.fetch("org/opened").read_bytes(), b"first")
 
     def test_neither_path_nor_name(self):
         for text in ("./x", "/no/where", "a/b/c", "x.gguf", "org/x.safetensors", "a--b", "-/x", "org/../x", "org/a b", "org/x:", "org/x@", "é/x", "x" * 300, "datasets/a/b"):
