@@ -1,6 +1,7 @@
-// What all statistics together cost: the survey behind `outliers report` beside this program's own bare forward
-// pass on the same tokens, in turn, in one process. One JSON object a repetition on standard output.
-// usage: survey_and_bare MODEL [--sequences N] [--tokens N] [--dtype D] [--device D] [--threads N] [--repeat N]
+// What all statistics together cost: the survey behind `outliers report` beside this program's own bare
+// forward pass on the same tokens, in turn, in one process. One JSON object a repetition on standard output.
+// usage: survey_and_bare MODEL [--sequences N] [--tokens N] [--dtype D] [--device D] [--threads N] [--repeat
+// N]
 #include <cstdio>
 #include <exception>
 #include <string>

@@ -37,8 +37,12 @@ target_link_libraries(outliers_flags INTERFACE ${torch_openmp})
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(CLI11 REQUIRED)
-# Header-only: PyTorch's include folder has an fmt of its own that shadows the system's, without its library.
 find_package(fmt REQUIRED)
+# PyTorch's include folder has an fmt of its own, without its library: the system's headers go first.
+get_target_property(fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/system)
+file(CREATE_LINK ${fmt_include}/fmt ${CMAKE_BINARY_DIR}/system/fmt SYMBOLIC)
+target_include_directories(outliers_flags SYSTEM BEFORE INTERFACE ${CMAKE_BINARY_DIR}/system)
 find_package(nlohmann_json REQUIRED)
 find_package(simdjson REQUIRED)
 find_package(ZLIB REQUIRED)

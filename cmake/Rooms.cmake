@@ -1,11 +1,21 @@
 # One library per room. The DEPENDS of a room are the only rooms whose headers it may include
 # (tests/architecture_test.py checks the includes against these lines).
 
-# ATen's headers take seconds to parse; they are precompiled once and reused by every target with the same flags.
-file(WRITE ${CMAKE_BINARY_DIR}/aten_pch.cpp "// Holds the precompiled ATen header.\n")
-add_library(outliers_aten_pch OBJECT ${CMAKE_BINARY_DIR}/aten_pch.cpp)
-target_link_libraries(outliers_aten_pch PUBLIC outliers_flags ${TORCH_LIBRARIES} fmt::fmt-header-only)
-target_precompile_headers(outliers_aten_pch PRIVATE <ATen/ATen.h> <ATen/Parallel.h> <fmt/format.h> <string> <vector> <optional> <memory>)
+# ATen's headers take seconds to parse; they are precompiled once and reused by every target with the same flags,
+# and once more with the headers of tests.
+function(outliers_precompiled target)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${target}.cpp CONTENT "// Holds a precompiled header.\n")
+  add_library(${target} OBJECT ${CMAKE_BINARY_DIR}/${target}.cpp)
+  target_link_libraries(${target} PUBLIC outliers_flags ${TORCH_LIBRARIES} fmt::fmt nlohmann_json::nlohmann_json)
+  target_precompile_headers(${target} PRIVATE <ATen/ATen.h> <ATen/Parallel.h> <fmt/format.h> <nlohmann/json.hpp> ${ARGN})
+endfunction()
+outliers_precompiled(outliers_aten_pch)
+set(OUTLIERS_TESTS_OPTIMISATION $<$<CONFIG:Release>:-O1>)
+if(OUTLIERS_TESTS)
+  outliers_precompiled(outliers_tests_pch <gmock/gmock.h> <gtest/gtest.h>)
+  target_link_libraries(outliers_tests_pch PUBLIC GTest::gmock)
+  target_compile_options(outliers_tests_pch PRIVATE ${OUTLIERS_TESTS_OPTIMISATION})
+endif()
 
 # outliers_room(NAME SOURCES ... [DEPENDS rooms...] [LINK libraries...])
 function(outliers_room name)
@@ -14,8 +24,26 @@ function(outliers_room name)
   add_library(outliers::${name} ALIAS outliers_${name})
   target_include_directories(outliers_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   list(TRANSFORM arg_DEPENDS PREPEND outliers::)
-  target_link_libraries(outliers_${name} PUBLIC outliers_flags ${arg_DEPENDS} ${TORCH_LIBRARIES} fmt::fmt-header-only PRIVATE ${arg_LINK})
+  target_link_libraries(outliers_${name} PUBLIC outliers_flags ${arg_DEPENDS} ${TORCH_LIBRARIES} fmt::fmt PRIVATE ${arg_LINK})
   target_precompile_headers(outliers_${name} REUSE_FROM outliers_aten_pch)
+endfunction()
+
+# What all programs of tests have in common.
+function(outliers_test_target target)
+  cmake_parse_arguments(arg "" "" "DEPENDS;LINK" ${ARGN})
+  list(TRANSFORM arg_DEPENDS PREPEND outliers::)
+  target_link_libraries(${target} PUBLIC ${arg_DEPENDS} outliers_flags ${TORCH_LIBRARIES} fmt::fmt nlohmann_json::nlohmann_json
+    GTest::gmock ${arg_LINK})
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${target} PRIVATE OUTLIERS_TESTS_DIR="${PROJECT_SOURCE_DIR}/tests")
+  target_precompile_headers(${target} REUSE_FROM outliers_tests_pch)
+  target_compile_options(${target} PRIVATE ${OUTLIERS_TESTS_OPTIMISATION})
+endfunction()
+
+# outliers_test_library(NAME SOURCE [DEPENDS rooms...] [LINK libraries...]): what several tests share.
+function(outliers_test_library target source)
+  add_library(${target} STATIC ${source})
+  outliers_test_target(${target} ${ARGN})
 endfunction()
 
 # outliers_test(FILE [DEPENDS rooms...] [LABELS labels...] [TIMEOUT seconds])
@@ -26,11 +54,7 @@ function(outliers_test file)
   cmake_path(GET CMAKE_CURRENT_SOURCE_DIR FILENAME room)
   set(target ${room}_${stem})
   add_executable(${target} ${file})
-  list(TRANSFORM arg_DEPENDS PREPEND outliers::)
-  target_link_libraries(${target} PRIVATE ${arg_DEPENDS} outliers_flags ${TORCH_LIBRARIES} fmt::fmt-header-only GTest::gmock GTest::gtest_main ${arg_LINK})
-  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-  target_compile_definitions(${target} PRIVATE OUTLIERS_TESTS_DIR="${PROJECT_SOURCE_DIR}/tests")
-  target_precompile_headers(${target} REUSE_FROM outliers_aten_pch)
+  outliers_test_target(${target} DEPENDS ${arg_DEPENDS} LINK GTest::gtest_main ${arg_LINK})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()

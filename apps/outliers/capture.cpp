@@ -26,6 +26,7 @@ struct Options {
 void list_points(const models::Model& model) {
   std::vector<std::vector<std::string>> rows;
   for (const models::PointInfo& info : models::point_table()) {
+    if (!models::has_point(model.config(), info.point)) continue;
     const std::string name = info.per_layer ? fmt::format("layer.*.{}", info.name) : info.name;
     std::string sizes;
     constexpr int64_t kB = -1, kT = -2;
@@ -82,7 +83,7 @@ void run(Options& options, bool has_text) {
   capture.force = options.force;
   const auto model = models::Model::open(options.model.path());
   capture.run.dtype = options.compute.resolve(model->checkpoint(), capture.run.device);
-  const std::vector<models::Site> sites = models::parse_sites(options.points, model->config().layers);
+  const std::vector<models::Site> sites = models::parse_sites(options.points, model->config());
   const std::vector<int64_t> ids = ids_of(*model, options);
   const auto tokens = static_cast<int64_t>(ids.size());
   const int64_t positions = model->config().max_positions;

@@ -108,10 +108,11 @@ class FiguresTest(ProgramTest):
             mean = np.tril(np.ones((count, count), np.float32))
             mean /= mean.sum(1, keepdims=True)
             arrays["prompt.attention.probs_mean"] = np.broadcast_to(mean, (layers, count, count)).copy()
+            arrays["prompt.attention.probs"] = np.broadcast_to(mean, (layers, heads, count, count)).copy()
         else:
             results["attention"]["prompt"]["probs_mean"] = None
             arrays.pop("prompt.attention.probs_mean")
-        arrays.pop("prompt.attention.probs", None)
+            arrays.pop("prompt.attention.probs")
         for write in results["writes"]:
             for part in ("largest", "followed"):
                 if part in write:
@@ -249,14 +250,14 @@ class FiguresTest(ProgramTest):
         self.assertEqual([p for p in self.dir.rglob("pwned")], [])
         self.assertFalse(pathlib.Path("pwned").exists())
         self.assert_legible(out)
-        wanted = ["`touch pw…", "$(touch p…", "@x^y_z{q}…", '"', '""', "'", "\\", "a\\", "\\n", "#x", "<b>&amp;", "{/Bold␣y}", "%s%n",
+        wanted = ["`touch␣pw…", "$(touch␣p…", "@x^y_z{q}…", '"', '""', "'", "\\", "a\\", "\\n", "#x", "<b>&amp;", "{/Bold␣y}", "%s%n",
                   "日本語テ…", "x\\ty", "averyvery…", "␣", "␣␣", "∅"]
         for name in ("exist_out", "exist_attention"):
             texts = [t.text for t in self.svg(name, out).texts]
             for label in wanted:
                 self.assertIn(label, texts, name)
         texts = [t.text for t in self.svg("pos_out_tokens", out).texts]
-        self.assertIn('"`touch␣pwned`"', texts)
+        self.assertIn('"`touch␣pwne…"', texts)
         self.assertTrue(any(t.startswith("`touch") for t in texts), "the title is the model's name as it is")
 
     def test_one_layer(self):

@@ -2,6 +2,7 @@
 """`outliers report` from end to end on a tiny model whose outlier was planted (tiny.py)."""
 import json
 import pathlib
+import shutil
 import sys
 import tempfile
 import unittest
@@ -75,6 +76,36 @@ class ReportTest(ProgramTest):
         self.assertIsNone(results["writes"][-1]["largest"]["resid_out"])
         jsonschema.Draft202012Validator(schema).validate(results)
         self.assertTrue((broken / "figures/exist_out.pdf").exists())
+
+    def test_reports_on_families_of_every_build(self):
+        """Without a gate, in parallel, with ALiBi, learnt positions, fused projections, norms in other places: the tiny models of
+        tests/golden/models with a tokenizer of letters."""
+        schema = json.loads((ROOT / "docs/results.schema.json").read_text())
+        tokenizer = tiny.tokenizer()
+        tokenizer["added_tokens"], tokenizer["post_processor"] = [], None
+        tokenizer["model"]["vocab"] = {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyzSTW.\u0120\u010a")}
+        (self.dir / "words.txt").write_text("the sea was calm and the crew slept. " * 20)
+        for name in ("gpt2_tied", "opt_after", "falcon_alibi", "mpt_alibi", "phi3_long", "olmo2_norms", "stablelm_parallel"):
+            with self.subTest(name):
+                folder = self.dir / name
+                folder.mkdir()
+                for file in ("config.json", "model.safetensors"):
+                    shutil.copy(ROOT / "tests/golden/models" / name / file, folder)
+                (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+                out = self.dir / (name + ".report")
+                self.succeed("report", folder, "-o", out, "--prompt", "warm.", "--corpus", self.dir / "words.txt", "--sequences", 2,
+                             "--tokens", 8, *["--no-figures"] * (name != "gpt2_tied"))
+                results = json.loads((out / "results.json").read_text())
+                gated = name.split("_")[0] in ("phi3", "olmo2", "stablelm")
+                self.assertEqual(list(results["weights"][0]["modules"]), ["q", "k", "v", "o"] + ["gate"] * gated + ["up", "down"])
+                for write in results["writes"]:
+                    at = write["largest"]
+                    self.assertAlmostEqual(at["resid_in"] + at["attention"] + at["mlp"], at["resid_out"], 4)
+                try:
+                    import jsonschema
+                except ImportError:
+                    continue
+                jsonschema.Draft202012Validator(schema).validate(results)
 
     def test_arrays_agree_with_the_numbers(self):
         results, arrays, _ = self.report("arrays")

@@ -17,7 +17,7 @@ class Capture : public testing::Test {
  protected:
   const std::filesystem::path folder_ = tests::golden("models/gemma3_caps");
   const std::unique_ptr<Model> model_ = Model::open(folder_ / "model.gguf");
-  const std::vector<Site> sites_ = parse_sites("layer.*.*,*", 3);
+  const std::vector<Site> sites_ = parse_sites("layer.*.*,*", model_->config());
   at::Tensor ids() const { return io::NpzReader(folder_ / "reference.npz").read("ids"); }
   tests::ScratchDirectory scratch_;
 };
@@ -90,7 +90,7 @@ TEST_F(Capture, StoresFloat32WhenAsked) {
   CaptureOptions options;
   options.run.dtype = at::kHalf;
   options.store_float32 = true;
-  capture(*model_, ids(), parse_sites("layer.0.down_in", 3), scratch_ / "a.npz", options);
+  capture(*model_, ids(), parse_sites("layer.0.down_in", model_->config()), scratch_ / "a.npz", options);
   const io::NpzReader reader(scratch_ / "a.npz");
   EXPECT_THAT(reader.names(), ElementsAre("ids", "precision", "layer.0.down_in"));
   EXPECT_EQ(reader.read("layer.0.down_in").scalar_type(), at::kFloat);
@@ -100,9 +100,9 @@ TEST_F(Capture, StoresFloat32WhenAsked) {
 TEST_F(Capture, ExplainsMistakes) {
   EXPECT_THAT(tests::error_of([&] { capture(*model_, ids(), sites_, scratch_ / "a.txt"); }),
               HasSubstr(".npz or a .safetensors"));
-  capture(*model_, ids(), parse_sites("logits", 3), scratch_ / "a.npz");
-  capture(*model_, ids().add(1).remainder(60), parse_sites("logits", 3), scratch_ / "b.npz");
-  capture(*model_, ids(), parse_sites("final_norm_out", 3), scratch_ / "c.npz");
+  capture(*model_, ids(), parse_sites("logits", model_->config()), scratch_ / "a.npz");
+  capture(*model_, ids().add(1).remainder(60), parse_sites("logits", model_->config()), scratch_ / "b.npz");
+  capture(*model_, ids(), parse_sites("final_norm_out", model_->config()), scratch_ / "c.npz");
   EXPECT_THAT(tests::error_of([&] { compare_captures(scratch_ / "a.npz", scratch_ / "b.npz"); }),
               HasSubstr("different token ids"));
   EXPECT_THAT(tests::error_of([&] { compare_captures(scratch_ / "a.npz", scratch_ / "c.npz"); }),

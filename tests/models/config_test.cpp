@@ -1,3 +1,6 @@
+#include <cmath>
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -34,7 +37,8 @@ TEST(HuggingFaceConfig, FillsWhatLlamaLeavesOut) {
   EXPECT_EQ(c.head_width, 8);
   EXPECT_EQ(c.max_positions, 2048);
   EXPECT_EQ(c.activation, Activation::silu);
-  EXPECT_FALSE(c.attention_bias || c.output_bias || c.mlp_bias || c.tied_embeddings || c.qk_norm);
+  EXPECT_FALSE(c.attention_bias || c.output_bias || c.mlp_bias || c.tied_embeddings ||
+               c.qk_norm != QkNorm::none);
   EXPECT_DOUBLE_EQ(c.attention_scale, 1 / std::sqrt(8.0));
   EXPECT_EQ(c.rotaries[0].width, 8);
   EXPECT_EQ(c.rotaries[0].base, 10000.0);
@@ -63,7 +67,7 @@ TEST(HuggingFaceConfig, RefusesWhatItDoesNotCompute) {
   EXPECT_THAT(error_of(llama(R"("quantization_config": {"quant_method": "gptq"})")), HasSubstr("'gptq'"));
   EXPECT_THAT(error_of(llama(R"("sliding_window": 16)")), HasSubstr("'sliding_window'"));
   EXPECT_THAT(error_of(R"({"model_type": "mamba"})"),
-              testing::AllOf(HasSubstr("'mamba'"), HasSubstr("llama, qwen2, gemma3")));
+              testing::AllOf(HasSubstr("'mamba'"), HasSubstr("known: llama, mistral, qwen2, qwen3")));
   EXPECT_THAT(error_of(R"({"model_type": "qwen2", "num_hidden_layers": 2, "num_attention_heads": 2,
                            "hidden_size": 8, "intermediate_size": 8, "vocab_size": 4,
                            "layer_types": ["full_attention", "linear_attention"]})"),
@@ -107,7 +111,7 @@ TEST(HuggingFaceConfig, GemmaHasLocalAndGlobalLayers) {
   EXPECT_EQ(c.rotaries[0].scaling, "linear");
   EXPECT_EQ(c.rotaries[1].base, 1e4);
   EXPECT_EQ(c.rotaries[1].scaling, "");
-  EXPECT_TRUE(c.tied_embeddings && c.norm_adds_one && c.sandwich_norms && c.qk_norm);
+  EXPECT_TRUE(c.tied_embeddings && c.norm_adds_one && c.branch_norms && c.qk_norm == QkNorm::shared);
   EXPECT_DOUBLE_EQ(c.embedding_scale, std::sqrt(640.0));
   EXPECT_EQ(c.activation, Activation::gelu_tanh);
 }
@@ -123,6 +127,82 @@ TEST(HuggingFaceConfig, ReadsTheLanguageModelOfAMultimodalCheckpoint) {
   EXPECT_EQ(c.vocabulary, 262208);
   EXPECT_EQ(c.windows[5], 0);
   EXPECT_EQ(c.windows[6], 1024);
+}
+
+/// A config of 2 layers by the keys most families share, with `extra` ones.
+std::string of_family(const std::string& model_type, const std::string& extra = "") {
+  return R"({"model_type": ")" + model_type + R"(", "hidden_size": 32, "intermediate_size": 48,
+             "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100, "head_dim": 8)" +
+         (extra.empty() ? "" : ", " + extra) + "}";
+}
+
+TEST(HuggingFaceConfig, TakesTheNamesOfEachFamily) {
+  const Config gpt2 = read(R"({"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": null,
+                               "n_ctx": 64})");
+  EXPECT_EQ(gpt2.width, 32);
+  EXPECT_EQ(gpt2.mlp_width, 128);
+  EXPECT_EQ(gpt2.max_positions, 64);
+  EXPECT_TRUE(gpt2.rotaries.empty());
+  EXPECT_THAT(gpt2.rotary_of_layer, ElementsAre(-1, -1));
+  EXPECT_EQ(gpt2.activation, Activation::gelu_tanh);
+
+  const Config neox = read(of_family("gpt_neox", R"("rotary_pct": 0.5, "rotary_emb_base": 500)"));
+  EXPECT_TRUE(neox.parallel && !neox.shared_norm && neox.attention_bias && neox.mlp_bias);
+  EXPECT_EQ(neox.rotaries[0].width, 4);
+  EXPECT_EQ(neox.rotaries[0].base, 500);
+
+  const std::string grouped = R"("num_key_value_heads": 2)";
+  EXPECT_THAT(read(of_family("mistral", grouped)).windows, ElementsAre(4096, 4096));
+  EXPECT_THAT(read(of_family("mistral", grouped + R"(, "sliding_window": null)")).windows, ElementsAre(0, 0));
+  EXPECT_THAT(read(of_family("gemma2")).windows, ElementsAre(4096, 0));
+  EXPECT_EQ(read(of_family("gemma", R"("hidden_act": "gelu")")).activation, Activation::gelu_tanh);
+  EXPECT_EQ(read(of_family("falcon")).kv_heads, 1);
+  EXPECT_EQ(read(of_family("falcon", R"("multi_query": false)")).kv_heads, 4);
+  const Config smollm = read(of_family("smollm3", R"("no_rope_layers": [1, 0])"));
+  EXPECT_THAT(smollm.rotary_of_layer, ElementsAre(0, -1));
+
+  const Config opt = read(of_family("opt", R"("do_layer_norm_before": false, "word_embed_proj_dim": 20)"));
+  EXPECT_TRUE(opt.residual_norms && !opt.input_norms && !opt.final_norm);
+  EXPECT_EQ(opt.embedding_width, 20);
+}
+
+TEST(HuggingFaceConfig, PhiThreesEarlyNamesAreLongRope) {
+  for (const char* type : {"su", "yarn", "longrope"}) {
+    const Rotary r = read(of_family("phi3", fmt::format(R"("max_position_embeddings": 131072,
+        "rope_scaling": {{"type": "{}", "short_factor": [1, 1, 1, 1], "long_factor": [2, 2, 2, 2]}})",
+                                                        type)))
+                         .rotaries[0];
+    EXPECT_EQ(r.scaling, "longrope");
+    EXPECT_EQ(r.original_positions, 4096);
+    EXPECT_NEAR(r.attention_factor, std::sqrt(1 + std::log(32.0) / std::log(4096.0)), 1e-12);
+  }
+}
+
+TEST(HuggingFaceConfig, NamesWhatAFamilysCheckpointNeedsAndIsNotComputed) {
+  const auto attention = [](const char* key) {
+    return of_family("mpt", fmt::format(R"("attn_config": {{{}}})", key));
+  };
+  EXPECT_THAT(error_of(attention(R"("alibi": false)")), HasSubstr("attn_config: 'alibi' of false"));
+  EXPECT_THAT(error_of(attention(R"("prefix_lm": true)")), HasSubstr("'prefix_lm' of true is not supported"));
+  EXPECT_THAT(error_of(attention(R"("qk_ln": true)")), HasSubstr("'qk_ln'"));
+  EXPECT_THAT(error_of(attention(R"("attn_type": "grouped_query_attention")")), HasSubstr("'attn_type'"));
+  EXPECT_THAT(error_of(of_family("mpt", R"("logit_scale": 0.5)")), HasSubstr("'logit_scale' of 0.5"));
+  EXPECT_THAT(error_of(of_family("mpt", R"("no_bias": false)")), HasSubstr("'no_bias'"));
+  EXPECT_THAT(error_of(of_family("mpt", R"("norm_type": "rmsnorm")")), HasSubstr("'rmsnorm'"));
+  EXPECT_THAT(error_of(of_family("gpt2", R"("add_cross_attention": true)")),
+              HasSubstr("'add_cross_attention'"));
+  EXPECT_THAT(error_of(of_family("phi3", R"("lm_head_bias": true)")), HasSubstr("'lm_head_bias'"));
+  EXPECT_THAT(error_of(of_family("gemma", R"("use_bidirectional_attention": true)")),
+              HasSubstr("'use_bidirectional_attention'"));
+  EXPECT_THAT(error_of(of_family("olmo", R"("rope_scaling": {"type": "ntk"})")), HasSubstr("'ntk'"));
+  EXPECT_THAT(error_of(of_family("olmo", R"("clip_qkv": -1)")), HasSubstr("clip"));
+  EXPECT_THAT(error_of(of_family("stablelm", R"("sliding_window": 8)")), HasSubstr("'sliding_window'"));
+  EXPECT_THAT(error_of(of_family("smollm3", R"("use_sliding_window": true, "sliding_window": 8)")),
+              HasSubstr("'sliding_window'"));
+  EXPECT_THAT(error_of(of_family("smollm3", R"("no_rope_layers": [1])")), HasSubstr("1 layers say"));
+  EXPECT_THAT(error_of(of_family("falcon", R"("activation": "squared_relu")")), HasSubstr("'squared_relu'"));
+  EXPECT_THAT(error_of(of_family("gpt_neox", R"("rotary_pct": 0.4)")), HasSubstr("3 rotary channels"));
+  EXPECT_THAT(error_of(of_family("gptneox")), HasSubstr("known: llama, mistral, qwen2"));
 }
 
 TEST(RotaryFrequencies, FollowTheirFormulas) {

@@ -8,14 +8,24 @@
 namespace outliers::models {
 namespace {
 
-std::vector<std::string> names(const std::string& text, int64_t layers) {
+Config model_of(int64_t layers) {
+  Config config;
+  config.layers = layers;
+  return config;
+}
+
+std::vector<std::string> names(const std::string& text, const Config& config) {
   std::vector<std::string> result;
-  for (const Site& site : parse_sites(text, layers)) result.push_back(site_name(site));
+  for (const Site& site : parse_sites(text, config)) result.push_back(site_name(site));
   return result;
 }
 
-std::string error_of(const std::string& text) {
-  return tests::error_of([&] { parse_sites(text, 4); });
+std::vector<std::string> names(const std::string& text, int64_t layers) {
+  return names(text, model_of(layers));
+}
+
+std::string error_of(const std::string& text, const Config& config = model_of(4)) {
+  return tests::error_of([&] { parse_sites(text, config); });
 }
 
 using testing::ElementsAre;
@@ -42,6 +52,14 @@ TEST(ParseSites, ReadsLayersRangesAndGlobs) {
 TEST(ParseSites, OrdersAsComputedAndDropsRepeats) {
   EXPECT_THAT(names("logits, layer.1.query ,layer.0.resid_out,layer.1.query,final_norm_out", 2),
               ElementsAre("layer.0.resid_out", "layer.1.query", "final_norm_out", "logits"));
+}
+
+TEST(ParseSites, KnowsWhichPointsTheModelHas) {
+  Config plain = model_of(2);
+  plain.gated_mlp = false;
+  EXPECT_EQ(names("layer.*.*", plain).size(), 2 * 15u);
+  EXPECT_THAT(names("layer.0.*t_out", plain), testing::Not(testing::Contains("layer.0.gate_out")));
+  EXPECT_THAT(error_of("layer.1.gate_out", plain), HasSubstr("MLP has no gate"));
 }
 
 TEST(ParseSites, ExplainsMistakes) {

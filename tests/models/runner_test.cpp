@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "outliers/io/npz.h"
+#include "outliers/models/layer_weights.h"
 
+#include "models/golden_models.h"
 #include "models/recorder.h"
 #include "support.h"
 
@@ -42,7 +44,7 @@ TEST_F(Runner, GivesTheSameInAnyChunks) {
 }
 
 TEST_F(Runner, ShowsPointsInOrderAndOnlyThoseWanted) {
-  const std::vector<Site> sites = parse_sites("layer.*.down_in,layer.1.query,logits", 3);
+  const std::vector<Site> sites = parse_sites("layer.*.down_in,layer.1.query,logits", model_->config());
   Recorder recorder(sites, 0);
   RunOptions options;
   options.logits = true;
@@ -79,7 +81,7 @@ TEST_F(Runner, NeverWritesToWhatAnObserverHolds) {
 
 TEST_F(Runner, PointsDoNotDependOnWhoLooks) {
   Recorder all;
-  Recorder few(parse_sites("layer.*.resid_out", 3), 0);
+  Recorder few(parse_sites("layer.*.resid_out", model_->config()), 0);
   run(*model_, {{"a", ids(2, 6)}}, {&all}, {});
   run(*model_, {{"a", ids(2, 6)}}, {&few}, {});
   for (const auto& [name, tensors] : few.parts())
@@ -109,12 +111,45 @@ class WeightsAndSums : public Observer {
 TEST_F(Runner, ShowsWeightsAndAttentionSums) {
   WeightsAndSums observer;
   const RunTimes times = run(*model_, {{"a", ids(2, 6)}}, {&observer}, {});
-  EXPECT_THAT(observer.modules, testing::ElementsAre("q", "k", "v", "o", "gate", "up", "down"));
   EXPECT_TRUE(at::equal(observer.last, model_->load("layer.1.down.weight", at::kFloat)));
   EXPECT_EQ(observer.layers, 3);
   EXPECT_GT(times.first_product_seconds, 0);
   EXPECT_GT(times.load_seconds, 0);
   EXPECT_GT(times.forward_seconds, 0);
+}
+
+TEST(RunnerOfEveryFamily, ShowsItsProjectionsAndAttentionSums) {
+  for (const std::string& name : tests::golden_models()) {
+    const auto model = Model::open(tests::golden("models/" + name + "/model.safetensors"));
+    const Config& c = model->config();
+    WeightsAndSums observer;
+    run(*model, {{"a", at::arange(14).remainder(c.vocabulary).view({2, 7})}}, {&observer}, {});
+    EXPECT_EQ(observer.layers, c.layers) << name;
+    std::vector<std::string> wanted = {"q", "k", "v", "o", "gate", "up", "down"};
+    if (!c.gated_mlp) std::erase(wanted, "gate");
+    EXPECT_EQ(observer.modules, wanted) << name;
+    EXPECT_EQ(observer.last.sizes(), (std::vector<int64_t>{c.width, c.mlp_width})) << name;
+  }
+}
+
+TEST(RunnerOfEveryFamily, SharesTheMemoryOfFusedProjections) {
+  const auto model = Model::open(tests::golden("models/phi3_long/model.safetensors"));
+  const LayerWeights w = load_layer(*model, 0, at::kFloat, at::kCPU);
+  EXPECT_TRUE(w.gate.is_alias_of(w.up));
+  for (const LayerWeight& weight : projections(w, model->config())) {
+    if (weight.module != "v") continue;
+    EXPECT_TRUE(weight.tensor.is_alias_of(w.qkv));
+  }
+  const auto transposed = Model::open(tests::golden("models/gpt2_tied/model.safetensors"));
+  EXPECT_EQ(load_layer(*transposed, 0, at::kFloat, at::kCPU).qkv.stride(0), 1);
+}
+
+TEST(RunnerOfLearntPositions, RefusesTokensBeyondThem) {
+  const auto model = Model::open(tests::golden("models/gpt2_tied/model.safetensors"));
+  EXPECT_THAT(tests::error_of([&] {
+                run(*model, {{"a", at::zeros({1, 13}, at::kLong)}}, {}, {});
+              }),
+              testing::HasSubstr("sequences of 13 tokens, but the model has only learnt 12 positions"));
 }
 
 TEST_F(Runner, StopsAfterTheLayersAskedFor) {

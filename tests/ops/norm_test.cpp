@@ -66,5 +66,37 @@ TEST(RmsNorm, RefusesAWeightOfAnotherSizeOrDtype) {
             std::string::npos);
 }
 
+TEST(LayerNorm, FollowsItsFormulaWithAndWithoutParameters) {
+  at::manual_seed(3);
+  struct Case {
+    at::ScalarType dtype;
+    double tolerance;
+  };
+  for (const Case& c :
+       {Case{at::kDouble, 1e-14}, Case{at::kFloat, 5e-7}, Case{at::kBFloat16, 4e-3}, Case{at::kHalf, 5e-4}}) {
+    const at::ScalarType wide = c.dtype == at::kDouble ? at::kDouble : at::kFloat;
+    // A slice of a wider projection, far from a mean of zero.
+    const at::Tensor x = (at::randn({3, 5, 40}, at::kDouble) * 10 + 30).to(c.dtype).narrow(2, 8, 20);
+    const at::Tensor weight = at::randn({20}, at::kDouble).to(wide),
+                     bias = at::randn({20}, at::kDouble).to(wide);
+    const at::Tensor wide_x = x.to(at::kDouble), centred = wide_x - wide_x.mean(-1, true);
+    const at::Tensor plain = centred / at::sqrt(centred.square().mean(-1, true) + 1e-3);
+    for (const auto& [w, b] :
+         {std::pair{weight, bias}, {weight, at::Tensor()}, {at::Tensor(), at::Tensor()}}) {
+      at::Tensor wanted = plain;
+      if (w.defined()) wanted = wanted * w.to(at::kDouble);
+      if (b.defined()) wanted = wanted + b.to(at::kDouble);
+      const at::Tensor got = layer_norm(x, w, b, 1e-3);
+      EXPECT_EQ(got.scalar_type(), c.dtype);
+      const double worst = (got.to(at::kDouble) - wanted).abs().max().item<double>();
+      EXPECT_LE(worst, c.tolerance * wanted.abs().max().item<double>()) << toString(c.dtype);
+    }
+  }
+  EXPECT_NE(tests::error_of([] {
+              layer_norm(at::ones({2, 4}), at::ones({4}), at::ones({3}), 0);
+            }).find("bias"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace outliers::ops

@@ -1,20 +1,133 @@
 """The named points of a forward pass, read from a transformers model: shared by the scripts that write goldens and by
 capture_transformers.py. Names and meanings are those of src/outliers/models/points.h; "layer.3.down_in", "logits".
 
-Works on decoders built of input_layernorm, self_attn.{q,k,v,o}_proj, mlp.{gate,up,down}_proj, as Llama, Qwen2 and Gemma 3 are.
+LAYOUTS says by model_type where a decoder's parts are; what it does not list is built like Llama.
 """
 import contextlib
+import functools
 import sys
 
 import torch
 
+# Modules of a layer. qkv: one module for all three, and how its output is to be split; clip: of its output; gate_up: `up` gives both.
+# resid_mid: the module that reads it; None where the block is parallel (the sum of resid_in and attn_out then).
+LLAMA = dict(body=("embed_tokens", "layers", "norm"), attn="self_attn", q="q_proj", k="k_proj", v="v_proj", o="o_proj", q_norm="q_norm",
+             k_norm="k_norm", gate="mlp.gate_proj", act="mlp.act_fn", up="mlp.up_proj", down="mlp.down_proj",
+             resid_mid="post_attention_layernorm")
+def thirds(x):
+    return x.chunk(3, -1)
+
+
+def grouped(config, n_kv):
+    """How NeoX and Falcon lay out a fused projection: by key head, its queries, its key, its value. -> [B,T,heads*d] each"""
+    d = config.hidden_size // config.num_attention_heads
+
+    def split(x):
+        rows = x.unflatten(-1, (n_kv, -1, d))
+        return [part.flatten(2) for part in (rows[..., :-2, :], rows[..., -2, :], rows[..., -1, :])]
+    return split
+
+
+def gpt_neox(config):
+    return dict(body=("embed_in", "layers", "final_layer_norm"), attn="attention", o="dense", gate=None, act="mlp.act",
+                qkv=("query_key_value", grouped(config, config.num_attention_heads)), up="mlp.dense_h_to_4h", down="mlp.dense_4h_to_h",
+                resid_mid=None if config.use_parallel_residual else "post_attention_layernorm")
+
+
+def opt(config):
+    return dict(body=("embed_tokens", "layers", "final_layer_norm"), o="out_proj", gate=None, act="activation_fn", up="fc1", down="fc2",
+                resid_mid="final_layer_norm" if config.do_layer_norm_before else "fc1")
+
+
+def phi3(config):
+    d = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
+    return dict(qkv=("qkv_proj", lambda x: x.split((q, kv, kv), -1)), gate=None, up="mlp.gate_up_proj", act="mlp.activation_fn",
+                gate_up=True)
+
+
+def falcon(config):
+    n_kv = config.num_kv_heads if config.new_decoder_architecture else 1 if config.multi_query else config.num_attention_heads
+    parallel = config.new_decoder_architecture or config.parallel_attn
+    return dict(body=("word_embeddings", "h", "ln_f"), attn="self_attention", o="dense", gate=None, act="mlp.act",
+                qkv=("query_key_value", grouped(config, n_kv)), up="mlp.dense_h_to_4h", down="mlp.dense_4h_to_h",
+                resid_mid=None if parallel else "post_attention_layernorm", scores=softmax_shown)
+
+
+@contextlib.contextmanager
+def softmax_shown(points, decoder):
+    """Falcon and MPT call softmax themselves, once a layer: their scores are seen there. ALiBi's bias, which they count from
+    another key, is counted from the query's own. Falcon's eager attention adds it to a mask that has it already (its SDPA path
+    does not): it is left out there."""
+    module, original = sys.modules[type(decoder).__module__], torch.nn.functional.softmax
+    builders = {n: getattr(module, n) for n in ("build_alibi_tensor", "build_mpt_alibi_tensor") if hasattr(module, n)}
+    config = points.model.config
+    factor = 1.0 if config.model_type == "mpt" else (config.hidden_size // config.num_attention_heads) ** -0.5
+    biases, layers = [], iter(range(config.num_hidden_layers))
+
+    def build(*args, name, **kwargs):
+        biases.append(builders[name](*args, **kwargs))
+        return biases[-1]
+
+    def softmax(x, *args, **kwargs):
+        logits = x.to(torch.promote_types(x.dtype, torch.float32)).masked_fill(x < -1e30, float("-inf"))
+        if biases:
+            by_key = biases[0].reshape(-1, config.num_attention_heads, biases[0].shape[-1], 1)[:1] * factor
+            logits = logits - by_key[:, :, -x.shape[-2]:]
+        points.show_scores(next(layers), logits)
+        return original(x, *args, **kwargs)
+
+    def without_alibi(module, args, kwargs):
+        return args, {**kwargs, "alibi": None if kwargs["alibi"] is None else torch.zeros_like(kwargs["alibi"])}
+
+    if config.model_type == "falcon":
+        points.handles += [m.register_forward_pre_hook(without_alibi, with_kwargs=True) for m in points.layer_of_attention]
+    try:
+        torch.nn.functional.softmax = softmax
+        for name in builders:
+            setattr(module, name, functools.partial(build, name=name))
+        yield
+    finally:
+        torch.nn.functional.softmax = original
+        for name, builder in builders.items():
+            setattr(module, name, builder)
+
+
+LAYOUTS = {
+    "gpt2": dict(body=("wte", "h", "ln_f"), attn="attn", qkv=("c_attn", thirds), o="c_proj", gate=None, act="mlp.act", up="mlp.c_fc",
+                 down="mlp.c_proj", resid_mid="ln_2"),
+    "gemma2": dict(resid_mid="pre_feedforward_layernorm"),
+    "gemma3_text": dict(resid_mid="pre_feedforward_layernorm"),
+    "qwen3": dict(norm_before_transpose=True),
+    "gpt_neox": gpt_neox,
+    "opt": opt,
+    "phi": dict(body=("embed_tokens", "layers", "final_layernorm"), o="dense", q_norm="q_layernorm", k_norm="k_layernorm", gate=None,
+                act="mlp.activation_fn", up="mlp.fc1", down="mlp.fc2", resid_mid=None),
+    "phi3": phi3,
+    "falcon": falcon,
+    "mpt": lambda config: dict(body=("wte", "blocks", "norm_f"), attn="attn", qkv=("Wqkv", thirds), o="out_proj", gate=None, act="ffn.act",
+                               up="ffn.up_proj", down="ffn.down_proj", resid_mid="norm_2", clip=config.attn_config.clip_qkv,
+                               scores=softmax_shown),
+    "olmo": lambda config: dict(clip=config.clip_qkv),
+    "olmo2": dict(resid_mid="mlp"),
+    "stablelm": lambda config: dict(q_norm="q_layernorm", k_norm="k_layernorm",
+                                    resid_mid=None if config.use_parallel_residual else "post_attention_layernorm"),
+}
+
+
+def layout_of(model):
+    config = model.config.get_text_config()
+    own = LAYOUTS.get(config.model_type, {})
+    return {**LLAMA, **(own(config) if callable(own) else own)}
+
 
 def decoder_of(model):
-    """The module that has embed_tokens, layers and norm, inside whatever wraps it."""
+    """The module that has the embedding, the layers and the final norm, inside whatever wraps it."""
+    parts = layout_of(model)["body"]
     for module in model.modules():
-        if hasattr(module, "layers") and hasattr(module, "embed_tokens") and hasattr(module, "norm"):
+        if all(hasattr(module, part) for part in parts):
             return module
-    raise SystemExit(f"{type(model).__name__} has no decoder of layers, embed_tokens and norm")
+    raise SystemExit(f"{type(model).__name__} has no decoder of {', '.join(parts)}")
 
 
 def heads(x, width):
@@ -27,6 +140,7 @@ class Points:
 
     def __init__(self, model, take, wanted=lambda name: True):
         self.model, self.take, self.wanted = model, take, wanted
+        self.layout = layout_of(model)
         self.layer_of_attention = {}
         self.handles = []
 
@@ -39,10 +153,17 @@ class Points:
             self.show(name, shape(output[0] if isinstance(output, tuple) else output))
         self.handles.append(module.register_forward_hook(hook))
 
-    def on_input(self, module, name):
+    def on_input(self, module, name, shape=lambda x: x):
         def hook(_, args, kwargs):
-            self.show(name, args[0] if args else kwargs["hidden_states"])
+            self.show(name, shape(args[0] if args else kwargs["hidden_states"]))
         self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def show_scores(self, layer, logits):
+        """logits: float32 or wider, masked entries -inf. -> probabilities"""
+        probs = torch.softmax(logits, -1)
+        self.show(f"layer.{layer}.attn_logits", logits)
+        self.show(f"layer.{layer}.attn_probs", probs)
+        return probs
 
     def attention(self, module, query, key, value, attention_mask, scaling=None, softcap=None, **_):
         """Plain attention that shows its logits (masked entries -inf) and probabilities, in float64 where the model is."""
@@ -56,45 +177,84 @@ class Points:
         # transformers' own mask: 0 where a query sees a key, very negative elsewhere.
         visible = attention_mask[..., :key.shape[2]] == 0
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).masked_fill(~visible, float("-inf"))
-        probs = torch.softmax(logits, -1)
-        layer = self.layer_of_attention[module]
-        self.show(f"layer.{layer}.attn_logits", logits)
-        self.show(f"layer.{layer}.attn_probs", probs)
+        probs = self.show_scores(self.layer_of_attention[module], logits)
         return (probs.to(value.dtype) @ value).transpose(1, 2).contiguous(), None
+
+    def attach_projections(self, layer, attn, name):
+        """Queries, keys and values as they are after bias, clip and QK-norm, before rotary."""
+        config, at = self.model.config.get_text_config(), self.layout
+        clip = self.layout.get("clip")
+        d = getattr(attn, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+        def as_heads(x):
+            x = x if clip is None else x.clamp(-clip, clip)
+            if x.dim() == 4:  # the output of a norm over each head
+                return x.transpose(1, 2) if at.get("norm_before_transpose") else x
+            return heads(x, d)
+
+        if "qkv" not in at:
+            for point, part in (("query", "q"), ("key", "k"), ("value", "v")):
+                norm = getattr(attn, at.get(part + "_norm", ""), None)
+                self.on_output(norm or getattr(attn, at[part]), name + point, as_heads)
+            return getattr(attn, at["q"])
+        module, split = at["qkv"]
+        for i, point in enumerate(("query", "key", "value")):
+            self.on_output(getattr(attn, module), name + point, lambda x, i=i: as_heads(split(x)[i]))
+        return getattr(attn, module)
+
+    def attach_layer(self, layer, i):
+        at, name = self.layout, f"layer.{i}."
+        attn = layer.get_submodule(at["attn"])
+        self.layer_of_attention[attn] = i
+        self.on_input(layer, name + "resid_in")
+        self.on_input(self.attach_projections(layer, attn, name), name + "attn_norm_out")
+        self.on_output(getattr(attn, at["o"]), name + "attn_out")
+        # OPT's MLP is of [B*T,D].
+        shaped = {}
+        self.handles.append(layer.register_forward_pre_hook(
+            lambda _, args, kwargs: shaped.update(x=args[0] if args else kwargs["hidden_states"]), with_kwargs=True))
+
+        def whole(x):
+            return x.view(*shaped["x"].shape[:2], -1)
+        if at["resid_mid"] is None:
+            self.on_output(getattr(attn, at["o"]), name + "resid_mid", lambda x: shaped["x"] + x)
+        else:
+            self.on_input(layer.get_submodule(at["resid_mid"]), name + "resid_mid", whole)
+        up = layer.get_submodule(at["up"])
+        self.on_input(up, name + "mlp_norm_out", whole)
+        if at["gate"]:
+            self.on_output(layer.get_submodule(at["gate"]), name + "gate_out")
+        if "gate_up" in at:
+            for point, half in (("gate_out", 0), ("up_out", 1)):
+                self.on_output(up, name + point, lambda x, half=half: x.chunk(2, -1)[half])
+        else:
+            self.on_output(up, name + "up_out", whole)
+        down = layer.get_submodule(at["down"])
+        if at["act"] is None:  # the same function of all layers: what the down projection reads, without a gate
+            self.on_input(down, name + "act_out", whole)
+        else:
+            self.on_output(layer.get_submodule(at["act"]), name + "act_out", whole)
+        self.on_input(down, name + "down_in", whole)
+        self.on_output(down, name + "down_out", whole)
+        self.on_output(layer, name + "resid_out")
+        return attn
 
     @contextlib.contextmanager
     def attached(self):
         decoder = decoder_of(self.model)
-        modules = set()
-        for i, layer in enumerate(decoder.layers):
-            attn, mlp, name = layer.self_attn, layer.mlp, f"layer.{i}."
-            d = attn.head_dim
-            self.layer_of_attention[attn] = i
-            modules.add(sys.modules[type(attn).__module__])
-            before_mlp = getattr(layer, "pre_feedforward_layernorm", None) or layer.post_attention_layernorm
-            self.on_input(layer, name + "resid_in")
-            self.on_output(layer.input_layernorm, name + "attn_norm_out")
-            for part, projection, norm in (("query", "q_proj", "q_norm"), ("key", "k_proj", "k_norm")):
-                if hasattr(attn, norm):
-                    self.on_output(getattr(attn, norm), name + part)
-                else:
-                    self.on_output(getattr(attn, projection), name + part, lambda x, d=d: heads(x, d))
-            self.on_output(attn.v_proj, name + "value", lambda x, d=d: heads(x, d))
-            self.on_output(attn.o_proj, name + "attn_out")
-            self.on_input(before_mlp, name + "resid_mid")
-            self.on_output(before_mlp, name + "mlp_norm_out")
-            self.on_output(mlp.gate_proj, name + "gate_out")
-            self.on_output(mlp.act_fn, name + "act_out")
-            self.on_output(mlp.up_proj, name + "up_out")
-            self.on_input(mlp.down_proj, name + "down_in")
-            self.on_output(mlp.down_proj, name + "down_out")
-            self.on_output(layer, name + "resid_out")
-        self.on_output(decoder.norm, "final_norm_out")
-        originals = {m: m.eager_attention_forward for m in modules}
-        for module in modules:
+        _, layers, norm = self.layout["body"]
+        modules = {sys.modules[type(self.attach_layer(layer, i)).__module__] for i, layer in enumerate(getattr(decoder, layers))}
+        last = getattr(decoder, norm)
+        if last is None:
+            self.on_output(getattr(decoder, layers)[-1], "final_norm_out")
+        else:
+            self.on_output(last, "final_norm_out")
+        originals = {m: m.eager_attention_forward for m in modules if hasattr(m, "eager_attention_forward")}
+        for module in originals:
             module.eager_attention_forward = self.attention
         try:
-            yield
+            with self.layout.get("scores", lambda points, decoder: contextlib.nullcontext())(self, decoder):
+                yield
         finally:
             for module, original in originals.items():
                 module.eager_attention_forward = original

@@ -8,6 +8,7 @@
 #include "outliers/report/format.h"
 
 #include "sample_report.h"
+#include "support.h"
 
 namespace outliers::report {
 namespace {

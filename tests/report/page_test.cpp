@@ -10,6 +10,7 @@
 #include "outliers/report/page_text.h"
 
 #include "sample_report.h"
+#include "support.h"
 
 namespace outliers::report {
 namespace {

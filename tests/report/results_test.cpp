@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "sample_report.h"
+#include "support.h"
 
 namespace outliers::report {
 namespace {

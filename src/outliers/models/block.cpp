@@ -53,21 +53,35 @@ void project_into(at::Tensor& out, const at::Tensor& x, const at::Tensor& weight
   }
 }
 
-/// [B,T,heads*d] of a fused projection, from channel `begin` -> [B,heads,T,d], a view.
-at::Tensor heads_of(const at::Tensor& fused, int64_t begin, int64_t heads, int64_t d) {
-  return fused.narrow(2, begin, heads * d).unflatten(2, {heads, d}).transpose(1, 2);
+/// Queries or keys x [B,T,heads*d] -> [B,heads,T,d], normed as the model does, else a view.
+at::Tensor normed_heads(const Config& c, const Norm& norm, const at::Tensor& x, int64_t heads) {
+  const auto split = [&](const at::Tensor& whole) {
+    return whole.unflatten(2, {heads, c.head_width}).transpose(1, 2);
+  };
+  switch (c.qk_norm) {
+    case QkNorm::none:
+      break;
+    case QkNorm::shared:
+      return normalise(c, norm, split(x));
+    case QkNorm::per_head:
+      // [heads,d] beside [B,heads,T,d].
+      return ops::layer_norm(split(x), {}, {}, c.norm_epsilon).mul_(norm.weight.unsqueeze(1));
+    case QkNorm::whole:
+      return split(normalise(c, norm, x));
+  }
+  return split(x);
 }
 
 at::Tensor attention_part(const Config& c, int64_t layer, const LayerWeights& w,
                           const ops::RotaryTable& rotary, const at::Tensor& x, const Slice& slice,
                           const Tap& tap, const std::function<void()>& projected) {
   const int64_t H = c.heads, Hk = c.kv_heads, d = c.head_width;
-  const at::Tensor fused = at::linear(x, w.qkv, w.qkv_bias);
+  at::Tensor fused = at::linear(x, w.qkv, w.qkv_bias);
   if (projected) projected();
-  at::Tensor q = heads_of(fused, 0, H, d), k = heads_of(fused, H * d, Hk, d);
-  const at::Tensor v = heads_of(fused, (H + Hk) * d, Hk, d);
-  if (w.q_norm.defined()) q = ops::rms_norm(q, w.q_norm, c.norm_epsilon);
-  if (w.k_norm.defined()) k = ops::rms_norm(k, w.k_norm, c.norm_epsilon);
+  if (c.qkv_clip > 0) fused.clamp_(-c.qkv_clip, c.qkv_clip);
+  at::Tensor q = normed_heads(c, w.q_norm, fused.narrow(2, 0, H * d), H),
+             k = normed_heads(c, w.k_norm, fused.narrow(2, H * d, Hk * d), Hk);
+  const at::Tensor v = fused.narrow(2, (H + Hk) * d, Hk * d).unflatten(2, {Hk, d}).transpose(1, 2);
   tap.show(Point::query, slice, q);
   tap.show(Point::key, slice, k);
   tap.show(Point::value, slice, v);
@@ -78,8 +92,9 @@ at::Tensor attention_part(const Config& c, int64_t layer, const LayerWeights& w,
 
   ops::AttentionPattern pattern;
   pattern.window = c.windows[static_cast<size_t>(layer)];
-  pattern.scale = c.attention_scale;
+  pattern.scale = c.attention_scale / static_cast<double>(c.scale_by_layer ? layer + 1 : 1);
   pattern.softcap = c.attention_softcap;
+  if (!c.alibi_slopes.empty()) pattern.alibi_slopes = at::tensor(c.alibi_slopes, at::kDouble);
   if (tap.wants(Point::attn_logits) || tap.wants(Point::attn_probs)) {
     const ops::AttentionMaps maps = ops::attention_maps(q, k, pattern);
     tap.show(Point::attn_logits, slice, maps.logits);
@@ -95,15 +110,20 @@ at::Tensor attention_part(const Config& c, int64_t layer, const LayerWeights& w,
 at::Tensor mlp_part(const Config& c, const LayerWeights& w, const at::Tensor& x, const Slice& slice,
                     const Tap& tap) {
   const int64_t B = x.size(0), T = x.size(1), n = B * T, F = w.up.size(0);
-  const at::Tensor input = x.view({n, -1});
+  const at::Tensor input = x.reshape({n, -1});
   const auto kept = [&](Point point) {
     return tap.wants(point) ? at::empty({n, F}, x.options()) : at::Tensor();
   };
-  at::Tensor gate_out = kept(Point::gate_out), act_out = kept(Point::act_out), up_out = kept(Point::up_out),
-             down_in = kept(Point::down_in);
+  // Without a gate, act_out is what the down projection reads.
+  const bool gated = w.gate.defined(), keeps_input = tap.wants(Point::down_in);
+  const at::Tensor none;
+  at::Tensor gate_out = gated ? kept(Point::gate_out) : none, act_out = gated ? kept(Point::act_out) : none,
+             up_out = kept(Point::up_out);
+  at::Tensor down_in = keeps_input || gated ? kept(Point::down_in) : kept(Point::act_out);
   at::Tensor down_out = at::empty({n, w.down.size(0)}, x.options());
   const int64_t block = std::min(n, kMlpTokens);
-  at::Tensor gate_space = at::empty({block, F}, x.options()), up_space = at::empty({block, F}, x.options());
+  at::Tensor product_space = at::empty({block, F}, x.options()),
+             up_space = gated ? at::empty({block, F}, x.options()) : none;
 
   for (int64_t begin = 0; begin < n; begin += block) {
     const int64_t tokens = std::min(block, n - begin);
@@ -111,14 +131,24 @@ at::Tensor mlp_part(const Config& c, const LayerWeights& w, const at::Tensor& x,
     const auto part = [&](at::Tensor& whole, at::Tensor& space) {
       return whole.defined() ? whole.narrow(0, begin, tokens) : space.narrow(0, 0, tokens);
     };
+    const auto keep = [&](at::Tensor& whole, const at::Tensor& product) {
+      if (whole.defined()) whole.narrow(0, begin, tokens).copy_(product);
+    };
     // The product of gate and up is formed where down_in is to stay.
-    at::Tensor product = part(down_in, gate_space), up = part(up_out, up_space);
-    project_into(product, rows, w.gate, w.gate_bias);
-    if (gate_out.defined()) gate_out.narrow(0, begin, tokens).copy_(product);
-    apply_activation_(product, c.activation);
-    if (act_out.defined()) act_out.narrow(0, begin, tokens).copy_(product);
-    project_into(up, rows, w.up, w.up_bias);
-    product.mul_(up);
+    at::Tensor product = part(down_in, product_space);
+    if (gated) {
+      project_into(product, rows, w.gate, w.gate_bias);
+      keep(gate_out, product);
+      apply_activation_(product, c.activation);
+      keep(act_out, product);
+      at::Tensor up = part(up_out, up_space);
+      project_into(up, rows, w.up, w.up_bias);
+      product.mul_(up);
+    } else {
+      project_into(product, rows, w.up, w.up_bias);
+      keep(up_out, product);
+      apply_activation_(product, c.activation);
+    }
     at::Tensor out = down_out.narrow(0, begin, tokens);
     project_into(out, product, w.down, w.down_bias);
   }
@@ -126,7 +156,7 @@ at::Tensor mlp_part(const Config& c, const LayerWeights& w, const at::Tensor& x,
     if (whole.defined()) tap.show(point, slice, whole.view({B, T, F}));
   };
   show(Point::gate_out, gate_out);
-  show(Point::act_out, act_out);
+  show(Point::act_out, gated ? act_out : down_in);
   show(Point::up_out, up_out);
   show(Point::down_in, down_in);
   return down_out.view({B, T, -1});
@@ -134,25 +164,35 @@ at::Tensor mlp_part(const Config& c, const LayerWeights& w, const at::Tensor& x,
 
 }  // namespace
 
+at::Tensor normalise(const Config& c, const Norm& norm, const at::Tensor& x) {
+  return c.norm == NormKind::rms ? ops::rms_norm(x, norm.weight, c.norm_epsilon)
+                                 : ops::layer_norm(x, norm.weight, norm.bias, c.norm_epsilon);
+}
+
 at::Tensor run_layer(const Config& c, int64_t layer, const LayerWeights& w, const ops::RotaryTable& rotary,
                      at::Tensor hidden, const Slice& slice, const Tap& tap,
                      const std::function<void()>& projected) {
   tap.show(Point::resid_in, slice, hidden);
+  at::Tensor mlp_in;
   {
-    const at::Tensor x = ops::rms_norm(hidden, w.attn_norm, c.norm_epsilon);
+    const at::Tensor x = c.input_norms ? normalise(c, w.attn_norm, hidden) : hidden;
     tap.show(Point::attn_norm_out, slice, x);
+    if (c.parallel) mlp_in = c.shared_norm ? x : normalise(c, w.mlp_norm, hidden);
     at::Tensor change = attention_part(c, layer, w, rotary, x, slice, tap, projected);
     tap.show(Point::attn_out, slice, change);
-    if (w.attn_post_norm.defined()) change = ops::rms_norm(change, w.attn_post_norm, c.norm_epsilon);
+    if (c.branch_norms) change = normalise(c, w.attn_post_norm, change);
     hidden = sum_of(std::move(hidden), std::move(change));
+    if (c.residual_norms) hidden = normalise(c, w.attn_norm, hidden);
     tap.show(Point::resid_mid, slice, hidden);
   }
-  const at::Tensor x = ops::rms_norm(hidden, w.mlp_norm, c.norm_epsilon);
-  tap.show(Point::mlp_norm_out, slice, x);
-  at::Tensor change = mlp_part(c, w, x, slice, tap);
+  if (!c.parallel) mlp_in = c.input_norms ? normalise(c, w.mlp_norm, hidden) : hidden;
+  tap.show(Point::mlp_norm_out, slice, mlp_in);
+  at::Tensor change = mlp_part(c, w, mlp_in, slice, tap);
+  mlp_in = at::Tensor();
   tap.show(Point::down_out, slice, change);
-  if (w.mlp_post_norm.defined()) change = ops::rms_norm(change, w.mlp_post_norm, c.norm_epsilon);
+  if (c.branch_norms) change = normalise(c, w.mlp_post_norm, change);
   hidden = sum_of(std::move(hidden), std::move(change));
+  if (c.residual_norms) hidden = normalise(c, w.mlp_norm, hidden);
   tap.show(Point::resid_out, slice, hidden);
   return hidden;
 }

@@ -12,6 +12,9 @@
 
 namespace outliers::models {
 
+/// The model's kind of norm over the last dimension of x.
+at::Tensor normalise(const Config& config, const Norm& norm, const at::Tensor& x);
+
 /// hidden [B,T,D] -> [B,T,D]. Writes into `hidden` where nobody else holds it. `projected`, if given, is
 /// called when the first product, of queries, keys and values, is there. The rotary's tables are undefined
 /// for layers without one.

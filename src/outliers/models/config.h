@@ -9,6 +9,19 @@ namespace outliers::models {
 
 enum class NormKind { rms, layer };
 enum class Activation { silu, gelu_tanh, gelu, relu };
+/// Where the model learns of positions.
+enum class Positions {
+  rotary,   ///< queries and keys turn by their positions, in the layers that have a rotary
+  learned,  ///< a table's rows are added to the embeddings
+  alibi,    ///< scores fall with distance (arXiv 2108.12409)
+};
+/// What a norm of queries and keys runs over, and what its weight is like.
+enum class QkNorm {
+  none,
+  shared,    ///< over each head; one weight [d] for all of them
+  per_head,  ///< over each head; a weight [d] for each
+  whole,     ///< over all heads of a token together; weights [H*d] and [Hk*d]
+};
 
 /// Rotary position embedding, one per kind of layer (Gemma 3 has a local and a global one).
 /// models/rotary.h turns it into frequencies.
@@ -31,25 +44,44 @@ struct Config {
   std::string name;    ///< general.name, _name_or_path, or the file's name
   int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, head_width = 0, mlp_width = 0, vocabulary = 0;
   int64_t max_positions = 0;
+  int64_t embedding_width = 0;  ///< of the embedding and the head: D, but for models that project (OPT 350M)
 
   NormKind norm = NormKind::rms;
   double norm_epsilon = 1e-6;
-  bool norm_adds_one = false;  ///< weight is stored as w - 1 (Gemma); GGUF files store w itself
+  bool norm_weight = true;      ///< norms have a learnt weight (OLMo: none)
+  bool norm_bias = false;       ///< and a learnt bias
+  bool norm_adds_one = false;   ///< weight is stored as w - 1 (Gemma); GGUF files store w itself
+  bool input_norms = true;      ///< norms before attention and MLP
+  bool branch_norms = false;    ///< norms after attention and MLP, before each addition (Gemma 2, 3, OLMo 2)
+  bool residual_norms = false;  ///< norms after each addition, of the residual itself (OPT 350M)
+  bool final_norm = true;       ///< a norm before the head
+  /// Attention and MLP both read the layer's input, and both are added to it.
+  bool parallel = false;
+  bool shared_norm = false;  ///< parallel: the MLP reads the attention's norm, there is no other
+
   Activation activation = Activation::silu;
   bool gated_mlp = true;
-  bool sandwich_norms = false;  ///< norms after attention and MLP, before each addition (Gemma 2 and 3)
-  bool qk_norm = false;         ///< RMS norm over each head of query and key
+  QkNorm qk_norm = QkNorm::none;  ///< of the kind of all norms
+  bool qk_norm_bias = false;
   bool attention_bias = false;  ///< biases of q, k, v
   bool output_bias = false;     ///< bias of o
   bool mlp_bias = false;
+  bool head_bias = false;
+  bool fused_qkv = false;      ///< q, k and v are stored as one matrix
+  bool fused_gate_up = false;  ///< so are gate and up
   bool tied_embeddings = false;
   double embedding_scale =
       1.0;  ///< multiplies the embeddings (Gemma: sqrt(D)), after rounding to the dtype of the run
+  double qkv_clip = 0;                              ///< q, k and v are cut to [-clip, clip]; 0 = off
   double attention_scale = 0;                       ///< multiplies q.k
+  bool scale_by_layer = false;                      ///< layer l divides attention_scale by l + 1
   double attention_softcap = 0, logit_softcap = 0;  ///< 0 = off
 
+  Positions positions = Positions::rotary;
+  int64_t position_offset = 0;       ///< learned: token 0 takes this row of the table (OPT: 2)
+  std::vector<double> alibi_slopes;  ///< alibi: per head
   std::vector<int64_t> windows;      ///< per layer: sliding window, 0 = global
-  std::vector<int> rotary_of_layer;  ///< per layer: index into rotaries
+  std::vector<int> rotary_of_layer;  ///< per layer: index into rotaries, -1 = none
   std::vector<Rotary> rotaries;
 };
 

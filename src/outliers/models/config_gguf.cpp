@@ -7,33 +7,12 @@
 #include "outliers/core/error.h"
 #include "outliers/io/gguf.h"
 #include "outliers/models/config_reader.h"
+#include "outliers/models/gguf_keys.h"
 #include "outliers/models/rotary.h"
 
 namespace outliers::models {
 
 namespace {
-
-/// The keys of one architecture: "llama.block_count".
-class Keys {
- public:
-  Keys(const io::GgufMetadata& metadata, std::string prefix, std::string where)
-      : metadata_(metadata), prefix_(std::move(prefix) + "."), where_(std::move(where)) {}
-
-  std::string name(const char* key) const { return prefix_ + key; }
-  bool has(const char* key) const { return metadata_.has(name(key)); }
-  std::optional<int64_t> maybe_integer(const char* key) const { return metadata_.integer(name(key)); }
-  std::optional<double> maybe_number(const char* key) const { return metadata_.number(name(key)); }
-  int64_t integer(const char* key) const {
-    const std::optional<int64_t> value = maybe_integer(key);
-    require(value.has_value(), "{}: the metadata lacks '{}'", where_, name(key));
-    return *value;
-  }
-  double number(const char* key, double otherwise) const { return maybe_number(key).value_or(otherwise); }
-
- private:
-  const io::GgufMetadata& metadata_;
-  std::string prefix_, where_;
-};
 
 std::vector<double> read_factors(const io::Checkpoint& checkpoint, const char* name) {
   const io::TensorInfo* info = checkpoint.find(name);
@@ -53,6 +32,18 @@ Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std
       keys.maybe_integer("rope.scaling.original_context_length").value_or(config.max_positions);
   require(rotary.original_positions >= 1, "{}: 'rope.scaling.original_context_length' should be positive",
           where);
+  rotary.factors = read_factors(checkpoint, "rope_factors_short.weight");
+  rotary.long_factors = read_factors(checkpoint, "rope_factors_long.weight");
+  require(rotary.factors.empty() == rotary.long_factors.empty(),
+          "{}: rope_factors_short.weight and rope_factors_long.weight should both be there", where);
+  if (!rotary.factors.empty()) {
+    rotary.scaling = "longrope";
+    rotary.factor =
+        static_cast<double>(config.max_positions) / static_cast<double>(rotary.original_positions);
+    rotary.attention_factor = keys.number(
+        "rope.scaling.attn_factor", longrope_attention_factor(rotary.factor, rotary.original_positions));
+    return rotary;
+  }
   rotary.factors = read_factors(checkpoint, "rope_freqs.weight");
   const std::string scaling = type.value_or(keys.has("rope.scale_linear") ? "linear" : "none");
   const double factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 1.0));
@@ -91,13 +82,13 @@ std::vector<bool> sliding_layers(const io::GgufMetadata& metadata, const Family&
     for (size_t layer = 0; layer < sliding.size(); ++layer) sliding[layer] = flags[layer];
     return sliding;
   }
-  require(family.windows == WindowRule::all || family.windows == WindowRule::all_but_nth,
+  const WindowRule rule = family.gguf_windows.value_or(family.windows);
+  require(rule == WindowRule::all || rule == WindowRule::all_but_nth,
           "{}: '{}' does not say which layers it is for", where, keys.name("attention.sliding_window"));
   const int64_t pattern = metadata.integer(pattern_key).value_or(family.window_pattern);
-  require(family.windows == WindowRule::all || pattern >= 1, "{}: '{}' should be positive", where,
-          pattern_key);
+  require(rule == WindowRule::all || pattern >= 1, "{}: '{}' should be positive", where, pattern_key);
   for (int64_t layer = 0; layer < layers; ++layer) {
-    sliding[static_cast<size_t>(layer)] = family.windows == WindowRule::all || (layer + 1) % pattern != 0;
+    sliding[static_cast<size_t>(layer)] = rule == WindowRule::all || (layer + 1) % pattern != 0;
   }
   return sliding;
 }
@@ -118,9 +109,9 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   config.name = metadata.string("general.name").value_or("");
   config.norm_adds_one = false;  // GGUF's writers add the one
   config.layers = keys.integer("block_count");
-  config.width = keys.integer("embedding_length");
+  config.width = config.embedding_width = keys.integer("embedding_length");
   config.heads = keys.integer("attention.head_count");
-  require(config.layers >= 1 && config.layers <= 10000 && config.heads >= 1,
+  require(config.layers >= 1 && config.layers <= 10000 && config.heads >= 1 && config.heads <= 65536,
           "{}: '{}' and '{}' should be positive", where, keys.name("block_count"),
           keys.name("attention.head_count"));
   config.kv_heads = keys.maybe_integer("attention.head_count_kv").value_or(config.heads);
@@ -130,18 +121,21 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
           where, value_width, config.head_width);
   config.mlp_width = keys.integer("feed_forward_length");
   config.max_positions = keys.integer("context_length");
-  config.norm_epsilon = keys.number("attention.layer_norm_rms_epsilon", 1e-6);
+  config.norm_epsilon = keys.number(
+      config.norm == NormKind::rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
+      config.norm_epsilon);
   const io::TensorInfo* embedding = checkpoint.find("token_embd.weight");
   config.vocabulary = embedding != nullptr && !embedding->shape.empty()
                           ? embedding->shape[0]
                           : static_cast<int64_t>(metadata.count("tokenizer.ggml.tokens"));
   config.tied_embeddings = checkpoint.find("output.weight") == nullptr;
-  config.attention_bias =
-      family.biases == Biases::query_key_value || checkpoint.find("blk.0.attn_q.bias") != nullptr;
-  config.output_bias =
-      family.biases == Biases::from_checkpoint && checkpoint.find("blk.0.attn_output.bias") != nullptr;
-  config.mlp_bias =
-      family.biases == Biases::from_checkpoint && checkpoint.find("blk.0.ffn_up.bias") != nullptr;
+  const auto has = [&](const char* name) { return checkpoint.find(name) != nullptr; };
+  config.fused_qkv = has("blk.0.attn_qkv.weight");
+  if (family.biases == Biases::from_checkpoint) {
+    config.attention_bias = has("blk.0.attn_q.bias") || has("blk.0.attn_qkv.bias");
+    config.output_bias = has("blk.0.attn_output.bias");
+    config.mlp_bias = has("blk.0.ffn_up.bias");
+  }
   if (family.scaled_embeddings) config.embedding_scale = std::sqrt(static_cast<double>(config.width));
   const bool by_width = config.layers == family.gguf_layers_scaled_by_width;
   config.attention_scale = keys.number(
@@ -150,9 +144,13 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   config.attention_softcap = keys.number("attn_logit_softcapping", 0.0);
   config.logit_softcap = keys.number("final_logit_softcapping", 0.0);
 
-  const int64_t window = keys.maybe_integer("attention.sliding_window").value_or(0);
-  const Rotary global =
-      read_rotary(checkpoint, keys, where, metadata.string(keys.name("rope.scaling.type")), config);
+  if (family.read_gguf != nullptr) family.read_gguf(keys, checkpoint, config);
+
+  const int64_t window = keys.maybe_integer("attention.sliding_window").value_or(family.gguf_window);
+  Rotary global;
+  if (config.positions == Positions::rotary) {
+    global = read_rotary(checkpoint, keys, where, metadata.string(keys.name("rope.scaling.type")), config);
+  }
   Rotary local = global;
   if (family.local_rotary_base > 0) {
     local = Rotary();

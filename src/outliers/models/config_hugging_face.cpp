@@ -2,10 +2,9 @@
 // layer type where a family has two rotaries).
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "outliers/core/error.h"
 #include "outliers/models/config_reader.h"
+#include "outliers/models/hugging_face_fields.h"
 #include "outliers/models/rotary.h"
 
 namespace outliers::models {
@@ -14,83 +13,11 @@ namespace {
 
 using nlohmann::json;
 
-/// A JSON object with fallbacks; null counts as absent, but hides the fallback. Errors name file and key.
-class Fields {
- public:
-  Fields(const json& object, const json* fallback, std::string where)
-      : object_(object), fallback_(fallback), where_(std::move(where)) {}
-
-  const std::string& where() const { return where_; }
-  const json* find(const char* key) const {
-    if (const auto it = object_.find(key); it != object_.end()) return it->is_null() ? nullptr : &*it;
-    if (fallback_ == nullptr) return nullptr;
-    const auto it = fallback_->find(key);
-    return it == fallback_->end() || it->is_null() ? nullptr : &*it;
-  }
-  bool has(const char* key) const { return find(key) != nullptr; }
-
-  int64_t integer(const char* key) const {
-    const json& value = get(key, "an integer");
-    // Some exporters write 64.0.
-    const double number = value.is_number() ? value.get<double>() : NAN;
-    if (!(std::abs(number) < 9e15) || number != std::floor(number)) wrong(key, "an integer");
-    return static_cast<int64_t>(number);
-  }
-  int64_t integer(const char* key, int64_t otherwise) const { return has(key) ? integer(key) : otherwise; }
-  double number(const char* key) const {
-    const json& value = get(key, "a number");
-    if (!value.is_number()) wrong(key, "a number");
-    return value.get<double>();
-  }
-  double number(const char* key, double otherwise) const { return has(key) ? number(key) : otherwise; }
-  bool boolean(const char* key, bool otherwise) const {
-    if (!has(key)) return otherwise;
-    const json& value = get(key, "true or false");
-    if (!value.is_boolean()) wrong(key, "true or false");
-    return value.get<bool>();
-  }
-  std::string string(const char* key, const std::string& otherwise = "") const {
-    if (!has(key)) return otherwise;
-    const json& value = get(key, "a string");
-    if (!value.is_string()) wrong(key, "a string");
-    return value.get<std::string>();
-  }
-  std::vector<double> numbers(const char* key) const {
-    const json& value = get(key, "a list of numbers");
-    if (!value.is_array()) wrong(key, "a list of numbers");
-    std::vector<double> result;
-    for (const json& item : value) {
-      if (!item.is_number()) wrong(key, "a list of numbers");
-      result.push_back(item.get<double>());
-    }
-    return result;
-  }
-  Fields object(const char* key) const {
-    const json& value = get(key, "an object");
-    if (!value.is_object()) wrong(key, "an object");
-    return Fields(value, nullptr, where_ + ": " + key);
-  }
-
- private:
-  const json& get(const char* key, const char* wanted) const {
-    const json* value = find(key);
-    require(value != nullptr, "{}: '{}' is missing (wanted: {})", where_, key, wanted);
-    return *value;
-  }
-  [[noreturn]] void wrong(const char* key, const char* wanted) const {
-    fail("{}: '{}' should be {}", where_, key, wanted);
-  }
-
-  const json& object_;
-  const json* fallback_;
-  std::string where_;
-};
-
 Activation activation_of(const Fields& fields) {
   const char* key = fields.has("hidden_activation") ? "hidden_activation" : "hidden_act";
   const std::string name = fields.string(key);
   if (name == "silu" || name == "swish") return Activation::silu;
-  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::gelu_tanh;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast") return Activation::gelu_tanh;
   if (name == "gelu") return Activation::gelu;
   if (name == "relu") return Activation::relu;
   fail("{}: the activation function '{}' is not supported; known: silu, gelu, gelu_pytorch_tanh, relu",
@@ -105,7 +32,9 @@ Rotary read_rotary(const Fields& top, const Fields& scaling, double base, int64_
   require(part >= 0 && part <= 1, "{}: 'partial_rotary_factor' should be between 0 and 1", scaling.where());
   rotary.width = static_cast<int64_t>(static_cast<double>(head_width) * part);
 
-  const std::string type = scaling.string("rope_type", scaling.string("type", "default"));
+  std::string type = scaling.string("rope_type", scaling.string("type", "default"));
+  // Early names of what became LongRoPE.
+  if (type == "su" || (type == "yarn" && scaling.has("long_factor"))) type = "longrope";
   const int64_t positions = top.integer("max_position_embeddings");
   rotary.original_positions = top.integer("original_max_position_embeddings",
                                           scaling.integer("original_max_position_embeddings", positions));
@@ -113,7 +42,7 @@ Rotary read_rotary(const Fields& top, const Fields& scaling, double base, int64_
           scaling.where());
   const double stretched = static_cast<double>(positions) / static_cast<double>(rotary.original_positions);
   if (type == "default") return rotary;
-  rotary.scaling = type == "su" ? "longrope" : type;
+  rotary.scaling = type;
   if (rotary.scaling == "linear") {
     rotary.factor = scaling.number("factor");
   } else if (rotary.scaling == "dynamic") {
@@ -179,8 +108,7 @@ void read_rotaries(const Family& family, const Fields& fields, int64_t head_widt
 
 std::vector<bool> sliding_layers(const Family& family, const Fields& fields, int64_t layers,
                                  int64_t& window) {
-  window = fields.integer("sliding_window", 0);
-  if (!fields.boolean("use_sliding_window", true)) window = 0;
+  window = fields.boolean("use_sliding_window", true) ? fields.integer("sliding_window", 0) : 0;
   std::vector<bool> sliding(static_cast<size_t>(layers), false);
   if (const json* types = fields.find("layer_types")) {
     require(types->is_array() && types->size() == sliding.size(),
@@ -242,19 +170,22 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
   const json* inner = outer.find("text_config");
   require(inner == nullptr || inner->is_object(), "{}: 'text_config' should be an object", where);
   const json defaults = json::parse(family.defaults);
-  const Fields fields(inner != nullptr ? *inner : root, &defaults, where);
+  const Fields fields(inner != nullptr ? *inner : root, &defaults, where, &family.keys);
+  fields.require_only(family.only);
 
   Config config = family.traits;
   config.family = family.name;
   config.name = outer.string("_name_or_path");
   config.layers = fields.integer("num_hidden_layers");
-  config.width = fields.integer("hidden_size");
+  config.width = config.embedding_width = fields.integer("hidden_size");
   config.heads = fields.integer("num_attention_heads");
-  require(config.layers >= 1 && config.layers <= 10000 && config.heads >= 1,
+  require(config.layers >= 1 && config.layers <= 10000 && config.heads >= 1 && config.heads <= 65536,
           "{}: 'num_hidden_layers' and 'num_attention_heads' should be positive", where);
   config.kv_heads = fields.integer("num_key_value_heads", config.heads);
   config.head_width = fields.integer("head_dim", config.width / config.heads);
-  config.mlp_width = fields.integer("intermediate_size");
+  config.mlp_width = family.mlp_factor > 0
+                         ? fields.integer("intermediate_size", family.mlp_factor * config.width)
+                         : fields.integer("intermediate_size");
   config.vocabulary = fields.integer("vocab_size");
   config.max_positions = fields.integer("max_position_embeddings");
   config.norm_epsilon = fields.number("rms_norm_eps");
@@ -263,9 +194,7 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
       inner != nullptr && !inner->contains("tie_word_embeddings") && outer.has("tie_word_embeddings")
           ? outer.boolean("tie_word_embeddings", true)
           : fields.boolean("tie_word_embeddings", false);
-  if (family.biases == Biases::query_key_value) {
-    config.attention_bias = true;
-  } else {
+  if (family.biases == Biases::from_checkpoint) {
     config.attention_bias = config.output_bias = fields.boolean("attention_bias", false);
     config.mlp_bias = fields.boolean("mlp_bias", false);
   }
@@ -276,11 +205,14 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
   config.logit_softcap = fields.number("final_logit_softcapping", 0.0);
   require(!fields.boolean("use_bidirectional_attention", false),
           "{}: 'use_bidirectional_attention' is not supported", where);
+  if (family.read_hugging_face != nullptr) family.read_hugging_face(fields, config);
 
   int64_t window = 0;
   const std::vector<bool> sliding = sliding_layers(family, fields, config.layers, window);
   Rotary global, local;
-  read_rotaries(family, fields, config.head_width, global, local);
+  if (config.positions == Positions::rotary) {
+    read_rotaries(family, fields, config.head_width, global, local);
+  }
   set_layers(config, sliding, window, global, local);
   check_config(config, where);
   return {&family, config};

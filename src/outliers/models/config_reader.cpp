@@ -11,10 +11,13 @@ namespace outliers::models {
 
 void set_layers(Config& config, const std::vector<bool>& sliding, int64_t window, const Rotary& global,
                 const Rotary& local) {
-  config.rotaries = {global, local};
-  for (bool slides : sliding) {
-    config.windows.push_back(slides ? window : 0);
-    config.rotary_of_layer.push_back(slides ? 1 : 0);
+  const bool rotary = config.positions == Positions::rotary;
+  if (rotary) config.rotaries = {global, local};
+  // A family's own reader may have said which layers have one at all.
+  if (config.rotary_of_layer.empty()) config.rotary_of_layer.assign(sliding.size(), rotary ? 0 : -1);
+  for (size_t layer = 0; layer < sliding.size(); ++layer) {
+    config.windows.push_back(sliding[layer] ? window : 0);
+    if (sliding[layer] && config.rotary_of_layer[layer] == 0) config.rotary_of_layer[layer] = 1;
   }
 }
 
@@ -32,6 +35,7 @@ void check_config(const Config& config, const std::string& where) {
   size("neurons (MLP width)", config.mlp_width, kLargest);
   size("tokens in the vocabulary", config.vocabulary, kLargest);
   size("positions", config.max_positions, int64_t{1} << 40);
+  size("channels of the embedding", config.embedding_width, kLargest);
   require(config.heads % config.kv_heads == 0, "{}: {} heads cannot share {} key/value heads evenly", where,
           config.heads, config.kv_heads);
   require(config.norm_epsilon >= 0 && config.norm_epsilon < 1, "{}: the norm's epsilon is {}", where,
@@ -41,6 +45,11 @@ void check_config(const Config& config, const std::string& where) {
   require(std::isfinite(config.attention_softcap) && config.attention_softcap >= 0 &&
               std::isfinite(config.logit_softcap) && config.logit_softcap >= 0,
           "{}: a soft-cap is negative or not finite", where);
+  require(std::isfinite(config.qkv_clip) && config.qkv_clip >= 0,
+          "{}: the clip of queries, keys and values is {}", where, config.qkv_clip);
+  require(config.rotary_of_layer.size() == config.windows.size(),
+          "{}: {} layers say whether they have a rotary, of {}", where, config.rotary_of_layer.size(),
+          config.windows.size());
   for (const Rotary& rotary : config.rotaries) {
     require(rotary.width >= 0 && rotary.width <= config.head_width && rotary.width % 2 == 0,
             "{}: {} rotary channels do not fit heads of {}", where, rotary.width, config.head_width);

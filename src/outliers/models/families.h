@@ -1,60 +1,99 @@
-// The families as data: one row of traits each and one table of weight names. Adding a family means a row
-// and a table in families.cpp, and a case in tests/oracle/models_tiny.py; code that computes reads Config.
+// The families as data: one row of traits each and one table of weight names, in families/NAME.cpp. Adding a
+// family means such a file, its name in families.cpp's list, and a case in tests/oracle/models_tiny.py
+// (docs/add-a-family.md); code that computes reads Config.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "outliers/models/config.h"
 
+namespace outliers::io {
+class Checkpoint;
+}
+
 namespace outliers::models {
 
-/// How a stored weight becomes ours. GGUF files of Llama keep the rows of q and k in the order of interleaved
-/// rotary pairs; `unpermute` brings back the halves that Hugging Face (and we) rotate.
-enum class Transform { none, unpermute };
+class Fields;
+class Keys;
 
-/// One kind of tensor. * stands for the layer's number.
+/// How a stored weight becomes ours. Biases are treated like the rows of their weight.
+enum class Transform {
+  none,
+  unpermute,    ///< rows of a head in the order of interleaved rotary pairs -> the halves that we rotate
+  transpose,    ///< [in, out] -> [out, in], a view
+  ungroup_qkv,  ///< rows by key head (its queries, its key, its value) -> all queries, all keys, all values
+};
+
+using Condition = bool (*)(const Config&);
+/// The condition that a trait holds, or does not.
+template <auto member>
+bool has(const Config& config) {
+  return static_cast<bool>(config.*member);
+}
+template <auto member>
+bool lacks(const Config& config) {
+  return !has<member>(config);
+}
+
+/// One module with weights. In names * stands for the layer's number, and # for the index of a part: the
+/// module is then stored as that many tensors, which are the rows of ours. Tensors are NAME.weight and
+/// NAME.bias.
 struct WeightRow {
   const char* ours;
-  const char* hugging_face;  ///< after the checkpoint's prefix ("model.")
+  const char* hugging_face;  ///< after the checkpoint's prefix ("model."); nullptr: this format lacks it
   const char* gguf;
-  const char* shape;  ///< symbolic, in H, Hk, d, D, F, V: "[H*d, D]"
-  Transform gguf_transform = Transform::none;
-  bool Config::*needed = nullptr;      ///< only where this trait holds; nullptr = always
-  bool Config::*not_needed = nullptr;  ///< not where this trait holds; a stored tensor is then ignored
+  const char* shape;  ///< of our weight, symbolic (models/weights.h): "[H*d, D]"; of the bias: its rows
+  Condition bias = nullptr;  ///< whether there is a bias; nullptr = never
+  Condition when = nullptr;  ///< whether the model has the module; nullptr = always
+  Transform hugging_face_transform = Transform::none, gguf_transform = Transform::none;
+  bool may_be_stored = false;  ///< a tensor of a module that the model does not have is ignored (tied heads)
 };
 
 /// Which layers have the sliding window when the checkpoint has no list of layer types.
 enum class WindowRule {
   none,         ///< a window in the checkpoint is an error
   all,          ///< every layer
-  upper,        ///< layers >= max_window_layers, where use_sliding_window is set
+  upper,        ///< layers >= max_window_layers
   all_but_nth,  ///< every sliding_window_pattern-th layer is global
 };
 
-/// Where biases come from.
+/// Where the traits of biases come from.
 enum class Biases {
-  from_checkpoint,  ///< config.json's attention_bias: q, k, v and o; mlp_bias
-  query_key_value,  ///< always on q, k and v, never elsewhere
+  from_checkpoint,  ///< config.json's attention_bias (q, k, v and o) and mlp_bias; a GGUF's tensors
+  fixed,            ///< the row
 };
 
 struct Family {
   const char* name;
-  std::vector<std::string> model_types;  ///< config.json's model_type
-  const char* gguf_architecture;         ///< general.architecture
-  /// What the family means by leaving a key out of config.json (JSON).
-  const char* defaults;
+  std::vector<std::string> model_types;         ///< config.json's model_type
+  std::vector<std::string> gguf_architectures;  ///< general.architecture
+  const char* defaults = "{}";                  ///< what leaving a key out of config.json means (JSON)
+  /// Values of config.json that are all this program computes, and the only ones it takes (JSON).
+  const char* only = "{}";
+  /// Keys by which config.json calls what most families call otherwise: {"hidden_size", "n_embd"}.
+  std::vector<std::pair<const char*, const char*>> keys = {};
   Config traits;  ///< the fields that do not vary within the family
   Biases biases = Biases::from_checkpoint;
   WindowRule windows = WindowRule::none;
-  int64_t window_pattern = 0;    ///< all_but_nth's n where a GGUF does not say
+  std::optional<WindowRule> gguf_windows = {};  ///< where GGUF's differ
+  int64_t window_pattern = 0;                   ///< all_but_nth's n where a checkpoint does not say
+  int64_t gguf_window = 0;                      ///< the window of a GGUF that does not state it; 0 = none
   double local_rotary_base = 0;  ///< layers with a window have an unscaled rotary of this base; 0 = the same
   bool scaled_embeddings = false;  ///< embeddings are multiplied by sqrt(D)
+  int64_t mlp_factor = 0;          ///< F over D where config.json does not state F; 0 = it must
   /// Layers of the one size whose GGUF must be scaled by sqrt(D / H) instead of sqrt(d); 0 = none. GGUF has
   /// no key for it.
   int64_t gguf_layers_scaled_by_width = 0;
+  /// What only this family's config.json or metadata says. Called when the sizes are read, before windows and
+  /// rotaries are.
+  void (*read_hugging_face)(const Fields& fields, Config& config) = nullptr;
+  void (*read_gguf)(const Keys& keys, const io::Checkpoint& checkpoint, Config& config) = nullptr;
   std::vector<std::string> prefixes = {"model.", ""};  ///< tried in order, by the embedding's name
-  std::vector<std::string> ignored = {};  ///< beginnings of names that belong to other parts (vision)
+  /// Beginnings (or, after a *, endings) of names that are no weights of the model: vision towers, buffers.
+  std::vector<std::string> ignored = {};
   std::vector<WeightRow> weights;
 };
 

@@ -32,6 +32,32 @@ at::Tensor unpermute(const at::Tensor& weight, int64_t head_width) {
   return weight.reshape({rows / head_width, head_width / 2, 2, -1}).transpose(1, 2).reshape(weight.sizes());
 }
 
+/// Rows by key head, each with its H / Hk queries, its key and its value -> all queries, all keys, all
+/// values.
+at::Tensor ungroup_qkv(const at::Tensor& weight, const Config& c) {
+  const int64_t group = c.heads / c.kv_heads, columns = weight.dim() == 2 ? weight.size(1) : 1;
+  if (c.kv_heads == 1) return weight;
+  const at::Tensor rows = weight.view({c.kv_heads, group + 2, c.head_width, columns});
+  const auto part = [&](int64_t begin, int64_t heads) {
+    return rows.narrow(1, begin, heads).reshape({-1, columns});
+  };
+  return at::cat({part(0, group), part(group, 1), part(group + 1, 1)}).view(weight.sizes());
+}
+
+at::Tensor transformed(const at::Tensor& weight, Transform transform, const Config& config) {
+  switch (transform) {
+    case Transform::none:
+      break;
+    case Transform::unpermute:
+      return unpermute(weight, config.head_width);
+    case Transform::transpose:
+      return weight.dim() == 2 ? weight.t() : weight;
+    case Transform::ungroup_qkv:
+      return ungroup_qkv(weight, config);
+  }
+  return weight;
+}
+
 }  // namespace
 
 Model::Model(Config config, std::unique_ptr<io::Checkpoint> checkpoint, WeightMap weights)
@@ -63,15 +89,23 @@ const text::Tokenizer& Model::tokenizer() const {
 
 int64_t Model::parameters() const {
   int64_t total = 0;
-  for (const StoredWeight& weight : weights_.all()) total += checkpoint_->find(weight.stored)->elements();
+  for (const StoredWeight& weight : weights_.all()) {
+    for (const std::string& stored : weight.stored) total += checkpoint_->find(stored)->elements();
+  }
   return total;
 }
 
 at::Tensor Model::load(const std::string& name, at::ScalarType dtype) const {
   const StoredWeight* weight = weights_.find(name);
   TORCH_INTERNAL_ASSERT(weight != nullptr, "the model has no weight ", name);
-  const at::Tensor stored = checkpoint_->load(weight->stored, dtype);
-  return weight->transform == Transform::unpermute ? unpermute(stored, config_.head_width) : stored;
+  if (weight->stored.size() == 1) {
+    // One part of one row may be stored without its first dimension.
+    return transformed(checkpoint_->load(weight->stored.front(), dtype), weight->transform, config_)
+        .view(weight->shape);
+  }
+  std::vector<at::Tensor> parts;
+  for (const std::string& stored : weight->stored) parts.push_back(checkpoint_->load(stored, dtype));
+  return at::stack(parts);
 }
 
 const StoredWeight& Model::head() const {

@@ -35,7 +35,7 @@ class Model {
 
   bool has(const std::string& name) const { return weights_.find(name) != nullptr; }
   /// A weight by our name ("layer.3.q.weight", "embedding.weight"), in Hugging Face's orientation and order
-  /// of rows, [out, in] for projections. The model must have it.
+  /// of rows, [out, in] for projections (a view of [in, out] where that is stored). The model must have it.
   at::Tensor load(const std::string& name, at::ScalarType dtype) const;
   /// The matrix that gives the logits, [V, D]: "head.weight", or the embedding where they are tied.
   const StoredWeight& head() const;

@@ -30,9 +30,11 @@ const std::vector<PointInfo>& point_table() {
       {Point::mlp_norm_out, "mlp_norm_out", true, "[B, T, D]",
        "normalised residual, read by the gate and up projections"},
       {Point::gate_out, "gate_out", true, "[B, T, F]", "output of the gate projection"},
-      {Point::act_out, "act_out", true, "[B, T, F]", "activation function of gate_out"},
+      {Point::act_out, "act_out", true, "[B, T, F]",
+       "activation function of gate_out, or of up_out without a gate"},
       {Point::up_out, "up_out", true, "[B, T, F]", "output of the up projection"},
-      {Point::down_in, "down_in", true, "[B, T, F]", "act_out * up_out, read by the down projection"},
+      {Point::down_in, "down_in", true, "[B, T, F]",
+       "act_out * up_out (act_out without a gate), read by the down projection"},
       {Point::down_out, "down_out", true, "[B, T, D]", "output of the down projection, before any post-norm"},
       {Point::resid_out, "resid_out", true, "[B, T, D]", "residual stream after the MLP's output is added"},
       {Point::final_norm_out, "final_norm_out", false, "[B, T, D]", "normalised output of the last layer"},
@@ -43,6 +45,10 @@ const std::vector<PointInfo>& point_table() {
 
 const char* point_name(Point point) {
   return point_table()[static_cast<size_t>(point)].name;
+}
+
+bool has_point(const Config& config, Point point) {
+  return point != Point::gate_out || config.gated_mlp;
 }
 
 std::string site_name(Site site) {
@@ -140,7 +146,7 @@ std::vector<Point> matching_points(const std::string& name, bool per_layer) {
   fail("unknown point '{}'; known: {}", printable(item), fmt::join(shown, ", "));
 }
 
-void parse_item(const std::string& item, int64_t layers, std::set<Site>& sites) {
+void parse_item(const std::string& item, const Config& config, std::set<Site>& sites) {
   constexpr std::string_view kPrefix = "layer.";
   if (item.rfind(kPrefix, 0) != 0) {
     const std::vector<Point> points = matching_points(item, false);
@@ -152,9 +158,12 @@ void parse_item(const std::string& item, int64_t layers, std::set<Site>& sites) 
   require(dot >= kPrefix.size(), "point '{}' lacks its name: write layer.N.NAME, as in layer.3.down_in",
           printable(item));
   const std::string name = item.substr(dot + 1);
-  const std::vector<Point> points = matching_points(name, true);
+  std::vector<Point> points = matching_points(name, true);
   if (points.empty()) fail_unknown_point(item, name, true);
-  const LayerRange range = parse_layers(item.substr(kPrefix.size(), dot - kPrefix.size()), layers, item);
+  std::erase_if(points, [&](Point point) { return !has_point(config, point); });
+  require(!points.empty(), "there is no point '{}': this model's MLP has no gate", printable(item));
+  const LayerRange range =
+      parse_layers(item.substr(kPrefix.size(), dot - kPrefix.size()), config.layers, item);
   for (int64_t layer = range.first; layer <= range.last; ++layer) {
     for (Point point : points) sites.insert({layer, point});
   }
@@ -162,12 +171,12 @@ void parse_item(const std::string& item, int64_t layers, std::set<Site>& sites) 
 
 }  // namespace
 
-std::vector<Site> parse_sites(const std::string& text, int64_t layers) {
+std::vector<Site> parse_sites(const std::string& text, const Config& config) {
   std::set<Site> sites;
   for (const std::string& part : split(text, ',')) {
     const std::string item = trimmed(part);
     require(!item.empty(), "the list of points '{}' has an empty item", printable(text));
-    parse_item(item, layers, sites);
+    parse_item(item, config, sites);
   }
   // The model's own points come after the layers, as they are computed.
   std::vector<Site> ordered(sites.begin(), sites.end());

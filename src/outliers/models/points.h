@@ -5,12 +5,15 @@
 #include <string>
 #include <vector>
 
+#include "outliers/models/config.h"
+
 namespace outliers::models {
 
 /// Points of one layer in the order they are computed, then the model's own.
 /// query, key: after QK-norm, before rotary; value: before anything; attn_out, down_out: after the
 /// projection, before any post-norm; resid_mid, resid_out: after the addition; attn_norm_out, mlp_norm_out:
-/// what the projections read.
+/// what the projections read. Where the residual itself is normed after an addition (OPT 350M), resid_mid and
+/// resid_out are what the norm gives. A parallel block's resid_mid is the sum of its input and attn_out.
 enum class Point {
   resid_in,
   attn_norm_out,
@@ -43,6 +46,8 @@ struct PointInfo {
 /// The table, in order.
 const std::vector<PointInfo>& point_table();
 const char* point_name(Point point);
+/// Whether a model has the point: an MLP without a gate has no gate_out.
+bool has_point(const Config& config, Point point);
 
 /// One place: layer.3.down_in, or final_norm_out (layer -1).
 struct Site {
@@ -53,10 +58,10 @@ struct Site {
 };
 std::string site_name(Site site);
 
-/// Parses "layer.*.resid_out,layer.3.down_in,logits" against a model of `layers` layers: each item may use *
+/// Parses "layer.*.resid_out,layer.3.down_in,logits" against a model's layers and points: each item may use *
 /// (any layer), a..b ranges with both ends included (layer.2..5.down_in) and negative layers
 /// (layer.-1.resid_out). Names may hold * too (layer.0.*, layer.3.down_*). Each site once, in the order of
 /// computation. Unknown names and layers throw, with the nearest known name.
-std::vector<Site> parse_sites(const std::string& text, int64_t layers);
+std::vector<Site> parse_sites(const std::string& text, const Config& config);
 
 }  // namespace outliers::models

@@ -15,7 +15,6 @@
 #include "outliers/models/process_age.h"
 #include "outliers/models/rotary.h"
 #include "outliers/models/tap.h"
-#include "outliers/ops/norm.h"
 
 namespace outliers::models {
 
@@ -64,7 +63,6 @@ class Run {
             "cannot run {} layers of a model with {}", options_.layers, config_.layers);
     require(!options_.logits || options_.layers < 0 || options_.layers == config_.layers,
             "logits need all {} layers, but the run stops after {}", config_.layers, options_.layers);
-    TORCH_INTERNAL_ASSERT(config_.norm == NormKind::rms && config_.gated_mlp);
     for (const Batch& batch : batches_) {
       check_shape(batch.ids, "run", "ids", {-1, -1});
       require(batch.ids.scalar_type() == at::kLong && batch.ids.is_cpu() && batch.ids.numel() > 0,
@@ -73,29 +71,48 @@ class Run {
       require(low >= 0 && high < config_.vocabulary,
               "token id {} of batch '{}' is outside the vocabulary of {}", low < 0 ? low : high, batch.name,
               config_.vocabulary);
+      require(config_.positions != Positions::learned || batch.ids.size(1) <= config_.max_positions,
+              "batch '{}' has sequences of {} tokens, but the model has only learnt {} positions", batch.name,
+              batch.ids.size(1), config_.max_positions);
     }
+  }
+
+  at::Tensor load(const std::string& name) {
+    return loading_.time([&] { return model_.load(name, options_.dtype).to(options_.device); });
   }
 
   /// Reads the rows of the embedding that occur, and splits the batches into chunks.
   void embed() {
+    const bool projects = config_.embedding_width != config_.width;
+    const at::Tensor projection = projects ? load("embedding_projection.weight") : at::Tensor();
     for (size_t b = 0; b < batches_.size(); ++b) {
       const at::Tensor& ids = batches_[b].ids;
       const auto [unique, index] = at::_unique(ids, /*sorted=*/true, /*return_inverse=*/true);
-      const at::Tensor rows = loading_.time([&, unique_ids = unique] {
-        at::Tensor loaded = model_.checkpoint().load_rows(model_.weights().find("embedding.weight")->stored,
-                                                          unique_ids, options_.dtype);
+      at::Tensor rows = loading_.time([&, unique_ids = unique] {
+        at::Tensor loaded = load_rows("embedding.weight", unique_ids);
         if (config_.embedding_scale != 1.0) {
           loaded.mul_(at::scalar_tensor(config_.embedding_scale, loaded.options()));
         }
         return loaded.to(options_.device);
       });
+      if (projects) rows = at::linear(rows, projection);
       const at::Tensor where = index.to(options_.device);
       const int64_t T = ids.size(1), step = std::max<int64_t>(1, options_.chunk_tokens / T);
+      at::Tensor positions;  // [T,D]
+      if (config_.positions == Positions::learned) {
+        const at::Tensor taken = at::arange(T, at::kLong) + config_.position_offset;
+        positions = loading_.time([&] { return load_rows("positions.weight", taken).to(options_.device); });
+      }
       for (int64_t first = 0; first < ids.size(0); first += step) {
         const at::Tensor part = where.narrow(0, first, std::min(step, ids.size(0) - first));
         chunks_.push_back({{b, first}, at::embedding(rows, part)});
+        if (positions.defined()) chunks_.back().hidden.add_(positions);
       }
     }
+  }
+
+  at::Tensor load_rows(const std::string& name, const at::Tensor& rows) const {
+    return model_.checkpoint().load_rows(model_.weights().find(name)->stored.front(), rows, options_.dtype);
   }
 
   void run_one_layer(int64_t layer, bool has_next) {
@@ -109,7 +126,7 @@ class Run {
     for (size_t b = 0; b < batches_.size(); ++b) taps.emplace_back(observers_, layer, b, observing_);
     for (Chunk& chunk : chunks_) {
       check_interrupt();
-      const int64_t rotary = config_.rotary_of_layer[static_cast<size_t>(layer)];
+      const int rotary = config_.rotary_of_layer[static_cast<size_t>(layer)];
       const ops::RotaryTable& table = rotary_table(rotary, chunk.hidden.size(1));
       chunk.hidden = run_layer(config_, layer, weights, table, std::move(chunk.hidden), chunk.slice,
                                taps[chunk.slice.batch], [&] {
@@ -132,10 +149,12 @@ class Run {
     });
   }
 
-  const ops::RotaryTable& rotary_table(int64_t index, int64_t tokens) {
+  /// Undefined tables for index -1: no rotary.
+  const ops::RotaryTable& rotary_table(int index, int64_t tokens) {
     const auto [it, inserted] = rotaries_.try_emplace({index, tokens});
+    if (!inserted || index < 0) return it->second;
     const Rotary& rotary = config_.rotaries[static_cast<size_t>(index)];
-    if (inserted && rotary.width > 0) {
+    if (rotary.width > 0) {
       const ops::RotaryTable table =
           ops::rotary_table(rotary_frequencies(rotary, tokens), tokens, rotary.attention_factor);
       it->second = {table.cos.to(options_.device), table.sin.to(options_.device)};
@@ -144,13 +163,15 @@ class Run {
   }
 
   void finish() {
-    const at::Tensor weight = load_norm(model_, "final_norm.weight", options_.dtype, options_.device);
+    const Norm norm = load_norm(model_, "final_norm", options_.dtype, options_.device);
+    if (model_.has("head_projection.weight")) head_projection_ = load("head_projection.weight");
+    if (config_.head_bias) head_bias_ = load("head.bias");
     for (size_t b = 0; b < batches_.size(); ++b) {
       const Tap tap(observers_, -1, b, observing_);
       for (Chunk& chunk : chunks_) {
         if (chunk.slice.batch != b) continue;
         check_interrupt();
-        const at::Tensor x = ops::rms_norm(chunk.hidden, weight, config_.norm_epsilon);
+        const at::Tensor x = config_.final_norm ? normalise(config_, norm, chunk.hidden) : chunk.hidden;
         chunk.hidden = at::Tensor();
         tap.show(Point::final_norm_out, chunk.slice, x);
         if (tap.wants(Point::logits)) show_logits(tap, chunk.slice, x);
@@ -162,11 +183,12 @@ class Run {
   /// run.
   void show_logits(const Tap& tap, const Slice& slice, const at::Tensor& x) {
     const int64_t B = x.size(0), T = x.size(1), V = config_.vocabulary;
-    const std::string& stored = model_.head().stored;
+    const std::string& stored = model_.head().stored.front();
     const int64_t step = std::clamp<int64_t>(kLogitElements / (T * V), 1, B);
     for (int64_t first = 0; first < B; first += step) {
       const int64_t b = std::min(step, B - first);
-      const at::Tensor rows = x.narrow(0, first, b).reshape({b * T, -1});
+      at::Tensor rows = x.narrow(0, first, b).reshape({b * T, -1});
+      if (head_projection_.defined()) rows = at::linear(rows, head_projection_);
       at::Tensor logits = at::empty({b * T, V}, x.options());
       for (int64_t begin = 0; begin < V; begin += kVocabularyRows) {
         check_interrupt();
@@ -176,6 +198,7 @@ class Run {
         });
         at::Tensor part = logits.narrow(1, begin, end - begin);
         at::mm_out(part, rows, head.t());
+        if (head_bias_.defined()) part.add_(head_bias_.narrow(0, begin, end - begin));
       }
       if (config_.logit_softcap > 0) {
         logits.div_(config_.logit_softcap).tanh_().mul_(config_.logit_softcap);
@@ -190,7 +213,8 @@ class Run {
   const std::vector<Observer*>& observers_;
   const RunOptions& options_;
   std::vector<Chunk> chunks_;
-  std::map<std::pair<int64_t, int64_t>, ops::RotaryTable> rotaries_;
+  at::Tensor head_projection_, head_bias_;
+  std::map<std::pair<int, int64_t>, ops::RotaryTable> rotaries_;
   Stopwatch loading_, observing_;
   RunTimes times_;
 };

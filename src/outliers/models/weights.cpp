@@ -1,6 +1,7 @@
 #include "outliers/models/weights.h"
 
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 #include <unordered_set>
 
@@ -17,18 +18,23 @@ int64_t size_of_symbol(std::string_view symbol, const Config& c, int64_t B, int6
   if (symbol == "B") return B;
   if (symbol == "T") return T;
   if (symbol == "D") return c.width;
+  if (symbol == "De") return c.embedding_width;
+  if (symbol == "P") return c.max_positions;
   if (symbol == "H") return c.heads;
   if (symbol == "Hk") return c.kv_heads;
   if (symbol == "d") return c.head_width;
   if (symbol == "F") return c.mlp_width;
   if (symbol == "V") return c.vocabulary;
-  TORCH_INTERNAL_ASSERT(false, "unknown symbol in a weight's shape: ", symbol);
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(symbol.data(), symbol.data() + symbol.size(), number);
+  TORCH_INTERNAL_ASSERT(error == std::errc() && end == symbol.data() + symbol.size(),
+                        "unknown symbol in a weight's shape: ", symbol);
+  return number;
 }
 
-std::string with_layer(const char* pattern, int64_t layer) {
-  std::string name = pattern;
-  if (const size_t star = name.find('*'); star != std::string::npos) {
-    name.replace(star, 1, std::to_string(layer));
+std::string with_number(std::string name, char place, int64_t number) {
+  if (const size_t at = name.find(place); at != std::string::npos) {
+    name.replace(at, 1, std::to_string(number));
   }
   return name;
 }
@@ -37,43 +43,46 @@ bool of_layer(const WeightRow& row) {
   return std::string_view(row.ours).find('*') != std::string_view::npos;
 }
 
-bool starts_with_any(const std::string& name, const std::vector<std::string>& beginnings) {
-  return std::any_of(beginnings.begin(), beginnings.end(),
-                     [&](const std::string& beginning) { return name.rfind(beginning, 0) == 0; });
+/// Whether a pattern is the beginning of the name or, after a *, its ending.
+bool is_ignored(std::string_view name, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](std::string_view pattern) {
+    return pattern.starts_with('*') ? name.ends_with(pattern.substr(1)) : name.starts_with(pattern);
+  });
 }
 
 /// What stands before the names of a Hugging Face checkpoint: found by the embedding, which all have.
 std::string find_prefix(const Family& family, const io::Checkpoint& checkpoint) {
   for (const std::string& prefix : family.prefixes) {
-    if (checkpoint.find(prefix + family.weights.front().hugging_face) != nullptr) return prefix;
+    if (checkpoint.find(fmt::format("{}{}.weight", prefix, family.weights.front().hugging_face)) != nullptr) {
+      return prefix;
+    }
   }
   return family.prefixes.front();
 }
 
-/// The name under which the checkpoint has the row's tensor, or should have it. The head stands beside the
+/// The name under which a Hugging Face checkpoint has a tensor, or should have it. The head stands beside the
 /// body ("lm_head.weight", "language_model.lm_head.weight"), not in it.
-std::string stored_name(const WeightRow& row, int64_t layer, const std::string& prefix,
-                        const io::Checkpoint& checkpoint) {
-  if (checkpoint.format() == io::Format::gguf) return with_layer(row.gguf, layer);
-  const std::string name = with_layer(row.hugging_face, layer);
+std::string find_name(const std::string& name, const std::string& prefix, const io::Checkpoint& checkpoint) {
   constexpr std::string_view kBody = "model.";
   std::string beside = prefix;
-  if (prefix.size() >= kBody.size() &&
-      prefix.compare(prefix.size() - kBody.size(), kBody.size(), kBody) == 0) {
-    beside.resize(prefix.size() - kBody.size());
-  }
+  if (beside.ends_with(kBody)) beside.resize(beside.size() - kBody.size());
   for (const std::string& candidate : {prefix + name, beside + name, name}) {
     if (checkpoint.find(candidate) != nullptr) return candidate;
   }
   return prefix + name;
 }
 
+/// The shape in the file of what is `shape` after the transform.
+std::vector<int64_t> stored_shape(std::vector<int64_t> shape, Transform transform) {
+  if (transform == Transform::transpose) std::reverse(shape.begin(), shape.end());
+  return shape;
+}
+
 /// Tensors that other readers derive or that describe no weight.
 bool is_derived(const std::string& name) {
   constexpr std::string_view kRotary = "rotary_emb.inv_freq";
-  const bool buffer = name.size() >= kRotary.size() &&
-                      name.compare(name.size() - kRotary.size(), kRotary.size(), kRotary) == 0;
-  return buffer || name == "rope_freqs.weight";
+  return name.ends_with(kRotary) || name == "rope_freqs.weight" || name == "rope_factors_short.weight" ||
+         name == "rope_factors_long.weight";
 }
 
 /// "3 missing (a, b, c)": nothing for an empty list, and at most 8 names.
@@ -90,19 +99,22 @@ void describe(std::vector<std::string>& parts, const std::vector<std::string>& n
 
 std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& config, int64_t B, int64_t T) {
   std::vector<int64_t> shape;
-  int64_t size = 1;
+  int64_t sum = 0, product = 1;
   std::string symbol;
   for (char c : symbolic) {
     if (c == '[' || c == ' ') continue;
-    if (c != '*' && c != ',' && c != ']') {
+    if (c != '*' && c != '+' && c != ',' && c != ']') {
       symbol += c;
       continue;
     }
-    size *= size_of_symbol(symbol, config, B, T);
+    product *= size_of_symbol(symbol, config, B, T);
     symbol.clear();
     if (c == '*') continue;
-    shape.push_back(size);
-    size = 1;
+    sum += product;
+    product = 1;
+    if (c == '+') continue;
+    shape.push_back(sum);
+    sum = 0;
   }
   return shape;
 }
@@ -113,25 +125,45 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
   std::vector<std::string> missing, unknown, misshapen;
   std::unordered_set<std::string> known;
 
-  const auto add = [&](const WeightRow& row, int64_t layer) {
-    const std::string stored = stored_name(row, layer, prefix, checkpoint);
-    if (row.not_needed != nullptr && config.*row.not_needed) {
+  const auto add_tensor = [&](const WeightRow& row, int64_t layer, const char* suffix,
+                              const std::vector<int64_t>& shape) {
+    const std::string pattern = with_number(gguf ? row.gguf : row.hugging_face, '*', layer) + suffix;
+    StoredWeight weight{with_number(row.ours, '*', layer) + suffix,
+                        {},
+                        shape,
+                        gguf ? row.gguf_transform : row.hugging_face_transform};
+    const bool split = pattern.find('#') != std::string::npos;
+    const std::vector<int64_t> wanted =
+        split ? std::vector<int64_t>(shape.begin() + 1, shape.end()) : stored_shape(shape, weight.transform);
+    for (int64_t part = 0; part < (split ? shape.front() : 1); ++part) {
+      const std::string name = with_number(pattern, '#', part);
+      const std::string stored = gguf ? name : find_name(name, prefix, checkpoint);
       known.insert(stored);
+      weight.stored.push_back(stored);
+      const io::TensorInfo* info = checkpoint.find(stored);
+      if (info == nullptr) {
+        missing.push_back(stored);
+      } else if (info->shape != wanted) {
+        misshapen.push_back(fmt::format("{} is {}, should be {}{} = {}", stored, shape_string(info->shape),
+                                        row.shape, wanted == shape ? "" : ", here", shape_string(wanted)));
+      }
+    }
+    index_.emplace(weight.name, weights_.size());
+    weights_.push_back(std::move(weight));
+  };
+  const auto add = [&](const WeightRow& row, int64_t layer) {
+    const char* name = gguf ? row.gguf : row.hugging_face;
+    if (name == nullptr) return;
+    if (row.when != nullptr && !row.when(config)) {
+      if (row.may_be_stored) {
+        known.insert(gguf ? fmt::format("{}.weight", name)
+                          : find_name(fmt::format("{}.weight", name), prefix, checkpoint));
+      }
       return;
     }
-    if (row.needed != nullptr && !(config.*row.needed)) return;
-    known.insert(stored);
     const std::vector<int64_t> shape = resolve_shape(row.shape, config);
-    const io::TensorInfo* info = checkpoint.find(stored);
-    if (info == nullptr) {
-      missing.push_back(stored);
-    } else if (info->shape != shape) {
-      misshapen.push_back(fmt::format("{} is {}, should be {} = {}", stored, shape_string(info->shape),
-                                      row.shape, shape_string(shape)));
-    }
-    const std::string name = with_layer(row.ours, layer);
-    index_.emplace(name, weights_.size());
-    weights_.push_back({name, stored, shape, gguf ? row.gguf_transform : Transform::none});
+    add_tensor(row, layer, ".weight", shape);
+    if (row.bias != nullptr && row.bias(config)) add_tensor(row, layer, ".bias", {shape.front()});
   };
   for (const WeightRow& row : family.weights) {
     if (!of_layer(row)) add(row, -1);
@@ -142,8 +174,7 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
     }
   }
   for (const io::TensorInfo& info : checkpoint.tensors()) {
-    if (known.count(info.name) == 0 && !is_derived(info.name) &&
-        !starts_with_any(info.name, family.ignored)) {
+    if (known.count(info.name) == 0 && !is_derived(info.name) && !is_ignored(info.name, family.ignored)) {
       unknown.push_back(printable(info.name));
     }
   }

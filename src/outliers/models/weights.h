@@ -12,9 +12,9 @@ namespace outliers::models {
 
 /// One weight by our name.
 struct StoredWeight {
-  std::string name;  ///< ours: "layer.3.q.weight"
-  std::string stored;
-  std::vector<int64_t> shape;
+  std::string name;                 ///< ours: "layer.3.q.weight"
+  std::vector<std::string> stored;  ///< one tensor, or the rows of ours
+  std::vector<int64_t> shape;       ///< of ours
   Transform transform;
 };
 
@@ -33,7 +33,8 @@ class WeightMap {
   std::unordered_map<std::string, size_t> index_;
 };
 
-/// The sizes of a symbolic shape: "[H*d, D]" -> {896, 896}. Shapes of points have B sequences of T tokens.
+/// The sizes of a symbolic shape: "[H*d + 2*Hk*d, D]" -> {1152, 896}. D, H, Hk, d, F, V, numbers, and: De
+/// embedding width, P positions. Shapes of points have B sequences of T tokens.
 std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& config, int64_t B = 0,
                                    int64_t T = 0);
 

@@ -51,13 +51,19 @@ void normalise_rows(const at::Tensor& x, const at::Tensor& weight, double epsilo
   });
 }
 
+void check_parameter(const at::Tensor& parameter, const at::Tensor& x, const char* function,
+                     const char* name) {
+  check_shape(parameter, function, name, {x.size(-1)});
+  const at::ScalarType type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  require(parameter.scalar_type() == type, "{}: {} is {}, but should be {} for x of {}", function, name,
+          toString(parameter.scalar_type()), toString(type), toString(x.scalar_type()));
+}
+
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
-  check_shape(weight, "rms_norm", "weight", {x.size(-1)});
-  const at::ScalarType sum_type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  require(weight.scalar_type() == sum_type, "rms_norm: weight is {}, but should be {} for x of {}",
-          toString(weight.scalar_type()), toString(sum_type), toString(x.scalar_type()));
+  check_parameter(weight, x, "rms_norm", "weight");
+  const at::ScalarType sum_type = weight.scalar_type();
   if (!x.is_cpu()) {
     const at::Tensor wide = x.to(sum_type);
     return (wide * at::rsqrt(wide.square().mean(-1, true) + epsilon) * weight).to(x.scalar_type());
@@ -77,6 +83,13 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
                        }));
   }
   return out;
+}
+
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double epsilon) {
+  if (weight.defined()) check_parameter(weight, x, "layer_norm", "weight");
+  if (bias.defined()) check_parameter(bias, x, "layer_norm", "bias");
+  const at::ScalarType wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return at::layer_norm(x.to(wide), {x.size(-1)}, weight, bias, epsilon).to(x.scalar_type());
 }
 
 }  // namespace outliers::ops

@@ -408,7 +408,7 @@ void add_lines(Figure& f, const char* head, const std::vector<std::vector<double
     const bool reference = i + 1 == names.size();
     const int point = reference ? -1 : kShapes[i % kShapes.size()];
     const std::string color = reference ? "series[4]" : fmt::format("{}[{}]", colors, i + 1);
-    const char* style = reference ? "lw 1 dt 2" : "lw 1.1";
+    const char* style = reference ? "lw 1 dt (4,4)" : "lw 1.1";
     legend.push_back({names[i], color, point, style});
     f.plot += fmt::format(
         "{0}data using 1:{1} with lines {2} lc rgb {3}, \\\n    data using 1:{1} with points pt {4} ps {5} "

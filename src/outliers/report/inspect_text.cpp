@@ -30,6 +30,8 @@ std::string attention(const ordered_json& model, const ordered_json& traits) {
   std::string text = fmt::format("{} heads, {} key/value heads, width {}", model["heads"].get<int64_t>(),
                                  model["kv_heads"].get<int64_t>(), model["head_width"].get<int64_t>());
   text += yes(traits["qk_norm"], "QK-norm") + yes(traits["attention_bias"], "biases on q, k, v");
+  if (traits["positions"] != "rotary")
+    text += fmt::format(", {} positions", traits["positions"].get<std::string>());
   if (traits["attention_softcap"] != 0.0)
     text += fmt::format(", soft-cap {}", traits["attention_softcap"].get<double>());
   if (traits["sliding_layers"] != 0) {
@@ -67,7 +69,8 @@ std::string inspect_text(const ordered_json& d) {
         line("MLP", fmt::format("{}{}, {} norm, epsilon {:g}{}{}", traits["activation"].get<std::string>(),
                                 traits["gated_mlp"].get<bool>() ? " with a gate" : "",
                                 traits["norm"].get<std::string>(), traits["norm_epsilon"].get<double>(),
-                                yes(traits["sandwich_norms"], "norms after attention and MLP too"),
+                                yes(traits["sandwich_norms"], "norms after attention and MLP too") +
+                                    yes(traits["parallel"], "in parallel with attention"),
                                 yes(traits["tied_embeddings"], "tied embeddings")));
     if (d["tokenizer"].is_null()) {
       text += line("tokenizer", "none in the checkpoint");

@@ -9,6 +9,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/report/format.h"
+#include "outliers/report/results.h"
 
 namespace outliers::report {
 namespace {
@@ -32,6 +33,10 @@ std::string quoted(const std::string& text) {
   return fmt::format("\"{}\"", printable(text, 48));
 }
 
+std::string shown(const ordered_json& value) {
+  return number(number_of(value));
+}
+
 size_t index(const ordered_json& value) {
   return value.get<size_t>();
 }
@@ -52,16 +57,16 @@ std::string token_name(const ordered_json& prompt, int64_t token) {
 
 // What made the place large (or small again): the neuron whose product leads the MLP's sum, or attention.
 std::string writer(const ordered_json& write) {
-  const double mlp = write["mlp"], attention = write["attention"];
+  const double mlp = number_of(write["mlp"]), attention = number_of(write["attention"]);
   if (std::abs(attention) > std::abs(mlp)) return fmt::format("attention adds {}", number(attention));
   std::string text = fmt::format("the MLP adds {}", number(mlp));
   if (write["neurons"].empty()) return text;
   std::string neurons;
-  const double first = std::abs(write["neurons"][0]["product"].get<double>());
+  const double first = std::abs(number_of(write["neurons"][0]["product"]));
   for (const auto& n : write["neurons"]) {
-    if (std::abs(n["product"].get<double>()) < first / 10) break;
+    if (std::abs(number_of(n["product"])) < first / 10) break;
     neurons += fmt::format("{}{} ({} x {})", neurons.empty() ? "" : ", ", n["neuron"].get<int64_t>(),
-                           number(n["down_in"]), number(n["weight"]));
+                           shown(n["down_in"]), shown(n["weight"]));
   }
   return fmt::format("{}, led by down_in neuron{} {}", text,
                      neurons.find(',') == std::string::npos ? "" : "s", neurons);
@@ -72,7 +77,7 @@ std::string heading(const ordered_json& r) {
   return fmt::format("{} ({}, {}, {} layers, D {}, {} parameters, {})\n", m["name"].get<std::string>(),
                      m["family"].get<std::string>(), m["format"].get<std::string>(),
                      m["layers"].get<int64_t>(), m["width"].get<int64_t>(), count(m["parameters"]),
-                     bytes(m["weight_bytes"].get<double>()));
+                     bytes(m["weight_bytes"]));
 }
 
 std::string measured(const ordered_json& r) {
@@ -89,14 +94,14 @@ Lines life(const ordered_json& r) {
   const ordered_json& layers = r["activations"]["prompt"]["resid_out"];
   const ordered_json& writes = r["writes"];
   std::vector<double> maxima;
-  for (const auto& layer : layers) maxima.push_back(layer["max"]);
+  for (const auto& layer : layers) maxima.push_back(number_of(layer["max"]));
   const std::string strip = fmt::format("layer 0 {} {}  max of the residual stream, log scale",
                                         sparkline(maxima), maxima.size() - 1);
   if (!s["found"].get<bool>() || s["born_layer"].is_null() || s["peak_layer"].is_null()) {
     double tallest = 0;
     for (const auto& layer : layers) {
-      if (layer["median"] > 0.0)
-        tallest = std::max(tallest, layer["max"].get<double>() / layer["median"].get<double>());
+      if (number_of(layer["median"]) > 0)
+        tallest = std::max(tallest, number_of(layer["max"]) / number_of(layer["median"]));
     }
     return line("outlier",
                 fmt::format("none: no value of the residual stream exceeds {} medians of its layer",
@@ -107,27 +112,25 @@ Lines life(const ordered_json& r) {
   const ordered_json& birth = writes[born]["largest"];
   Lines text;
   const ordered_json& neurons = birth["neurons"];
-  if (!neurons.empty() &&
-      std::abs(birth["mlp"].get<double>()) >= std::abs(birth["attention"].get<double>())) {
-    text = line("born", fmt::format("in layer {}: mlp.down_proj column {} (down_in {}) writes channel {} of "
-                                    "{}: {} where the median is {}",
-                                    born, neurons[0]["neuron"].get<int64_t>(), number(neurons[0]["down_in"]),
-                                    birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
-                                    number(std::abs(birth["resid_out"].get<double>())),
-                                    number(layers[born]["median"])));
+  if (!neurons.empty() && std::abs(number_of(birth["mlp"])) >= std::abs(number_of(birth["attention"]))) {
+    text = line("born",
+                fmt::format("in layer {}: mlp.down_proj column {} (down_in {}) writes channel {} of "
+                            "{}: {} where the median is {}",
+                            born, neurons[0]["neuron"].get<int64_t>(), shown(neurons[0]["down_in"]),
+                            birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
+                            number(std::abs(number_of(birth["resid_out"]))), shown(layers[born]["median"])));
   } else {
-    text =
-        line("born",
-             fmt::format("in layer {}: attention writes channel {} of {}: {} where the median is {}", born,
-                         birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
-                         number(std::abs(birth["resid_out"].get<double>())), number(layers[born]["median"])));
+    text = line("born",
+                fmt::format("in layer {}: attention writes channel {} of {}: {} where the median is {}", born,
+                            birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
+                            number(std::abs(number_of(birth["resid_out"]))), shown(layers[born]["median"])));
   }
   const bool removed_somewhere = !s["removed_layer"].is_null();
   const size_t removed = removed_somewhere ? index(s["removed_layer"]) : maxima.size();
   std::string carried = fmt::format("to layer {}, largest in layer {}", removed > 0 ? removed - 1 : 0, peak);
   if (!layers[peak]["top"].empty()) {
     const ordered_json& top = layers[peak]["top"][0];
-    carried += fmt::format(": {} in channel {} of {}", number(std::abs(top["value"].get<double>())),
+    carried += fmt::format(": {} in channel {} of {}", number(std::abs(number_of(top["value"]))),
                            top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"]));
   }
   text = text + line("carried", carried);
@@ -137,8 +140,8 @@ Lines life(const ordered_json& r) {
     const ordered_json& w = writes[removed]["followed"];
     text = text +
            line("removed", fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}",
-                                       removed, writer(w), w["channel"].get<int64_t>(), number(w["resid_in"]),
-                                       number(layers[removed]["max"])));
+                                       removed, writer(w), w["channel"].get<int64_t>(), shown(w["resid_in"]),
+                                       shown(layers[removed]["max"])));
   } else {
     text = text + line("removed", fmt::format("in layer {}", removed));
   }
@@ -178,7 +181,8 @@ Lines weights(const ordered_json& r) {
   std::vector<Score> scores;
   for (const auto& layer : r["weights"]) {
     for (const auto& [name, m] : layer["modules"].items()) {
-      scores.push_back({m["score"], layer["layer"], name, m["axis"], m["index"]});
+      const double score = number_of(m["score"]);
+      if (std::isfinite(score)) scores.push_back({score, layer["layer"], name, m["axis"], m["index"]});
     }
   }
   if (scores.empty()) return {};
@@ -202,12 +206,14 @@ Lines attention(const ordered_json& r) {
   int64_t heads = 0, keys = 0;
   std::map<std::string, int64_t> classes;
   for (size_t l = 0; l < layers.size(); ++l) {
-    if (!layers[l]["top_keys"].empty() && layers[l]["top_keys"][0]["score"].get<double>() > best_score) {
-      best_score = layers[l]["top_keys"][0]["score"];
+    const double score =
+        layers[l]["top_keys"].empty() ? best_score : number_of(layers[l]["top_keys"][0]["score"]);
+    if (score > best_score) {
+      best_score = score;
       best = l;
     }
     for (const auto& head : layers[l]["heads"]) {
-      sink += head["sink_rate"].get<double>();
+      sink += number_of(head["sink_rate"]);
       ++heads;
     }
     for (const auto& key : layers[l]["outlier_keys"]) {
@@ -251,40 +257,24 @@ Lines headroom(const ordered_json& r) {
   std::string text;
   for (const auto& [point, h] : r["summary"]["headroom"].items()) {
     if (h.is_null()) continue;
-    const double fp16 = h["of_fp16_max"], fp8 = h["of_fp8_e4m3_max"];
+    const double fp16 = number_of(h["of_fp16_max"]), fp8 = number_of(h["of_fp8_e4m3_max"]);
     text += fmt::format("{}{} reaches {} in layer {}: {} of float16's range{}, {} times e4m3's 448",
-                        text.empty() ? "" : "; ", point, number(h["max"]), h["layer"].get<int64_t>(),
+                        text.empty() ? "" : "; ", point, shown(h["max"]), h["layer"].get<int64_t>(),
                         percent(fp16), fp16 > 1 ? " (it overflows)" : "", number(fp8));
     if (!h["int8_step_over_median"].is_null())
-      text += fmt::format(", one int8 step is {} medians", number(h["int8_step_over_median"]));
+      text += fmt::format(", one int8 step is {} medians", shown(h["int8_step_over_median"]));
   }
   return text.empty() ? Lines{} : line("head-room", text);
 }
 
 Lines cost(const ordered_json& r) {
   const ordered_json& s = r["run"]["seconds"];
-  std::string text = fmt::format("load {}, forward {}, statistics {}; peak memory {}", seconds(s["load"]),
-                                 seconds(s["forward"]), seconds(s["statistics"]),
-                                 bytes(r["run"]["peak_host_bytes"].get<double>()));
+  std::string text =
+      fmt::format("load {}, forward {}, statistics {}; peak memory {}", seconds(s["load"]),
+                  seconds(s["forward"]), seconds(s["statistics"]), bytes(r["run"]["peak_host_bytes"]));
   if (r["run"]["peak_device_bytes"] != 0)
-    text += fmt::format(", {} on the device", bytes(r["run"]["peak_device_bytes"].get<double>()));
+    text += fmt::format(", {} on the device", bytes(r["run"]["peak_device_bytes"]));
   return line("cost", text);
-}
-
-// A null stands for a number that is not finite, except where the field says that there is none.
-ordered_json with_nan(const ordered_json& value) {
-  static const std::set<std::string> kOptional = {
-      "born_layer", "peak_layer",        "removed_layer",        "probs_mean",      "resid_out",
-      "down_in",    "weight_activation", "activation_attention", "max_over_median", "int8_step_over_median"};
-  ordered_json result = value;
-  for (auto item = result.begin(); item != result.end(); ++item) {
-    if (item->is_structured()) {
-      *item = with_nan(*item);
-    } else if (item->is_null() && !(result.is_object() && kOptional.contains(item.key()))) {
-      *item = NAN;
-    }
-  }
-  return result;
 }
 
 Lines nonfinite(const ordered_json& r) {
@@ -303,8 +293,7 @@ Lines nonfinite(const ordered_json& r) {
 
 }  // namespace
 
-Lines summary_lines(const ordered_json& results) {
-  const ordered_json r = with_nan(results);
+Lines summary_lines(const ordered_json& r) {
   return line("measured", measured(r)) + life(r) + places(r) + weights(r) + attention(r) + alignment(r) +
          headroom(r) + nonfinite(r) + cost(r);
 }

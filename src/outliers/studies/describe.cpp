@@ -23,6 +23,18 @@ const char* activation_name(models::Activation activation) {
   return "unknown";
 }
 
+const char* positions_name(models::Positions positions) {
+  switch (positions) {
+    case models::Positions::rotary:
+      return "rotary";
+    case models::Positions::learned:
+      return "learned";
+    case models::Positions::alibi:
+      return "ALiBi";
+  }
+  return "unknown";
+}
+
 ordered_json describe_rotary(const models::Rotary& rotary) {
   return {{"base", rotary.base},
           {"width", rotary.width},
@@ -41,8 +53,10 @@ ordered_json describe_traits(const models::Config& c) {
           {"norm_epsilon", c.norm_epsilon},
           {"activation", activation_name(c.activation)},
           {"gated_mlp", c.gated_mlp},
-          {"sandwich_norms", c.sandwich_norms},
-          {"qk_norm", c.qk_norm},
+          {"sandwich_norms", c.input_norms && c.branch_norms},
+          {"parallel", c.parallel},
+          {"positions", positions_name(c.positions)},
+          {"qk_norm", c.qk_norm != models::QkNorm::none},
           {"attention_bias", c.attention_bias},
           {"tied_embeddings", c.tied_embeddings},
           {"embedding_scale", c.embedding_scale},

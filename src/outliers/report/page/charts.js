@@ -265,6 +265,7 @@ function heatMap(host, options) {
   const canvas = el("canvas", { tabindex: "0", role: "img" });
   const said = el("p", { class: "visually-hidden", "aria-live": "polite" });
   host.replaceChildren(canvas, said);
+  canvas.setAttribute("aria-label", options.describe());
   let geometry = null;
   const draw = (width) => {
     const { rows, columns } = options;
