@@ -3,6 +3,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
+#include "outliers/core/ranks.h"
 #include "outliers/models/model.h"
 #include "outliers/report/figures.h"
 #include "outliers/report/gnuplot.h"
@@ -45,10 +46,15 @@ void write_page(const std::filesystem::path& directory) {
   report::write_page(report::read_results(directory), directory / "index.html");
 }
 
-void run(Options& options) {
+void run_rank(Options& options, Ranks* ranks) {
   studies::SurveyOptions& survey = options.survey;
-  survey.device = options.compute.prepare();
-  survey.corpus = options.corpus;
+  survey.ranks = ranks;
+  if (ranks != nullptr && !ranks->is_root()) {
+    const auto model = models::Model::open(options.model.path());
+    survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
+    studies::survey(*model, survey);
+    return;
+  }
   OutputDirectory output(options.output, options.force, "results.json");
   const auto model = models::Model::open(options.model.path());
   survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
@@ -66,6 +72,21 @@ void run(Options& options) {
                            figures ? ", figures" : "")
                    .c_str(),
                stdout);
+  }
+}
+
+void run(Options& options) {
+  RankPlace place = RankPlace::from_environment();
+  if (place.size > 1 && options.compute.device == "cuda")
+    options.compute.device = fmt::format("cuda:{}", place.local_rank);
+  options.survey.device = options.compute.prepare();
+  options.survey.corpus = options.corpus;
+  const auto ranks = Ranks::join(place, options.survey.device);
+  try {
+    run_rank(options, ranks.get());
+  } catch (const std::exception& error) {
+    if (ranks) ranks->abandon(error.what());
+    throw;
   }
 }
 

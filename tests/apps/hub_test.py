@@ -76,7 +76,7 @@ class HubTest(ProgramTest):
     # What comes, and where to.
     def test_fetches_what_a_model_needs(self):
         extra = {"README.md": b"no", "pytorch_model.bin": LARGE, "model.gguf": LARGE, "onnx/model.onnx": LARGE, "tokenizer.model": b"older"}
-        repository = self.hub("org/tiny", self.tiny | extra, large=10000)
+        repository = self.hub("org/tiny", self.tiny | extra, large=10000, xet=True)
         commit = repository.revisions["main"]
         path = self.fetch("org/tiny")
         folder = self.cache / "models--org--tiny"
@@ -95,15 +95,19 @@ class HubTest(ProgramTest):
         self.assertEqual(len(self.server.seen()), 1)
         self.assertEqual(self.fetch("org/tiny", "--revision", commit), path)
         self.assertEqual(len(self.server.seen()), 1)
+        # Others may have fetched less of a commit than a report needs.
+        (path / "tokenizer.json").unlink()
+        self.assertEqual(self.fetch("org/tiny", "--revision", commit), path)
+        self.assertTrue((path / "tokenizer.json").exists())
 
     def test_every_command_takes_a_name(self):
         self.hub("org/tiny", self.tiny)
         out = self.dir / "report"
-        self.succeed("report", "org/tiny", "-o", out, "--sequences", 1, "--tokens", 16, env=self.env, cwd=self.dir)
+        self.succeed("report", "org/tiny", "-o", out, "--no-figures", "--sequences", 1, "--tokens", 16, env=self.env, cwd=self.dir)
         self.assertEqual(json.loads((out / "results.json").read_text())["model"]["name"], "org/tiny")
         self.env["HF_HUB_OFFLINE"] = "1"
         self.assertTrue(self.succeed("fetch", "org/tiny", "--revision", "main", "--file", "config.json", env=self.env).endswith("/config.json\n"))
-        self.refuse(1, "org/none: no such file or directory here", "report", "org/none", "-o", self.dir / "none", env=self.env)
+        self.refuse(1, "org/none: no such file or directory here", "report", "org/none", "--no-figures", "-o", self.dir / "none", env=self.env)
         self.assertFalse((self.dir / "none").exists())
         self.assertEqual(json.loads(self.succeed("inspect", "org/tiny", "--json", env=self.env))["model"]["name"], "org/tiny")
         self.assertEqual(json.loads(self.succeed("tokenize", "org/tiny@main", "--json", "--text", "hi", env=self.env))["ids"], [tiny.BOS, ord("h"), ord("i")])
@@ -212,6 +216,12 @@ class HubTest(ProgramTest):
         self.refused("org/nothing: no such file or directory here, and .* no such repository; a private one needs HF_TOKEN", "org/nothing")
         self.refused("no such repository, or not for the token in HF_TOKEN", "org/nothing", HF_TOKEN=HubServer.TOKEN)
         self.assertFalse(self.cache.exists() and any(self.cache.rglob("snapshots")))
+        # What was open, and is gated since it moved on, stays what it was here.
+        repository = self.hub("org/opened", {"model.gguf": b"first"})
+        self.assertEqual(self.fetch("org/opened").read_bytes(), b"first")
+        repository.push("main", {"model.gguf": b"second"})
+        repository.gated = True
+        self.assertEqual(self.fetch("org/opened").read_bytes(), b"first")
 
     def test_neither_path_nor_name(self):
         for text in ("./x", "/no/where", "a/b/c", "x.gguf", "org/x.safetensors", "a--b", "-/x", "org/../x", "org/a b", "org/x:", "org/x@", "é/x", "x" * 300, "datasets/a/b"):

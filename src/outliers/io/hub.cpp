@@ -154,14 +154,20 @@ fs::path place_of(const HubCache& cache, const std::string& commit, const Select
   return selection.target.empty() ? cache.snapshot(commit) : cache.snapshot(commit) / selection.target;
 }
 
-/// What the cache has by itself; nullopt when that is not all of it.
-std::optional<fs::path> cached(const HubCache& cache, const HubName& name) {
+/// What the cache has by itself; nullopt when that is not all of it. With `surely`, a small file that is not
+/// there must be known not to exist, too: others fetch less than we do.
+std::optional<fs::path> cached(const HubCache& cache, const HubName& name, bool surely) {
   const auto commit = cache.commit_of(name.revision);
   if (!commit) return std::nullopt;
   std::vector<HubFile> listed;
   for (const std::string& file : cache.files(*commit)) listed.push_back({file, std::nullopt});
   try {
     const Selection selection = select(listed, name, name.text());
+    if (surely && selection.files.size() > 1) {
+      for (const char* file : kSmallFiles) {
+        if (!cache.has(*commit, file) && !cache.is_absent(*commit, file)) return std::nullopt;
+      }
+    }
     if (!selection.index.empty()) {
       for (const std::string& shard : shards_of(cache.snapshot(*commit) / selection.index)) {
         if (!cache.has(*commit, shard)) return std::nullopt;
@@ -237,36 +243,34 @@ std::optional<HubName> parse_hub_name(const std::string& text) {
 fs::path fetch_from_hub(const HubName& name, const HubSettings& settings) {
   const HubCache cache(settings, name.repository);
   if (settings.offline || is_commit(name.revision)) {
-    if (const auto path = cached(cache, name)) return *path;
+    if (const auto path = cached(cache, name, !settings.offline)) return *path;
     require(!settings.offline,
             "{}: no such file or directory here, and the cache {} has not all of it; unset HF_HUB_OFFLINE to "
             "fetch it",
             name.text(), settings.cache.string());
   }
-  HubRemote remote(settings, name);
-  HubListing listing;
   try {
-    listing = remote.list();
+    HubRemote remote(settings, name);
+    const HubListing listing = remote.list();
+    const Selection selection = select(listing.files, name, settings.endpoint + "/" + name.repository);
+    remote.fetch(listing.commit, selection.files);
+    if (!selection.index.empty())
+      remote.fetch(listing.commit, shards_of(cache.snapshot(listing.commit) / selection.index));
+    // Tools that ask for these find at once that there are none.
+    for (const char* file : kSmallFiles) {
+      const bool listed = std::any_of(listing.files.begin(), listing.files.end(),
+                                      [&](const HubFile& f) { return f.name == file; });
+      if (!listed) cache.set_absent(listing.commit, file);
+    }
+    // Last, so that without a network the revision stays what is here in full.
+    cache.set_commit(name.revision, listing.commit);
+    return place_of(cache, listing.commit, selection);
   } catch (const HubUnavailable& unavailable) {
-    const auto path = cached(cache, name);
+    const auto path = cached(cache, name, false);
     if (!path) throw;
     if (Progress::visible()) fmt::print(stderr, "{}; using the copy in the cache\n", unavailable.what());
     return *path;
   }
-  const std::string where = settings.endpoint + "/" + name.repository;
-  const Selection selection = select(listing.files, name, where);
-  remote.fetch(listing.commit, selection.files);
-  if (!selection.index.empty())
-    remote.fetch(listing.commit, shards_of(cache.snapshot(listing.commit) / selection.index));
-  // Tools that ask for these find at once that there are none.
-  for (const char* file : kSmallFiles) {
-    if (std::none_of(listing.files.begin(), listing.files.end(),
-                     [&](const HubFile& f) { return f.name == file; }))
-      cache.set_absent(listing.commit, file);
-  }
-  // Last, so that without a network the revision stays what is here in full.
-  cache.set_commit(name.revision, listing.commit);
-  return place_of(cache, listing.commit, selection);
 }
 
 fs::path resolve_model(const std::string& model, const std::string& revision, const std::string& file) {

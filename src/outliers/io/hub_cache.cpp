@@ -193,10 +193,13 @@ bool HubCache::has(const std::string& commit, const std::string& file) const {
   return fs::is_regular_file(snapshot(commit) / file, ec);
 }
 
-void HubCache::set_absent(const std::string& commit, const std::string& file) const {
-  const fs::path path = repository_ / ".no_exist" / commit / file;
+bool HubCache::is_absent(const std::string& commit, const std::string& file) const {
   std::error_code ec;
-  if (!fs::exists(path, ec)) write_small(path, "");
+  return fs::exists(repository_ / ".no_exist" / commit / file, ec);
+}
+
+void HubCache::set_absent(const std::string& commit, const std::string& file) const {
+  if (!is_absent(commit, file)) write_small(repository_ / ".no_exist" / commit / file, "");
 }
 
 fs::path HubCache::blob(const std::string& etag) const {

@@ -45,6 +45,7 @@ class HubCache {
   /// Paths of the snapshot's files, relative to it, sorted; empty when there is no such snapshot.
   std::vector<std::string> files(const std::string& commit) const;
   bool has(const std::string& commit, const std::string& file) const;
+  bool is_absent(const std::string& commit, const std::string& file) const;
   /// Records that the commit has no such file, as far as the cache can be written to.
   void set_absent(const std::string& commit, const std::string& file) const;
 

@@ -158,12 +158,53 @@ void ActivationAccumulator::refine(const at::Tensor& tensor, int64_t first_seque
     require(s.sequences.contains(first_sequence + b), "{}: sequence {} was not added", kHere,
             first_sequence + b);
   }
+  const std::vector<int64_t> bins = refinement_bins();
+  if (bins.empty() || tensor.size(0) == 0) return;
+  refine(key_counts(in_known_dtype(tensor, kHere), bins));
+}
+
+std::vector<int64_t> ActivationAccumulator::refinement_bins() {
+  State& s = *state_;
   if (!s.refining) {
     s.refined_bins = s.is_exact() ? std::vector<int64_t>{} : s.bins_to_refine();
     s.refining = true;
   }
-  if (s.refined_bins.empty() || tensor.size(0) == 0) return;
-  s.magnitudes->add_counts(s.refined_bins, key_counts(in_known_dtype(tensor, kHere), s.refined_bins));
+  return s.refined_bins;
+}
+
+void ActivationAccumulator::refine(const std::vector<std::vector<int64_t>>& counts) {
+  state_->magnitudes->add_counts(state_->refined_bins, counts);
+}
+
+void ActivationAccumulator::save(ByteWriter& out) const {
+  const State& s = *state_;
+  require(!s.refining, "ActivationAccumulator::save: called after refine()");
+  out.put(s.magnitudes.has_value());
+  if (!s.magnitudes) return;
+  s.magnitudes->save(out);
+  out.put(s.sequences.size());
+  for (const auto& [number, sequence] : s.sequences) {
+    out.put(number);
+    out.put(sequence.sums);
+    out.put(sequence.token_max);
+  }
+  out.put(s.channel_max);
+  out.put(s.largest);
+}
+
+ActivationAccumulator ActivationAccumulator::load(ByteReader& in, ActivationOptions options) {
+  ActivationAccumulator accumulator(options);
+  State& s = *accumulator.state_;
+  if (!in.get<bool>()) return accumulator;
+  s.magnitudes = Magnitudes::load(in);
+  for (auto count = in.get<size_t>(); count > 0; --count) {
+    const auto number = in.get<int64_t>();
+    const auto sums = in.get<SequencePartial>();
+    s.sequences.emplace(number, Sequence{sums, in.get_tensor()});
+  }
+  s.channel_max = in.get_tensor();
+  s.largest = in.get_vector<ActivationValue>();
+  return accumulator;
 }
 
 void ActivationAccumulator::merge(const ActivationAccumulator& other) {

@@ -8,6 +8,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/bytes.h"
+
 namespace outliers::stats {
 
 struct ActivationValue {
@@ -62,8 +64,15 @@ class ActivationAccumulator {
   /// counts.
   bool needs_refinement() const;
   void refine(const at::Tensor& x, int64_t first_sequence);
+  /// The same where the tensors are not all in this process: the bins to count, then what key_counts() gave
+  /// for them over all tensors. The bins are fixed by the first call.
+  std::vector<int64_t> refinement_bins();
+  void refine(const std::vector<std::vector<int64_t>>& counts);
   /// Takes in an accumulator over other sequences of the same point.
   void merge(const ActivationAccumulator& other);
+  /// For another process, which merges what it loads. Options are not among it.
+  void save(ByteWriter& out) const;
+  static ActivationAccumulator load(ByteReader& in, ActivationOptions options = {});
   ActivationSummary finish() const;
 
  private:

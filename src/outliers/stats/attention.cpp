@@ -54,6 +54,25 @@ void AttentionAccumulator::merge(const AttentionAccumulator& other) {
   }
 }
 
+void AttentionAccumulator::save(ByteWriter& out) const {
+  out.put(sequences_.size());
+  for (const Sequence& s : sequences_) {
+    out.put(s.number);
+    out.put(s.key_sums);
+    out.put(s.sink_rates);
+  }
+}
+
+AttentionAccumulator AttentionAccumulator::load(ByteReader& in, AttentionOptions options) {
+  AttentionAccumulator accumulator(options);
+  for (auto count = in.get<size_t>(); count > 0; --count) {
+    const auto number = in.get<int64_t>();
+    const at::Tensor key_sums = in.get_tensor();
+    accumulator.sequences_.push_back({number, key_sums, in.get_tensor()});
+  }
+  return accumulator;
+}
+
 AttentionSummary AttentionAccumulator::finish() const {
   AttentionSummary out;
   if (sequences_.empty()) return out;

@@ -5,6 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/bytes.h"
+
 namespace outliers::stats {
 
 struct KeyScore {
@@ -40,6 +42,9 @@ class AttentionAccumulator {
   /// first_sequence.
   void add(const at::Tensor& key_sums, const at::Tensor& sink_rates, int64_t first_sequence);
   void merge(const AttentionAccumulator& other);
+  /// For another process, which merges what it loads.
+  void save(ByteWriter& out) const;
+  static AttentionAccumulator load(ByteReader& in, AttentionOptions options = {});
   AttentionSummary finish() const;
 
  private:

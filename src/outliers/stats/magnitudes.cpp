@@ -79,6 +79,39 @@ void Magnitudes::merge(const Magnitudes& other) {
   limit_kept();
 }
 
+void Magnitudes::save(ByteWriter& out) const {
+  out.put(dtype_);
+  out.put(kept_limit_);
+  out.put(histogram_);
+  out.put(count_);
+  out.put(zero_count_);
+  out.put(keep_);
+  out.put(keep_counted_);
+  out.put(kept_.size());
+  for (const at::Tensor& part : kept_) out.put(part);
+  out.put(counts_.size());
+  for (const auto& [bin, counts] : counts_) {
+    out.put(bin);
+    out.put(counts);
+  }
+}
+
+Magnitudes Magnitudes::load(ByteReader& in) {
+  const auto dtype = in.get<at::ScalarType>();
+  Magnitudes m(dtype, in.get<int64_t>());
+  m.histogram_ = in.get_vector<int64_t>();
+  m.count_ = in.get<int64_t>();
+  m.zero_count_ = in.get<int64_t>();
+  m.keep_ = in.get<BinRange>();
+  m.keep_counted_ = in.get<bool>();
+  for (auto parts = in.get<size_t>(); parts > 0; --parts) m.kept_.push_back(in.get_tensor());
+  for (auto bins = in.get<size_t>(); bins > 0; --bins) {
+    const auto bin = in.get<int64_t>();
+    m.counts_[bin] = in.get_vector<int64_t>();
+  }
+  return m;
+}
+
 void Magnitudes::add_counts(const std::vector<int64_t>& bins,
                             const std::vector<std::vector<int64_t>>& counts) {
   assert(wide_ && bins.size() == counts.size());

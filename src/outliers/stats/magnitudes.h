@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "outliers/core/bytes.h"
 #include "outliers/stats/keys.h"
 #include "outliers/stats/partial.h"
 
@@ -32,6 +33,9 @@ class Magnitudes {
   /// Takes in a partial that was made with keep().
   void add(const ActivationPartial& partial);
   void merge(const Magnitudes& other);
+  /// For another process, which merges what it loads.
+  void save(ByteWriter& out) const;
+  static Magnitudes load(ByteReader& in);
   /// Takes in what key_counts() gave for some bins, of one tensor.
   void add_counts(const std::vector<int64_t>& bins, const std::vector<std::vector<int64_t>>& counts);
 

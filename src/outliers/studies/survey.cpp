@@ -33,10 +33,10 @@ constexpr int64_t kDefaultTokens = 1024;
 /// Tokens that have passed the whole model, a layer of L counted as a part of 1/L.
 class ProgressObserver : public models::Observer {
  public:
-  ProgressObserver(int64_t layers, int64_t tokens)
-      : layers_(layers), progress_("measuring", tokens, "tokens") {}
+  ProgressObserver(int64_t layers, int64_t tokens, bool shown)
+      : layers_(layers), shown_(shown && Progress::visible()), progress_("measuring", tokens, "tokens") {}
   bool wants(const models::Site& site, size_t) const override {
-    return site.point == models::Point::resid_out && Progress::visible();
+    return site.point == models::Point::resid_out && shown_;
   }
   void on_point(const models::Site&, const models::Slice&, const at::Tensor& x) override {
     passed_ += x.size(0) * x.size(1);
@@ -45,6 +45,7 @@ class ProgressObserver : public models::Observer {
 
  private:
   int64_t layers_, passed_ = 0;
+  bool shown_;
   Progress progress_;
 };
 
@@ -119,18 +120,29 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
       text::make_windows(tokenizer, corpus, options.sequences, tokens, options.bos, options.seed);
 
   const std::vector<models::Batch> batches = {{"prompt", prompt}, {"corpus", windows}};
-  SurveyObserver observer(config, tokenizer, batches);
+  std::vector<models::Batch> mine = batches;
+  if (options.ranks != nullptr) {
+    const int ranks = options.ranks->size();
+    require(windows.size(0) >= ranks,
+            "{} sequences cannot be split over {} ranks; ask for more with --sequences", windows.size(0),
+            ranks);
+    const auto [first, last] = options.ranks->part(windows.size(0));
+    mine[1].ids = windows.slice(0, first, last);
+  }
+  SurveyObserver observer(config, tokenizer, batches, options.ranks);
   models::RunTimes times;
   {
-    ProgressObserver progress(config.layers, prompt.numel() + windows.numel());
+    ProgressObserver progress(config.layers, prompt.numel() + mine[1].ids.numel(),
+                              options.ranks == nullptr || options.ranks->is_root());
     models::RunOptions run_options;
     run_options.dtype = options.dtype;
     run_options.device = options.device;
-    times = models::run(model, batches, {&observer, &progress}, run_options);
+    times = models::run(model, mine, {&observer, &progress}, run_options);
   }
 
   const auto begin = std::chrono::steady_clock::now();
   Survey survey;
+  if (options.ranks != nullptr && !options.ranks->is_root()) return survey;
   ordered_json measured = observer.results();
   ordered_json& results = survey.results;
   results["schema"] = "outliers-results/1";
@@ -147,6 +159,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
                     {"tokens_per_sequence", windows.size(1)},
                     {"corpus", printable(corpus.name)},
                     {"seed", options.seed}};
+  if (options.ranks != nullptr) results["run"]["ranks"] = options.ranks->size();
   results["prompt"] = describe_prompt(options.prompt, prompt, tokenizer);
   results["prompt"]["embedding"] = std::move(measured["embedding"]);
   results["prompt"]["kept_tokens"] = std::min(kKeptTokens, prompt.size(1));

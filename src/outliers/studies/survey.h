@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json.hpp>
 
+#include "outliers/core/ranks.h"
 #include "outliers/models/model.h"
 #include "outliers/text/tokenizer.h"
 
@@ -25,6 +26,7 @@ struct SurveyOptions {
   uint64_t seed = 0;  ///< of text::make_windows
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
+  Ranks* ranks = nullptr;  ///< the processes that share the sequences; outlives the survey
 };
 
 struct Survey {
@@ -33,7 +35,8 @@ struct Survey {
 };
 
 /// Shows progress on a terminal. Throws for an empty prompt or corpus, for more tokens than the model has
-/// positions, and what tokenizer, windows and run throw.
+/// positions, for fewer sequences than ranks, and what tokenizer, windows and run throw.
+/// With ranks, rank 0 returns the survey and the others an empty one.
 Survey survey(const models::Model& model, const SurveyOptions& options);
 
 /// Writes results.json and arrays.npz into an existing directory.

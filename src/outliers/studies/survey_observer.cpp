@@ -5,6 +5,8 @@
 
 #include <ATen/ATen.h>
 
+#include "outliers/core/bytes.h"
+#include "outliers/stats/partial.h"
 #include "outliers/stats/weights.h"
 #include "outliers/studies/to_json.h"
 
@@ -47,6 +49,49 @@ void SurveyObserver::Measured::add(const at::Tensor& x, int64_t first_sequence) 
   if (x.scalar_type() == at::kFloat) shown.emplace_back(x, first_sequence);
 }
 
+void SurveyObserver::Measured::merge(Ranks& ranks) {
+  ByteWriter mine;
+  accumulator.save(mine);
+  const std::vector<std::string> all = ranks.gather(mine.bytes());
+  for (size_t r = 1; r < all.size(); ++r) {
+    ByteReader theirs(all[r]);
+    accumulator.merge(stats::ActivationAccumulator::load(theirs));
+  }
+
+  // A second look, where it takes one, is at everybody's tensors.
+  ByteWriter wanted;
+  if (ranks.is_root()) wanted.put(accumulator.refinement_bins());
+  const std::string answer = ranks.broadcast(wanted.bytes());
+  const auto bins = ByteReader(answer).get_vector<int64_t>();
+  if (!bins.empty()) {
+    ByteWriter counted;
+    for (const auto& [x, first_sequence] : shown) {
+      for (const std::vector<int64_t>& counts : stats::key_counts(x, bins)) counted.put(counts);
+    }
+    for (const std::string& bytes : ranks.gather(counted.bytes())) {
+      for (ByteReader in(bytes); !in.empty();) {
+        std::vector<std::vector<int64_t>> counts;
+        for (size_t b = 0; b < bins.size(); ++b) counts.push_back(in.get_vector<int64_t>());
+        accumulator.refine(counts);
+      }
+    }
+  }
+  shown.clear();
+  if (!ranks.is_root()) accumulator = stats::ActivationAccumulator();
+}
+
+void SurveyObserver::Attended::merge(Ranks& ranks) {
+  ByteWriter mine;
+  mine.put(at::cat(parts));
+  accumulator.save(mine);
+  const std::vector<std::string> all = ranks.gather(mine.bytes());
+  for (size_t r = 1; r < all.size(); ++r) {
+    ByteReader theirs(all[r]);
+    parts.push_back(theirs.get_tensor());
+    accumulator.merge(stats::AttentionAccumulator::load(theirs));
+  }
+}
+
 stats::ActivationSummary SurveyObserver::Measured::finish(int64_t layer) {
   if (accumulator.needs_refinement()) {
     for (const auto& [x, first_sequence] : shown) accumulator.refine(x, first_sequence);
@@ -61,14 +106,19 @@ stats::ActivationSummary SurveyObserver::Measured::finish(int64_t layer) {
 }
 
 SurveyObserver::SurveyObserver(const models::Config& config, const text::Tokenizer& tokenizer,
-                               const std::vector<models::Batch>& batches)
-    : config_(config), tokenizer_(tokenizer), batches_(batches) {
+                               const std::vector<models::Batch>& batches, Ranks* ranks)
+    : config_(config), tokenizer_(tokenizer), batches_(batches), ranks_(ranks) {
   const int64_t P = batches[kPrompt].ids.size(1);
   maps_ = config.layers * config.heads * P * P <= kMapBytes / static_cast<int64_t>(sizeof(float));
 }
 
+int64_t SurveyObserver::number_of(const models::Slice& slice) const {
+  const bool split = ranks_ != nullptr && slice.batch == kCorpus;
+  return slice.first_sequence + (split ? ranks_->part(batches_[kCorpus].ids.size(0)).first : 0);
+}
+
 bool SurveyObserver::wants(const models::Site& site, size_t batch) const {
-  if (site.layer < 0) return false;
+  if (site.layer < 0 || !measures(batch)) return false;
   switch (site.point) {
     case Point::resid_out:
     case Point::down_in:
@@ -101,13 +151,13 @@ void SurveyObserver::on_point(const models::Site& site, const models::Slice& sli
     }
   }
   for (size_t p = 0; p < kMeasured.size(); ++p) {
-    if (site.point == kMeasured[p]) measured(slice.batch, p).add(x, slice.first_sequence);
+    if (site.point == kMeasured[p]) measured(slice.batch, p).add(x, number_of(slice));
   }
 }
 
 void SurveyObserver::on_attention_sums(int64_t, const models::Slice& slice, const ops::AttentionSums& sums) {
   Attended& attended = attended_[slice.batch];
-  attended.accumulator.add(sums.key_sums, sums.sink_rates, slice.first_sequence);
+  attended.accumulator.add(sums.key_sums, sums.sink_rates, number_of(slice));
   attended.parts.push_back(on_host(sums.key_sums.mean(1)));
 }
 
@@ -169,6 +219,14 @@ void SurveyObserver::keep_prompt() {
 }
 
 void SurveyObserver::on_layer_end(int64_t layer) {
+  if (ranks_ != nullptr) {
+    for (size_t p = 0; p < kMeasured.size(); ++p) measured(kCorpus, p).merge(*ranks_);
+    attended_[kCorpus].merge(*ranks_);
+  }
+  if (!is_root()) {
+    attended_[kCorpus] = Attended();
+    return;
+  }
   weights_.push_back({{"layer", layer}, {"modules", std::move(modules_)}});
   modules_ = ordered_json::object();
 

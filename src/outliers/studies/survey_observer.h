@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json.hpp>
 
+#include "outliers/core/ranks.h"
 #include "outliers/models/config.h"
 #include "outliers/models/runner.h"
 #include "outliers/stats/activations.h"
@@ -23,13 +24,14 @@ inline constexpr int64_t kKeptTokens = 64;
 
 class SurveyObserver : public models::Observer {
  public:
-  /// The run's batches are the prompt (one sequence) and the corpus. All references outlive the observer.
+  /// The batches are the prompt (one sequence) and the corpus. All references outlive the observer. With
+  /// ranks, each runs the prompt and its part of the corpus, and rank 0 alone has results and arrays.
   SurveyObserver(const models::Config& config, const text::Tokenizer& tokenizer,
-                 const std::vector<models::Batch>& batches);
+                 const std::vector<models::Batch>& batches, Ranks* ranks = nullptr);
 
   bool wants(const models::Site& site, size_t batch) const override;
-  bool wants_attention_sums(int64_t, size_t) const override { return true; }
-  bool wants_weights(int64_t) const override { return true; }
+  bool wants_attention_sums(int64_t, size_t batch) const override { return measures(batch); }
+  bool wants_weights(int64_t) const override { return is_root(); }
   void on_point(const models::Site& site, const models::Slice& slice, const at::Tensor& x) override;
   void on_attention_sums(int64_t layer, const models::Slice& slice, const ops::AttentionSums& sums) override;
   void on_weight(int64_t layer, const models::LayerWeight& weight) override;
@@ -57,6 +59,8 @@ class SurveyObserver : public models::Observer {
     std::vector<at::Tensor> channel_max, token_max;
 
     void add(const at::Tensor& x, int64_t first_sequence);
+    /// Takes in what the other ranks have; on those, nothing is left.
+    void merge(Ranks& ranks);
     stats::ActivationSummary finish(int64_t layer);
   };
   struct Attended {
@@ -64,11 +68,18 @@ class SurveyObserver : public models::Observer {
     std::vector<at::Tensor> parts;  // of this layer's scores, [b,T]
     nlohmann::ordered_json layers = nlohmann::ordered_json::array();
     std::vector<at::Tensor> key_scores;  // by layer, [N,T]
+
+    void merge(Ranks& ranks);
   };
   struct Place {
     int64_t token, channel;
   };
 
+  /// The prompt is rank 0's alone.
+  bool measures(size_t batch) const { return batch == kCorpus || is_root(); }
+  bool is_root() const { return ranks_ == nullptr || ranks_->is_root(); }
+  /// The number in the whole batch of a slice's first sequence.
+  int64_t number_of(const models::Slice& slice) const;
   Measured& measured(size_t batch, size_t point) { return measured_[batch * kMeasured.size() + point]; }
   nlohmann::ordered_json write_at(Place place) const;
   void count_alignment(const stats::AttentionSummary& attention, const stats::ActivationSummary& output);
@@ -77,6 +88,7 @@ class SurveyObserver : public models::Observer {
   const models::Config& config_;
   const text::Tokenizer& tokenizer_;
   const std::vector<models::Batch>& batches_;
+  Ranks* ranks_;
   bool maps_;  // attention maps of the prompt are small enough to keep
 
   std::array<Measured, kBatches * kMeasured.size()> measured_;

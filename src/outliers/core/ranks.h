@@ -1,0 +1,57 @@
+// The processes of one run, started by torchrun, srun or mpirun: each takes a part of the sequences, and rank
+// 0 merges and writes. Messages go through PyTorch's c10d: Gloo on the CPU, NCCL where results lie on GPUs
+// and the build has it. A rank that fails ends the others, with its reason.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace outliers {
+
+/// A rank's place, as a launcher tells it.
+struct RankPlace {
+  int rank = 0, size = 1, local_rank = 0;
+  std::string address;  ///< of rank 0's machine; "" where the launcher does not say it
+  int port = 29500;
+
+  /// Reads what torchrun (RANK, WORLD_SIZE, ...), srun (SLURM_...), Open MPI (OMPI_COMM_WORLD_...) and MPICH
+  /// or Intel MPI (PMI_...) set. MASTER_ADDR and MASTER_PORT go before what is guessed.
+  static RankPlace from_environment();
+};
+
+class Ranks {
+ public:
+  /// nullptr where there is one process only. Waits for the others; throws when they do not come within a
+  /// minute.
+  static std::unique_ptr<Ranks> join(const RankPlace& place, at::Device device);
+  ~Ranks();
+  Ranks(const Ranks&) = delete;
+  Ranks& operator=(const Ranks&) = delete;
+
+  int rank() const;
+  int size() const;
+  bool is_root() const { return rank() == 0; }
+  /// The part [first, last) of `count` things that is this rank's; all parts together are all things, in
+  /// order.
+  std::pair<int64_t, int64_t> part(int64_t count) const;
+
+  // All ranks call these in the same order. They throw what another rank failed with.
+  /// The bytes of every rank, in the order of ranks, on rank 0; nothing on the others.
+  std::vector<std::string> gather(std::string_view bytes);
+  /// Rank 0's bytes, on every rank.
+  std::string broadcast(std::string_view bytes);
+
+  /// Tells the others why this rank ends.
+  void abandon(const std::string& reason) noexcept;
+
+ private:
+  struct State;
+  explicit Ranks(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace outliers
