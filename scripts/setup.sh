@@ -10,7 +10,7 @@ PACKAGES=(
   libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev zlib1g-dev
   libcurl4-openssl-dev libssl-dev
   libgtest-dev libgmock-dev libbenchmark-dev
-  clang clang-format clang-tidy
+  clang clang-format clang-tidy libclang-rt-dev
   gnuplot-nox fonts-dejavu-core fonts-droid-fallback
   chromium chromium-driver
 )

@@ -70,7 +70,7 @@ std::vector<int64_t> ids_of(const models::Model& model, const Options& options) 
 
 void run(Options& options, bool has_text) {
   if (options.points == "list") {
-    list_points(*models::Model::open(options.model.path()));
+    list_points(*options.model.open());
     return;
   }
   if (!has_text) throw UsageError("give the tokens with one of --prompt, --prompt-file and --ids");
@@ -81,7 +81,7 @@ void run(Options& options, bool has_text) {
   capture.run.device = options.compute.prepare();
   capture.store_float32 = options.store == "float32";
   capture.force = options.force;
-  const auto model = models::Model::open(options.model.path());
+  const auto model = options.model.open();
   capture.run.dtype = options.compute.resolve(model->checkpoint(), capture.run.device);
   const std::vector<models::Site> sites = models::parse_sites(options.points, model->config());
   const std::vector<int64_t> ids = ids_of(*model, options);
@@ -101,7 +101,7 @@ void add_capture(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("capture", "write activations of any points to an .npz or .safetensors file");
   auto options = std::make_shared<Options>();
-  options->model.add(*command);
+  options->model.add(*command, {.adapter = true});
   CLI::Option* prompt =
       command->add_option("--prompt", options->prompt, "the text to run")->type_name("TEXT");
   CLI::Option* file = command

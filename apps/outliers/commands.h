@@ -14,5 +14,6 @@ void add_compare(CLI::App& app);
 void add_compare_layers(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_fetch(CLI::App& app);
+void add_export(CLI::App& app);
 
 }  // namespace outliers::apps

@@ -16,22 +16,30 @@
 
 namespace outliers::apps {
 
-void ModelArgument::add(CLI::App& command, bool file_option) {
+void ModelArgument::add(CLI::App& command, With with) {
   command
-      .add_option("MODEL", name_,
-                  "a .gguf or .safetensors file, a Hugging Face directory, or a name on the Hub "
-                  "(ORG/NAME[@REVISION][:FILE])")
+      .add_option(
+          "MODEL", name_,
+          "a .gguf, .safetensors or PyTorch .bin file, a Hugging Face directory, or a name on the Hub "
+          "(ORG/NAME[@REVISION][:FILE])")
       ->required();
   command.add_option("--revision", revision_, "branch, tag or commit on the Hub (default: main)")
       ->type_name("REVISION");
-  if (file_option)
+  if (with.file)
     command.add_option("--file", file_, "the file of MODEL to take, where there are several")
         ->type_name("FILE");
+  if (with.adapter)
+    command.add_option("--adapter", adapter_, "a LoRA adapter (PEFT's directory) to merge into the weights")
+        ->type_name("DIR");
 }
 
 const std::filesystem::path& ModelArgument::path() {
   if (path_.empty()) path_ = io::resolve_model(name_, revision_, file_);
   return path_;
+}
+
+std::unique_ptr<models::Model> ModelArgument::open() {
+  return models::Model::open(path(), adapter_);
 }
 
 void add_bos(CLI::App& command, text::BosPolicy& bos) {

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include <ATen/core/Tensor.h>
 #include <CLI/CLI.hpp>
 
 #include "outliers/io/checkpoint.h"
+#include "outliers/models/model.h"
 #include "outliers/text/tokenizer.h"
 
 namespace outliers::apps {
@@ -15,13 +17,19 @@ namespace outliers::apps {
 /// The MODEL argument, with --revision and --file.
 class ModelArgument {
  public:
-  /// Without `file_option` a command keeps --file for itself; MODEL:FILE names the file there.
-  void add(CLI::App& command, bool file_option = true);
+  struct With {
+    bool file = true;      ///< --file; without it a command keeps --file for itself, and MODEL:FILE names it
+    bool adapter = false;  ///< --adapter
+  };
+  void add(CLI::App& command, With with);
+  void add(CLI::App& command) { add(command, With()); }
   /// Where the model is on this machine; a name on the Hub is fetched when first asked for.
   const std::filesystem::path& path();
+  /// The model, with its adapter.
+  std::unique_ptr<models::Model> open();
 
  private:
-  std::string name_, revision_, file_;
+  std::string name_, revision_, file_, adapter_;
   std::filesystem::path path_;
 };
 /// --bos model|always|never.

@@ -20,7 +20,7 @@ struct Options {
 void run(Options& options) {
   nlohmann::ordered_json description;
   try {
-    description = studies::inspect(*models::Model::open(options.model.path()));
+    description = studies::inspect(*options.model.open());
   } catch (const Error& error) {
     // A checkpoint of no known family still has tensors to show; a file that is no checkpoint fails here
     // again.
@@ -41,7 +41,7 @@ void add_inspect(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("inspect", "print what a checkpoint is: family, sizes, tokenizer, tensors");
   auto options = std::make_shared<Options>();
-  options->model.add(*command);
+  options->model.add(*command, {.adapter = true});
   command->add_flag("--json", options->json, "print JSON instead of text");
   command->callback([options] { run(*options); });
 }

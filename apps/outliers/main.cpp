@@ -94,6 +94,7 @@ int run(int argc, char** argv) {
   add_compare_layers(app);
   add_tokenize(app);
   add_fetch(app);
+  add_export(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version

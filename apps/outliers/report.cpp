@@ -50,13 +50,13 @@ void run_rank(Options& options, Ranks* ranks) {
   studies::SurveyOptions& survey = options.survey;
   survey.ranks = ranks;
   if (ranks != nullptr && !ranks->is_root()) {
-    const auto model = models::Model::open(options.model.path());
+    const auto model = options.model.open();
     survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
     studies::survey(*model, survey);
     return;
   }
   OutputDirectory output(options.output, options.force, "results.json");
-  const auto model = models::Model::open(options.model.path());
+  const auto model = options.model.open();
   survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
   const studies::Survey result = studies::survey(*model, survey);
   studies::write_survey(result, output.temporary());
@@ -95,7 +95,7 @@ void run(Options& options) {
 void add_report(CLI::App& app) {
   CLI::App* command = app.add_subcommand("report", "find and locate the outliers of a model");
   auto options = std::make_shared<Options>();
-  options->model.add(*command);
+  options->model.add(*command, {.adapter = true});
   command
       ->add_option("-o,--output", options->output,
                    "directory for the page, results.json, arrays.npz and figures")

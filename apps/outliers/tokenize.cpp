@@ -51,7 +51,7 @@ void run(Options& options, bool has_text) {
 void add_tokenize(CLI::App& app) {
   CLI::App* command = app.add_subcommand("tokenize", "show the ids and pieces of a text");
   auto options = std::make_shared<Options>();
-  options->model.add(*command, false);
+  options->model.add(*command, {.file = false});
   CLI::Option* text = command->add_option("--text", options->text, "the text")->type_name("TEXT");
   command
       ->add_option("--file", options->file, "a file that holds the text; - is standard input (the default)")

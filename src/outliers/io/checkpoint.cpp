@@ -11,6 +11,7 @@
 #include "outliers/io/dequantize.h"
 #include "outliers/io/gguf.h"
 #include "outliers/io/safetensors.h"
+#include "outliers/io/torch_file.h"
 
 namespace outliers::io {
 namespace fs = std::filesystem;
@@ -49,6 +50,9 @@ std::unique_ptr<Checkpoint> open_directory(const fs::path& path) {
   if (fs::exists(path / "model.safetensors.index.json"))
     return open_safetensors_index(path / "model.safetensors.index.json");
   if (fs::exists(path / "model.safetensors")) return open_safetensors(path / "model.safetensors");
+  if (fs::exists(path / "pytorch_model.bin.index.json"))
+    return open_torch_index(path / "pytorch_model.bin.index.json");
+  if (fs::exists(path / "pytorch_model.bin")) return open_torch(path / "pytorch_model.bin");
   std::vector<fs::path> gguf, safetensors;
   for (const auto& entry : fs::directory_iterator(path)) {
     if (entry.path().extension() == ".gguf") gguf.push_back(entry.path());
@@ -59,14 +63,22 @@ std::unique_ptr<Checkpoint> open_directory(const fs::path& path) {
   if (gguf.size() == 1) return open_gguf(gguf.front());
   require(safetensors.size() != 1, "{} holds no model.safetensors; name {} itself", path.string(),
           safetensors.empty() ? "" : safetensors.front().filename().string());
-  fail("{} holds no checkpoint: no model.safetensors.index.json, model.safetensors or .gguf file",
+  fail("{} holds no checkpoint: no model.safetensors, pytorch_model.bin, index of one of them, or .gguf file",
        path.string());
 }
 
 }  // namespace
 
 const char* format_name(Format format) {
-  return format == Format::gguf ? "gguf" : "safetensors";
+  switch (format) {
+    case Format::gguf:
+      return "gguf";
+    case Format::safetensors:
+      return "safetensors";
+    case Format::pytorch:
+      return "pytorch";
+  }
+  return "";
 }
 
 int64_t TensorInfo::elements() const {
@@ -80,14 +92,14 @@ std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& path) {
   const fs::file_status status = fs::status(path, ec);
   require(fs::exists(status), "no such file or directory: {}", path.string());
   if (fs::is_directory(status)) return open_directory(path);
-  if (path.filename().string().ends_with(".index.json")) return open_safetensors_index(path);
+  const std::string name = path.filename().string();
+  if (name.ends_with(".bin.index.json")) return open_torch_index(path);
+  if (name.ends_with(".index.json")) return open_safetensors_index(path);
   if (is_gguf(path)) return open_gguf(path);
   const std::string extension = path.extension().string();
   require(extension != ".gguf", "{} is no GGUF file: it does not begin with \"GGUF\"; fetch it again",
           path.string());
-  require(extension != ".bin" && extension != ".pt" && extension != ".pth",
-          "{} is a PyTorch pickle, which this version does not read; convert it to safetensors",
-          path.string());
+  if (extension == ".bin" || extension == ".pt" || extension == ".pth") return open_torch(path);
   return open_safetensors(path);
 }
 
@@ -130,11 +142,17 @@ at::ScalarType Checkpoint::native_dtype(const std::string& name) const {
   return plain_dtype(at(name).encoding).value_or(at::kFloat);
 }
 
-at::Tensor Checkpoint::decode(const TensorInfo& info, uint64_t offset, int64_t elements,
+at::Tensor Checkpoint::decode(const TensorInfo& info, int64_t first, int64_t elements,
                               at::ScalarType dtype) const {
   const Encoding& encoding = *find_encoding(info.encoding);
-  const uint8_t* bytes = data(info) + offset;
-  if (plain_dtype(info.encoding) == dtype) {
+  return decode_bytes(info.encoding, data(info) + first / encoding.elements * encoding.bytes, elements,
+                      dtype);
+}
+
+at::Tensor Checkpoint::decode_bytes(const std::string& name, const uint8_t* bytes, int64_t elements,
+                                    at::ScalarType dtype) {
+  const Encoding& encoding = *find_encoding(name);
+  if (plain_dtype(name) == dtype) {
     at::Tensor out = at::empty({elements}, dtype);
     auto* target = static_cast<uint8_t*>(out.data_ptr());
     at::parallel_for(0, elements, 1 << 18, [&](int64_t begin, int64_t end) {
@@ -145,7 +163,7 @@ at::Tensor Checkpoint::decode(const TensorInfo& info, uint64_t offset, int64_t e
   }
   if (encoding.decode == nullptr) {
     at::Tensor out = at::empty({elements}, at::kDouble);
-    decode_wide(info.encoding, bytes, elements, out.data_ptr<double>());
+    decode_wide(name, bytes, elements, out.data_ptr<double>());
     return out.to(dtype);
   }
   at::Tensor out = at::empty({elements}, at::kFloat);
@@ -169,11 +187,9 @@ at::Tensor Checkpoint::load_row_range(const std::string& name, int64_t begin, in
           "{}: rows {} to {} of tensor {}, which has {}", path_.string(), begin, end, printable(name),
           info.shape.empty() ? 0 : info.shape[0]);
   std::vector<int64_t> shape = info.shape;
-  const auto row_bytes = info.shape[0] == 0 ? 0 : info.bytes / static_cast<uint64_t>(info.shape[0]);
   const int64_t row_elements = info.shape[0] == 0 ? 0 : info.elements() / info.shape[0];
   shape[0] = end - begin;
-  return decode(info, static_cast<uint64_t>(begin) * row_bytes, row_elements * (end - begin), dtype)
-      .view(shape);
+  return decode(info, begin * row_elements, row_elements * (end - begin), dtype).view(shape);
 }
 
 at::Tensor Checkpoint::load_rows(const std::string& name, const at::Tensor& rows,

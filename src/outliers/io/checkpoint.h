@@ -1,6 +1,6 @@
-// A checkpoint as a set of named tensors: one GGUF file, one safetensors file, or a Hugging Face directory
-// with one or many safetensors. Knows names, shapes and encodings; knows no model. Files are mapped, never
-// read whole, and every offset, product and count in them is checked before use.
+// A checkpoint as a set of named tensors: one GGUF file, one safetensors or PyTorch file, or a Hugging Face
+// directory with one or many of these. Knows names, shapes and encodings; knows no model. Files are mapped,
+// never read whole, and every offset, product and count in them is checked before use.
 #pragma once
 
 #include <filesystem>
@@ -14,7 +14,7 @@
 
 namespace outliers::io {
 
-enum class Format { gguf, safetensors };
+enum class Format { gguf, safetensors, pytorch };
 const char* format_name(Format format);
 
 /// One tensor as stored.
@@ -33,8 +33,9 @@ class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
 
-  /// Opens a .gguf or .safetensors file, or a directory that holds one of them (model.safetensors.index.json,
-  /// model.safetensors, or exactly one .gguf). Only headers are read.
+  /// Opens a .gguf, .safetensors or PyTorch (.bin, .pt, .pth) file, an index of many, or a directory that
+  /// holds one of them: model.safetensors.index.json, model.safetensors, pytorch_model.bin.index.json,
+  /// pytorch_model.bin, or exactly one .gguf, in this order. Only headers are read.
   static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path);
 
   virtual Format format() const = 0;
@@ -55,21 +56,27 @@ class Checkpoint {
   /// Rows [begin, end) along dimension 0.
   at::Tensor load_row_range(const std::string& name, int64_t begin, int64_t end, at::ScalarType dtype) const;
   /// The dtype the tensor is stored in, or float32 for quantised and integer encodings.
-  at::ScalarType native_dtype(const std::string& name) const;
+  virtual at::ScalarType native_dtype(const std::string& name) const;
 
   /// Asks the kernel to read the tensor's pages in the background / to forget them.
   virtual void prefetch(const std::string& name) const = 0;
   virtual void release(const std::string& name) const = 0;
 
-  /// GGUF only: its key/value metadata; nullptr for safetensors.
+  /// GGUF only: its key/value metadata; nullptr for the others.
   virtual const GgufMetadata* metadata() const { return nullptr; }
-  /// The directory where config.json, tokenizer.json and the like stand beside the weights (safetensors).
+  /// The directory where config.json, tokenizer.json and the like stand beside the weights.
   std::filesystem::path directory() const;
 
  protected:
   /// First byte of the tensor in its mapped file; TensorInfo::bytes follow. Already checked to lie in the
-  /// file.
+  /// file. Not called where decode() does without.
   virtual const uint8_t* data(const TensorInfo& info) const = 0;
+  /// `elements` values from the flat index `first` on, as a vector. Both are whole rows, and so whole blocks.
+  virtual at::Tensor decode(const TensorInfo& info, int64_t first, int64_t elements,
+                            at::ScalarType dtype) const;
+  /// The same of values that stand contiguously from `bytes` on.
+  static at::Tensor decode_bytes(const std::string& encoding, const uint8_t* bytes, int64_t elements,
+                                 at::ScalarType dtype);
   /// Takes over the tensors; throws for a name that occurs twice, or elements that do not fit their bytes.
   void set_tensors(std::vector<TensorInfo> tensors);
   /// find(), or an Error that names the nearest tensor.
@@ -78,8 +85,6 @@ class Checkpoint {
   std::filesystem::path path_;
 
  private:
-  at::Tensor decode(const TensorInfo& info, uint64_t offset, int64_t elements, at::ScalarType dtype) const;
-
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string, size_t> index_;
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <set>
 
 #include <ATen/ATen.h>
@@ -12,6 +11,7 @@
 #include "outliers/core/shape.h"
 #include "outliers/io/dequantize.h"
 #include "outliers/io/mapped_file.h"
+#include "outliers/io/shard_index.h"
 
 namespace outliers::io {
 namespace fs = std::filesystem;
@@ -201,32 +201,11 @@ std::unique_ptr<Checkpoint> open_safetensors(const fs::path& path) {
 }
 
 std::unique_ptr<Checkpoint> open_safetensors_index(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  const json index = json::parse(stream, nullptr, false);
-  require(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
-          "{} is no index of safetensors: it has no weight_map", path.string());
-  std::map<std::string, std::vector<std::string>> names_of_file;
-  for (const auto& [tensor, file] : index["weight_map"].items()) {
-    require(file.is_string(), "{}: tensor {} names no file", path.string(), printable(tensor));
-    const std::string name = file.get<std::string>();
-    // A downloaded index must not reach outside its directory.
-    require(!name.empty() && fs::path(name).filename() == name && name != "." && name != "..",
-            "{}: tensor {} names the file {}, which is not beside the index", path.string(),
-            printable(tensor), printable(name));
-    names_of_file[name].push_back(tensor);
-  }
-  require(!names_of_file.empty(), "{}: the weight_map is empty", path.string());
   std::vector<std::unique_ptr<File>> files;
-  for (const auto& [name, tensors] : names_of_file) {
+  for (const auto& [name, tensors] : read_shard_index(path)) {
     const fs::path part = path.parent_path() / name;
-    require(fs::exists(part), "{} is missing; {} names it", part.string(), path.filename().string());
     files.push_back(std::make_unique<File>(part));
-    std::set<std::string> there;
-    for (const TensorInfo& info : files.back()->tensors) there.insert(info.name);
-    for (const std::string& tensor : tensors) {
-      require(there.count(tensor) != 0, "{}: {} says that tensor {} is in it, but it is not", part.string(),
-              path.filename().string(), printable(tensor));
-    }
+    check_shard(path, part, tensors, files.back()->tensors);
   }
   return std::make_unique<SafetensorsCheckpoint>(path, std::move(files));
 }

@@ -161,11 +161,6 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
   const Fields outer(root, nullptr, where);
   const std::string model_type = outer.string("model_type");
   const Family& family = family_of_model_type(model_type, where);
-  if (outer.has("quantization_config")) {
-    fail("{}: weights quantised by '{}' are not supported; use the unquantised checkpoint or a GGUF", where,
-         printable(outer.object("quantization_config").string("quant_method", "an unnamed method")));
-  }
-
   // A multimodal checkpoint describes its language model in text_config.
   const json* inner = outer.find("text_config");
   require(inner == nullptr || inner->is_object(), "{}: 'text_config' should be an object", where);
@@ -215,7 +210,9 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
   }
   set_layers(config, sliding, window, global, local);
   check_config(config, where);
-  return {&family, config};
+  const json* quantization = outer.find("quantization_config");
+  if (quantization == nullptr) quantization = fields.find("quantization_config");
+  return {&family, config, quantization == nullptr ? "" : quantization->dump()};
 }
 
 }  // namespace outliers::models

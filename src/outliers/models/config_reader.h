@@ -15,6 +15,7 @@ namespace outliers::models {
 struct Described {
   const Family* family;
   Config config;
+  std::string quantization = {};  ///< config.json's quantization_config (JSON), "" where there is none
 };
 
 /// `text` is config.json's content; `where` names the file in messages.

@@ -91,6 +91,8 @@ struct Family {
   /// rotaries are.
   void (*read_hugging_face)(const Fields& fields, Config& config) = nullptr;
   void (*read_gguf)(const Keys& keys, const io::Checkpoint& checkpoint, Config& config) = nullptr;
+  /// transformers' class, for the config.json of an exported GGUF; nullptr: a GGUF cannot be exported.
+  const char* architecture = nullptr;
   std::vector<std::string> prefixes = {"model.", ""};  ///< tried in order, by the embedding's name
   /// Beginnings (or, after a *, endings) of names that are no weights of the model: vision towers, buffers.
   std::vector<std::string> ignored = {};

@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/error.h"
+#include "outliers/io/adapter.h"
 #include "outliers/io/hub.h"
+#include "outliers/io/quantized.h"
 #include "outliers/models/config_reader.h"
 #include "outliers/models/files.h"
 #include "outliers/models/tokenizer_source.h"
@@ -63,11 +65,19 @@ at::Tensor transformed(const at::Tensor& weight, Transform transform, const Conf
 Model::Model(Config config, std::unique_ptr<io::Checkpoint> checkpoint, WeightMap weights)
     : config_(std::move(config)), checkpoint_(std::move(checkpoint)), weights_(std::move(weights)) {}
 
-std::unique_ptr<Model> Model::open(const std::filesystem::path& path) {
+std::unique_ptr<Model> Model::open(const std::filesystem::path& path, const std::filesystem::path& adapter) {
   std::unique_ptr<io::Checkpoint> checkpoint = io::Checkpoint::open(path);
   Described described = describe(*checkpoint);
   if (described.config.name.empty()) described.config.name = io::hub_name_of(path);
   if (described.config.name.empty()) described.config.name = name_of_path(path);
+  if (!described.quantization.empty()) {
+    checkpoint = io::dequantized(std::move(checkpoint), described.quantization,
+                                 printable((checkpoint->directory() / "config.json").string()));
+  }
+  if (!adapter.empty()) {
+    checkpoint = io::adapted(std::move(checkpoint), adapter);
+    described.config.name += " + " + name_of_path(adapter);
+  }
   WeightMap weights(*described.family, described.config, *checkpoint);
   return std::unique_ptr<Model>(
       new Model(std::move(described.config), std::move(checkpoint), std::move(weights)));

@@ -22,7 +22,9 @@ class Model {
  public:
   /// Opens a GGUF file, a safetensors file with its config.json beside it, or a directory of them; names its
   /// family and checks every tensor's presence and shape (all problems in one Error). Reads no weights.
-  static std::unique_ptr<Model> open(const std::filesystem::path& path);
+  /// `adapter` is the directory of a LoRA adapter to merge in (io/adapter.h), "" for none.
+  static std::unique_ptr<Model> open(const std::filesystem::path& path,
+                                     const std::filesystem::path& adapter = {});
 
   const Config& config() const { return config_; }
   const io::Checkpoint& checkpoint() const { return *checkpoint_; }

@@ -8,6 +8,7 @@ Family gemma3_family() {
   f.name = "gemma3";
   f.model_types = {"gemma3_text", "gemma3"};
   f.gguf_architectures = {"gemma3"};
+  f.architecture = "Gemma3ForCausalLM";
   // The text_config of the larger checkpoints names little more than what differs from these.
   f.defaults = R"({"hidden_activation": "gelu_pytorch_tanh", "max_position_embeddings": 131072,
                    "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,

@@ -31,6 +31,7 @@ Family llama_family() {
   f.name = "llama";
   f.model_types = {"llama"};
   f.gguf_architectures = {"llama"};
+  f.architecture = "LlamaForCausalLM";
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-6,
                    "rope_theta": 10000.0, "tie_word_embeddings": false, "attention_bias": false,
                    "mlp_bias": false})";

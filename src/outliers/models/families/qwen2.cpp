@@ -8,6 +8,7 @@ Family qwen2_family() {
   f.name = "qwen2";
   f.model_types = {"qwen2"};
   f.gguf_architectures = {"qwen2"};
+  f.architecture = "Qwen2ForCausalLM";
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
                    "rope_theta": 10000.0, "tie_word_embeddings": false, "use_sliding_window": false,
                    "sliding_window": 4096, "max_window_layers": 28})";
