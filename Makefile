@@ -1,5 +1,5 @@
 # The scripts under other names; `make help` lists them.
-.PHONY: help setup build demo test test-all screenshots bench format tidy clean
+.PHONY: help setup build demo test test-all screenshots bench fuzz format tidy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -17,6 +17,8 @@ screenshots: ## pictures of the demo's page for the docs
 	scripts/screenshots.py outliers-demo
 bench: ## the benchmarks, beside their peers
 	scripts/bench.sh
+fuzz: ## the fuzz targets, 20 minutes each
+	scripts/fuzz.sh
 format: ## clang-format every C++ file
 	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format -i
 tidy: ## clang-tidy

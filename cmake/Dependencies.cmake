@@ -23,16 +23,18 @@ endif()
 
 # at::parallel_for is a header over OpenMP: without the flag it compiles, and runs on one thread. The runtime is
 # the one LibTorch brings, where it brings one, because two of them would be two pools of threads.
-find_package(OpenMP REQUIRED COMPONENTS CXX)
-file(GLOB torch_openmp ${TORCH_INSTALL_PREFIX}/lib/libgomp*.so*)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND torch_openmp)
-  list(GET torch_openmp 0 torch_openmp)
-else()
-  set(torch_openmp ${OpenMP_CXX_LIBRARIES})
+if(NOT OUTLIERS_FUZZ)  # fuzzing wants one thread, and clang would need a runtime of its own
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  file(GLOB torch_openmp ${TORCH_INSTALL_PREFIX}/lib/libgomp*.so*)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND torch_openmp)
+    list(GET torch_openmp 0 torch_openmp)
+  else()
+    set(torch_openmp ${OpenMP_CXX_LIBRARIES})
+  endif()
+  separate_arguments(openmp_flags UNIX_COMMAND "${OpenMP_CXX_FLAGS}")
+  target_compile_options(outliers_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${openmp_flags}>")
+  target_link_libraries(outliers_flags INTERFACE ${torch_openmp})
 endif()
-separate_arguments(openmp_flags UNIX_COMMAND "${OpenMP_CXX_FLAGS}")
-target_compile_options(outliers_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${openmp_flags}>")
-target_link_libraries(outliers_flags INTERFACE ${torch_openmp})
 
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)

@@ -33,6 +33,10 @@ if(OUTLIERS_SANITIZE)
   target_link_options(outliers_flags INTERFACE -fsanitize=${OUTLIERS_SANITIZE})
 endif()
 
+if(OUTLIERS_FUZZ)
+  target_compile_options(outliers_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
+endif()
+
 find_program(OUTLIERS_MOLD mold)
 if(OUTLIERS_MOLD AND NOT OUTLIERS_SANITIZE)
   add_link_options(-fuse-ld=mold)

@@ -1,0 +1,76 @@
+// What the fuzz targets share. A target gives a parser any bytes: the right answers are a result and an
+// Error; every other exception, crash, leak or endless loop is a finding.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "outliers/core/error.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
+
+namespace outliers::fuzz {
+
+/// Bytes as a file that can be opened and mapped, without a disk.
+class InputFile {
+ public:
+  InputFile(const void* data, size_t size) : fd_(memfd_create("input", MFD_CLOEXEC)) {
+    if (fd_ < 0 || ::write(fd_, data, size) != static_cast<ssize_t>(size))
+      throw std::runtime_error("no memory for the input");
+  }
+  ~InputFile() { close(fd_); }
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+  std::filesystem::path path() const { return "/proc/self/fd/" + std::to_string(fd_); }
+
+ private:
+  int fd_;
+};
+
+/// A folder in memory for formats of several files; removed with the process.
+class InputFolder {
+ public:
+  InputFolder() : path_("/dev/shm/outliers-fuzz-" + std::to_string(getpid())) {
+    std::filesystem::create_directories(path_);
+  }
+  ~InputFolder() {
+    std::error_code ec;
+    std::filesystem::remove_all(path_, ec);
+  }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline void write(const std::filesystem::path& path, const void* data, size_t size) {
+  std::ofstream(path, std::ios::binary)
+      .write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
+}
+
+/// Runs `action`; an Error ends it quietly.
+template <typename Action>
+void attempt(Action&& action) {
+  try {
+    action();
+  } catch (const Error&) {
+  }
+}
+
+/// The input cut at the first `separator`: formats of two files.
+inline std::pair<std::string_view, std::string_view> split(const uint8_t* data, size_t size,
+                                                           char separator = '\0') {
+  const std::string_view all(reinterpret_cast<const char*>(data), size);
+  const size_t place = all.find(separator);
+  if (place == std::string_view::npos) return {all, {}};
+  return {all.substr(0, place), all.substr(place + 1)};
+}
+
+}  // namespace outliers::fuzz
