@@ -196,7 +196,12 @@ ordered_json config_of_gguf(const Model& model, at::ScalarType dtype) {
 
   const double plain = 1.0 / std::sqrt(static_cast<double>(c.head_width));
   if (defaults.contains("query_pre_attn_scalar")) {
-    config["query_pre_attn_scalar"] = 1.0 / (c.attention_scale * c.attention_scale);
+    // transformers takes whole numbers only as such.
+    const double scalar = 1.0 / (c.attention_scale * c.attention_scale), whole = std::round(scalar);
+    if (std::abs(scalar - whole) < 1e-6 * whole)
+      config["query_pre_attn_scalar"] = static_cast<int64_t>(whole);
+    else
+      config["query_pre_attn_scalar"] = scalar;
   } else {
     require(std::abs(c.attention_scale - plain) < 1e-6 * plain,
             "{}: the scale {} of the attention scores cannot be written to config.json", where,
