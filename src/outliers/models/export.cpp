@@ -188,6 +188,11 @@ ordered_json config_of_gguf(const Model& model, at::ScalarType dtype) {
     window = std::max(window, of_layer);
     types.push_back(of_layer > 0 ? "sliding_attention" : "full_attention");
   }
+  // llama.cpp calls Mistral a Llama; transformers' Llama would pass the window over.
+  require(window == 0 || family.windows != WindowRule::none,
+          "{}: the sliding window of {} tokens cannot be written to config.json: {} has none; export the "
+          "model's Hugging Face checkpoint",
+          where, window, family.architecture);
   if (window > 0) {
     config["sliding_window"] = window;
     config["layer_types"] = types;
