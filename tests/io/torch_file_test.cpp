@@ -137,6 +137,10 @@ TEST_F(HostilePickle, Structure) {
   EXPECT_THAT(refused("]" + std::string(1 << 20, '\x85') + ".\x80\x02]."), HasSubstr("no state dict"));
   EXPECT_THAT(refused("]q\1h\1a.\x80\x02]."), HasSubstr("no state dict"));
   EXPECT_THAT(refused(std::string((1 << 22) + 1, 'N')), HasSubstr("more than 4194304 objects"));
+  // Nor does a large dict without tensors: it is searched once.
+  std::string pairs;
+  for (int i = 0; i < 1 << 20; ++i) pairs += "h\1h\1";
+  EXPECT_THAT(refused("Nq\0010}(" + pairs + "u.\x80\x02]."), HasSubstr("holds no tensors"));
 }
 
 TEST_F(HostilePickle, Tensors) {

@@ -141,7 +141,11 @@ class Unpickler {
     for (size_t i = count; i-- > 0;) items[i] = pop();
     push_tuple(std::move(items));
   }
-  void memoize(uint64_t number) { memo_[number] = top(); }
+  void memoize(uint64_t number) {
+    memo_[number] = top();
+    require(memo_.size() <= kMaxObjects, "{}: the pickle keeps more than {} objects; no checkpoint does",
+            where_, kMaxObjects);
+  }
   void recall(uint64_t number) {
     const auto found = memo_.find(number);
     if (found == memo_.end()) malformed("it recalls what it never kept");
@@ -503,7 +507,8 @@ Unpickled Unpickler::take_state_dict(const Object& top) {
   require(is_dict(top), "{}: the pickle holds no state dict (a dict of tensors by name)", where_);
   // Trainers put it beside what else they keep.
   const Object* dict = &top;
-  for (size_t i = 0; i < top.items.size() && !has_tensor(top); i += 2) {
+  const bool wrapped = !has_tensor(top);
+  for (size_t i = 0; i < top.items.size() && wrapped; i += 2) {
     const Object &key = objects_[top.items[i]], &value = objects_[top.items[i + 1]];
     const bool wraps =
         key.kind == Kind::text && (key.text == "state_dict" || key.text == "model" || key.text == "module");

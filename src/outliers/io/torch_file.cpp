@@ -139,6 +139,7 @@ struct File {
   }
 };
 
+/// Of a tensor that has elements.
 bool is_contiguous(const PickledTensor& tensor) {
   int64_t wanted = 1;
   for (size_t i = tensor.shape.size(); i-- > 0;) {
@@ -217,7 +218,7 @@ class TorchCheckpoint : public Checkpoint {
   void advise(const std::string& name, void (MappedFile::*action)(uint64_t, uint64_t) const) const {
     const Place& place = places_.at(at(name).name);
     const Storage& storage = *place.file->storages[place.tensor->storage];
-    if (storage.mapped.empty()) return;
+    if (storage.mapped.empty() || at(name).bytes == 0) return;
     const MappedFile& map = place.file->map();
     const auto width = static_cast<uint64_t>(place.tensor->encoding->bytes);
     // A strided tensor may reach over all of its storage.
