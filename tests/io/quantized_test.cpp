@@ -98,6 +98,9 @@ TEST(QuantizedRefusals, PartsThatDoNotFit) {
   EXPECT_THAT(refused("awq", R"({"quant_method": "awq", "group_size": 8})"),
               HasSubstr("m.scales has shape [2, 24]"));
   EXPECT_THAT(
+      refused("gptq_int4", R"({"quant_method": "gptq", "bits": 4, "group_size": 9223372036854775807})"),
+      HasSubstr("m.scales has shape [4, 16]"));
+  EXPECT_THAT(
       refused(
           "compressed_int4_group",
           R"({"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 8}}}})"),

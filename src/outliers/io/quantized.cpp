@@ -99,7 +99,7 @@ void hide(const Checkpoint& stored, Result& result, std::initializer_list<std::s
 }
 
 int64_t ceil_divide(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
+  return a / b + (a % b != 0);  // a group's size may be any number
 }
 
 /// int32 or int64 words along dimension `dim` -> 32 / bits values each, the lowest bits first.
@@ -376,7 +376,8 @@ Result read_compressed(const Method& m) {
     if (zeros != nullptr) {
       w.sources.push_back(zeros->name);
       if (width > 0)
-        m.shape(*zeros, {ceil_divide(out * width, 32), scale_shape[1]});
+        m.shape(m.part(stem, ".weight_zero_point", {"I32"}, 2),
+                {ceil_divide(out * width, 32), scale_shape[1]});
       else if (zeros->elements() != scale.elements())
         m.wrong_shape(*zeros, "it should be that of the scale");
     }
