@@ -10,14 +10,16 @@ PACKAGES=(
   libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev zlib1g-dev
   libcurl4-openssl-dev libssl-dev
   libgtest-dev libgmock-dev libbenchmark-dev
-  clang clang-format clang-tidy libclang-rt-dev
+  clang clang-format clang-tidy
   gnuplot-nox fonts-dejavu-core fonts-droid-fallback
-  chromium chromium-driver
 )
+# For the tests of the page, and fuzzing: where the distribution has them. Ubuntu has Chromium as a snap only.
+OPTIONAL=(chromium chromium-driver libclang-rt-dev)
 
+installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 missing=()
 for package in "${PACKAGES[@]}"; do
-  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  installed "$package" || missing+=("$package")
 done
 
 if [ -n "${OUTLIERS_PYTHON:-}" ]; then
@@ -27,11 +29,16 @@ if [ -n "${OUTLIERS_PYTHON:-}" ]; then
   exit 0
 fi
 
+sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || die "install these packages (Debian's names): ${missing[*]}"
-  sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
-  say "installing ${missing[*]}"
   $sudo apt-get update -q
+fi
+for package in "${OPTIONAL[@]}"; do
+  ! installed "$package" && apt-cache show "$package" >/dev/null 2>&1 && missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  say "installing ${missing[*]}"
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 fi
 
