@@ -31,6 +31,8 @@ TEST_P(Quantized, EqualsItsPackage) {
     EXPECT_TRUE(at::equal(loaded, values)) << tensor << " differs by up to " << (loaded - values).abs().max();
     checkpoint->prefetch(tensor);
     checkpoint->release(tensor);
+    checkpoint->prefetch_row(tensor, 0);
+    checkpoint->release_row(tensor, 0);
     if (values.dim() < 2) continue;
     for (int64_t row = 0; row < values.size(0); ++row) {
       EXPECT_TRUE(
@@ -56,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(Methods, Quantized,
                                          "compressed_int8_packed", "compressed_int2_packed",
                                          "bitsandbytes_nf4", "bitsandbytes_fp4", "bitsandbytes_int8",
                                          "gptq_int4", "gptq_int4_act_order", "gptq_int8_v2", "gptq_int2",
-                                         "awq"),
+                                         "awq", "mxfp4"),
                          [](const auto& test) { return std::string(test.param); });
 
 std::string refused(const std::string& tensors, const std::string& config) {
@@ -93,6 +95,7 @@ TEST(QuantizedRefusals, NameTheMethod) {
 }
 
 TEST(QuantizedRefusals, PartsThatDoNotFit) {
+  EXPECT_THAT(refused("mxfp4", R"({"quant_method": "fp8"})"), HasSubstr("but none is"));
   EXPECT_THAT(refused("gptq_int4", R"({"quant_method": "gptq", "bits": 8, "group_size": 8})"),
               HasSubstr("m.scales has shape [4, 16]"));
   EXPECT_THAT(refused("awq", R"({"quant_method": "awq", "group_size": 8})"),
@@ -132,6 +135,24 @@ TEST(QuantizedRefusals, PartsThatDoNotFit) {
                                  gptq, "c");
   EXPECT_THAT(tests::error_of([&] { loose->load("a.weight", at::kFloat); }),
               HasSubstr("a.g_idx names groups"));
+  // The writer has no bytes, so the file is put together here.
+  const auto packed = [&](const std::string& blocks, size_t block_bytes, const std::string& scales,
+                          size_t scale_bytes) {
+    const size_t end = block_bytes + scale_bytes;
+    const std::string header =
+        fmt::format(R"({{"a_blocks":{{"dtype":"U8","shape":{},"data_offsets":[0,{}]}},)"
+                    R"("a_scales":{{"dtype":"U8","shape":{},"data_offsets":[{},{}]}}}})",
+                    blocks, block_bytes, scales, block_bytes, end);
+    const uint64_t length = header.size();
+    std::string file(reinterpret_cast<const char*>(&length), sizeof length);
+    tests::write_file(scratch / "packed.safetensors", file + header + std::string(end, '\1'));
+    return tests::error_of([&] {
+      dequantized(Checkpoint::open(scratch / "packed.safetensors"), R"({"quant_method": "mxfp4"})", "c");
+    });
+  };
+  EXPECT_THAT(packed("[2,4,1,8]", 64, "[2,4,1]", 8), HasSubstr("its last dimension should be 16"));
+  EXPECT_THAT(packed("[2,4,1,16]", 128, "[2,4,2]", 16), HasSubstr("it should be [2, 4, 1]"));
+  EXPECT_THAT(packed("[2,4,16]", 128, "[2,4]", 8), HasSubstr("of 4 dimensions"));
   EXPECT_THAT(tests::error_of([&] {
                 dequantized(write({{"a.weight", {4, 4}, at::kInt}, {"a.SCB", {4}, at::kFloat}}),
                             R"({"quant_method": "bitsandbytes"})", "c");

@@ -2,7 +2,7 @@
 """Writes small quantised weights and what they are dequantised to, for tests/io/quantized_test.cpp: each case as NAME.json
 (quantization_config), NAME.safetensors and NAME.npz (float32).
 
-compressed-tensors and bitsandbytes pack and unpack themselves; FP8 blocks are unpacked by transformers. GPTQ and AWQ do not
+compressed-tensors and bitsandbytes pack and unpack themselves; FP8 blocks and MXFP4 are unpacked by transformers. GPTQ and AWQ do not
 install on a CPU: they are packed here by the layouts in GPTQModel 7.7.0 (nn_modules/qlinear, utils/model.py) and AutoAWQ 0.2.9
 (awq/modules/linear/gemm.py), and unpacked by their formulas; --autoawq DIR, the unpacked source package, checks the latter
 with its own awq/utils/packing_utils.py.
@@ -22,6 +22,7 @@ from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from compressed_tensors.quantization.utils import calculate_qparams
 from safetensors.torch import save_file
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "golden/io/quantized"
 
@@ -143,6 +144,16 @@ def awq(source):
           {"m.weight": weight.t()})
 
 
+def mxfp4():
+    """Experts as gpt-oss keeps them, with the smallest scale and large ones."""
+    experts, outputs, groups = 3, 5, 2
+    blocks = torch.randint(0, 256, (experts, outputs, groups, 16), dtype=torch.uint8)
+    scales = torch.randint(0, 251, (experts, outputs, groups), dtype=torch.uint8)
+    scales[0, 0] = 0
+    write("mxfp4", {"quant_method": "mxfp4"}, {"m.down_proj_blocks": blocks, "m.down_proj_scales": scales},
+          {"m.down_proj": convert_moe_packed_tensors(blocks, scales)})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--autoawq", type=pathlib.Path)
@@ -168,6 +179,7 @@ def main():
     gptq("int8_v2", 8, -1, first_format=False)
     gptq("int2", 2, 16)
     awq(arguments.autoawq)
+    mxfp4()
 
 
 if __name__ == "__main__":

@@ -129,6 +129,11 @@ uint64_t Checkpoint::weight_bytes() const {
   return sum;
 }
 
+uint64_t Checkpoint::row_bytes(const TensorInfo& info) {
+  const int64_t rows = info.shape.empty() ? 0 : info.shape[0];
+  return rows == 0 ? 0 : info.bytes / static_cast<uint64_t>(rows);
+}
+
 void Checkpoint::set_tensors(std::vector<TensorInfo> tensors) {
   tensors_ = std::move(tensors);
   index_.reserve(tensors_.size());
@@ -152,7 +157,7 @@ at::Tensor Checkpoint::decode(const TensorInfo& info, int64_t first, int64_t ele
 at::Tensor Checkpoint::decode_bytes(const std::string& name, const uint8_t* bytes, int64_t elements,
                                     at::ScalarType dtype) {
   const Encoding& encoding = *find_encoding(name);
-  if (plain_dtype(name) == dtype) {
+  if (plain_dtype(name) == dtype || (name == "U8" && dtype == at::kByte)) {
     at::Tensor out = at::empty({elements}, dtype);
     auto* target = static_cast<uint8_t*>(out.data_ptr());
     at::parallel_for(0, elements, 1 << 18, [&](int64_t begin, int64_t end) {

@@ -53,7 +53,7 @@ class Checkpoint {
   at::Tensor load(const std::string& name, at::ScalarType dtype) const;
   /// Rows `rows` (int64 [n], along dimension 0) of a tensor of two or more dimensions; reads only those rows.
   at::Tensor load_rows(const std::string& name, const at::Tensor& rows, at::ScalarType dtype) const;
-  /// Rows [begin, end) along dimension 0.
+  /// Rows [begin, end) along dimension 0. Of a U8 tensor also as kByte.
   at::Tensor load_row_range(const std::string& name, int64_t begin, int64_t end, at::ScalarType dtype) const;
   /// The dtype the tensor is stored in, or float32 for quantised and integer encodings.
   virtual at::ScalarType native_dtype(const std::string& name) const;
@@ -61,6 +61,15 @@ class Checkpoint {
   /// Asks the kernel to read the tensor's pages in the background / to forget them.
   virtual void prefetch(const std::string& name) const = 0;
   virtual void release(const std::string& name) const = 0;
+  /// The same for one row along dimension 0; nothing where the format cannot.
+  virtual void prefetch_row(const std::string& name, int64_t row) const {
+    (void)name;
+    (void)row;
+  }
+  virtual void release_row(const std::string& name, int64_t row) const {
+    (void)name;
+    (void)row;
+  }
 
   /// GGUF only: its key/value metadata; nullptr for the others.
   virtual const GgufMetadata* metadata() const { return nullptr; }
@@ -77,6 +86,8 @@ class Checkpoint {
   /// The same of values that stand contiguously from `bytes` on.
   static at::Tensor decode_bytes(const std::string& encoding, const uint8_t* bytes, int64_t elements,
                                  at::ScalarType dtype);
+  /// Size of one row along dimension 0.
+  static uint64_t row_bytes(const TensorInfo& info);
   /// Takes over the tensors; throws for a name that occurs twice, or elements that do not fit their bytes.
   void set_tensors(std::vector<TensorInfo> tensors);
   /// find(), or an Error that names the nearest tensor.

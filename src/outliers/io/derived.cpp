@@ -40,6 +40,25 @@ void DerivedCheckpoint::release(const std::string& name) const {
   for (const std::string& source : found->second.sources) base_->release(source);
 }
 
+std::vector<std::string> DerivedCheckpoint::sources_by_row(const std::string& name) const {
+  const auto found = derived_.find(name);
+  if (found == derived_.end()) return {name};
+  std::vector<std::string> sources = found->second.sources;
+  std::erase_if(sources, [&](const std::string& source) {
+    const std::vector<int64_t>& shape = base_->find(source)->shape;
+    return shape.size() < 2 || shape.front() != found->second.info.shape.front();
+  });
+  return sources;
+}
+
+void DerivedCheckpoint::prefetch_row(const std::string& name, int64_t row) const {
+  for (const std::string& source : sources_by_row(name)) base_->prefetch_row(source, row);
+}
+
+void DerivedCheckpoint::release_row(const std::string& name, int64_t row) const {
+  for (const std::string& source : sources_by_row(name)) base_->release_row(source, row);
+}
+
 at::ScalarType DerivedCheckpoint::native_dtype(const std::string& name) const {
   const auto found = derived_.find(name);
   return found == derived_.end() ? base_->native_dtype(name) : found->second.native;

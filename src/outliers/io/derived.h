@@ -33,6 +33,8 @@ class DerivedCheckpoint : public Checkpoint {
   Format format() const override { return base_->format(); }
   void prefetch(const std::string& name) const override;
   void release(const std::string& name) const override;
+  void prefetch_row(const std::string& name, int64_t row) const override;
+  void release_row(const std::string& name, int64_t row) const override;
   const GgufMetadata* metadata() const override { return base_->metadata(); }
   at::ScalarType native_dtype(const std::string& name) const override;
 
@@ -42,6 +44,9 @@ class DerivedCheckpoint : public Checkpoint {
                     at::ScalarType dtype) const override;
 
  private:
+  /// The tensors of the base whose row of that number is this one's.
+  std::vector<std::string> sources_by_row(const std::string& name) const;
+
   std::unique_ptr<Checkpoint> base_;
   std::unordered_map<std::string, DerivedTensor> derived_;
 };

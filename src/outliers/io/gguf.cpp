@@ -361,6 +361,14 @@ class GgufCheckpoint : public Checkpoint {
   void release(const std::string& name) const override {
     file_.release(offsets_.at(at(name).name), at(name).bytes);
   }
+  void prefetch_row(const std::string& name, int64_t row) const override {
+    const uint64_t bytes = row_bytes(at(name));
+    file_.prefetch(offsets_.at(at(name).name) + static_cast<uint64_t>(row) * bytes, bytes);
+  }
+  void release_row(const std::string& name, int64_t row) const override {
+    const uint64_t bytes = row_bytes(at(name));
+    file_.release(offsets_.at(at(name).name) + static_cast<uint64_t>(row) * bytes, bytes);
+  }
 
  protected:
   const uint8_t* data(const TensorInfo& info) const override {

@@ -157,6 +157,16 @@ class SafetensorsCheckpoint : public Checkpoint {
     const Place& place = places_.at(at(name).name);
     files_[place.file]->map.release(place.offset, at(name).bytes);
   }
+  void prefetch_row(const std::string& name, int64_t row) const override {
+    const Place& place = places_.at(at(name).name);
+    const uint64_t bytes = row_bytes(at(name));
+    files_[place.file]->map.prefetch(place.offset + static_cast<uint64_t>(row) * bytes, bytes);
+  }
+  void release_row(const std::string& name, int64_t row) const override {
+    const Place& place = places_.at(at(name).name);
+    const uint64_t bytes = row_bytes(at(name));
+    files_[place.file]->map.release(place.offset + static_cast<uint64_t>(row) * bytes, bytes);
+  }
 
  protected:
   const uint8_t* data(const TensorInfo& info) const override {
