@@ -26,8 +26,8 @@ struct Options {
 void list_points(const models::Model& model) {
   std::vector<std::vector<std::string>> rows;
   for (const models::PointInfo& info : models::point_table()) {
-    if (!models::has_point(model.config(), info.point)) continue;
     const std::string name = info.per_layer ? fmt::format("layer.*.{}", info.name) : info.name;
+    if (!models::has_anywhere(model.config(), info.point)) continue;
     std::string sizes;
     constexpr int64_t kB = -1, kT = -2;
     for (const int64_t size : models::resolve_shape(info.shape, model.config(), kB, kT)) {

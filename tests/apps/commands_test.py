@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
 import tiny_forward  # noqa: E402
-from program import ProgramTest, run  # noqa: E402
+from program import ROOT, ProgramTest, run  # noqa: E402
 
 PROMPT = "The sea was calm."
 IDS = [tiny.BOS, *PROMPT.encode()]
@@ -329,6 +329,10 @@ class CompareLayersTest(CommandTest):
 
 
 class InspectTest(CommandTest):
+    def test_inspect_counts_experts(self):
+        stdout = self.succeed("inspect", ROOT / "tests/golden/models/qwen2_moe_mixed/model.safetensors")
+        self.assertIn("E 4, k 2 of them for a token; Fe 18 neurons, Fs 14 of the shared one; in 1 of 2 layers", stdout)
+
     def test_text(self):
         stdout = self.succeed("inspect", self.model)
         parameters = sum(w.size for w in tiny.weights().values())

@@ -167,6 +167,40 @@ TEST(HuggingFaceConfig, TakesTheNamesOfEachFamily) {
   EXPECT_EQ(opt.embedding_width, 20);
 }
 
+TEST(HuggingFaceConfig, KnowsWhichLayersHaveExperts) {
+  const Config mixtral = read(of_family("mixtral", R"("num_key_value_heads": 2)"));
+  EXPECT_EQ(mixtral.experts.count, 8);
+  EXPECT_EQ(mixtral.experts.used, 2);
+  EXPECT_EQ(mixtral.experts.width, 48);
+  EXPECT_TRUE(mixtral.experts.normalised);
+  EXPECT_THAT(mixtral.routed, ElementsAre(true, true));
+  const Config step = read(of_family("qwen3_moe", R"("num_experts": 4, "num_experts_per_tok": 3,
+      "decoder_sparse_step": 2)"));
+  EXPECT_FALSE(step.experts.normalised);
+  EXPECT_EQ(step.experts.width, 768);
+  EXPECT_EQ(widest_mlp(step), 768);
+  EXPECT_THAT(step.routed, ElementsAre(false, true));
+  const Config listed = read(of_family("qwen2_moe", R"("mlp_only_layers": [1, 7])"));
+  EXPECT_THAT(listed.routed, ElementsAre(true, false));
+  EXPECT_EQ(listed.experts.shared_width, 5632);
+  EXPECT_TRUE(listed.attention_bias);
+  const Config oss = read(of_family("gpt_oss", R"("num_key_value_heads": 2)"));
+  EXPECT_THAT(oss.windows, ElementsAre(128, 0));
+  EXPECT_EQ(oss.rotaries[0].scaling, "yarn");
+  EXPECT_FALSE(oss.rotaries[0].truncate);
+  EXPECT_EQ(oss.mlp_clamp, 7.0);
+  EXPECT_EQ(oss.activation, Activation::quick_gelu);
+  EXPECT_THAT(read(llama()).routed, ElementsAre(false, false, false, false));
+
+  EXPECT_THAT(error_of(of_family("mixtral", R"("num_experts_per_tok": 9, "num_key_value_heads": 2)")),
+              HasSubstr("experts of a token is 9, which is not between 1 and 8"));
+  EXPECT_THAT(error_of(of_family("qwen2_moe", R"("decoder_sparse_step": 0)")),
+              HasSubstr("'decoder_sparse_step'"));
+  EXPECT_THAT(error_of(of_family("qwen2_moe", R"("use_sliding_window": true)")),
+              HasSubstr("'sliding_window' is not supported"));
+  EXPECT_THAT(error_of(of_family("gpt_oss", R"("swiglu_alpha": 1.5)")), HasSubstr("'swiglu_alpha' of 1.5"));
+}
+
 TEST(HuggingFaceConfig, PhiThreesEarlyNamesAreLongRope) {
   for (const char* type : {"su", "yarn", "longrope"}) {
     const Rotary r = read(of_family("phi3", fmt::format(R"("max_position_embeddings": 131072,

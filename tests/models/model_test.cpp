@@ -72,6 +72,7 @@ TEST(Model, OpensBothFormatsAlike) {
     for (const StoredWeight& weight : a->weights().all()) {
       // The formats may differ in what they fuse.
       if (weight.name.find(".q.") != std::string::npos && b->config().fused_qkv) continue;
+      if (weight.name.find("experts.gate_up.") != std::string::npos && !b->config().experts.fused) continue;
       ASSERT_TRUE(b->has(weight.name)) << name << " " << weight.name;
       at::Tensor wanted = a->load(weight.name, at::kFloat);
       if (a->config().norm_adds_one && weight.name.find("norm") != std::string::npos) wanted = wanted + 1;
@@ -163,6 +164,41 @@ TEST(Model, NamesPartsOfOneWeightAndTransposedShapes) {
   EXPECT_THAT(gpt2.error(), HasSubstr("h.0.mlp.c_fc.weight is [28, 20], should be [F, D], here = [20, 28]"));
 }
 
+TEST(Model, ReadsExpertsStoredApartAndStacked) {
+  EditedModel edited("mixtral_experts");
+  const auto apart = edited.open();
+  const int64_t E = apart->config().experts.count;
+  // As the model has them in memory, and newer versions of transformers may save them.
+  std::erase_if(edited.tensors, [](const auto& item) {
+    return item.first.find("block_sparse_moe.experts") != std::string::npos;
+  });
+  for (auto& [name, tensor] : edited.tensors) {
+    if (const size_t at = name.find("block_sparse_moe"); at != std::string::npos) name.replace(at, 16, "mlp");
+  }
+  for (int64_t layer = 0; layer < 2; ++layer) {
+    const auto load = [&](const char* module) {
+      return apart->load(fmt::format("layer.{}.experts.{}.weight", layer, module), at::kFloat);
+    };
+    const std::string mlp = fmt::format("model.layers.{}.mlp.experts.", layer);
+    edited.tensors.emplace_back(mlp + "gate_up_proj", at::cat({load("gate"), load("up")}, 1));
+    edited.tensors.emplace_back(mlp + "down_proj", load("down"));
+  }
+  const auto stacked = edited.open();
+  EXPECT_EQ(stacked->parameters(), apart->parameters());
+  for (int64_t e = 0; e < E; ++e) {
+    const auto part = [&](const Model& model, const char* module) {
+      return model.load_expert(fmt::format("layer.1.experts.{}.weight", module), e, at::kFloat);
+    };
+    EXPECT_TRUE(at::equal(part(*stacked, "down"), part(*apart, "down"))) << e;
+    EXPECT_TRUE(at::equal(part(*stacked, "gate_up"), at::cat({part(*apart, "gate"), part(*apart, "up")})))
+        << e;
+  }
+
+  EditedModel lacking("mixtral_experts");
+  lacking.remove("model.layers.1.block_sparse_moe.experts.3.w2.weight");
+  EXPECT_THAT(lacking.error(), HasSubstr("1 missing (model.layers.1.block_sparse_moe.experts.3.w2.weight)"));
+}
+
 TEST(Model, NamesAMissingConfig) {
   tests::ScratchDirectory scratch;
   std::filesystem::copy(tests::golden("models/llama_tied/model.safetensors"), scratch / "model.safetensors");
@@ -188,6 +224,8 @@ TEST(Model, RefusesGgufsItWouldComputeWrongly) {
               HasSubstr("lacks 'llama.block_count'"));
   EXPECT_THAT(error_of_gguf("llama_tied", "llama.context_length", "llama.expert_countxx"),
               HasSubstr("lacks 'llama.context_length'"));
+  EXPECT_THAT(error_of_gguf("mixtral_experts", "llama.expert_used_count", "llama.expert_lost_count"),
+              HasSubstr("lacks 'llama.expert_used_count'"));
   EXPECT_THAT(error_of_gguf("qwen2_window", "sliding_window_pattern", "sliding_window_xattern"),
               HasSubstr("does not say which layers"));
   EXPECT_THAT(error_of_gguf("mpt_alibi", "max_alibi_bias", "min_alibi_bias"),

@@ -33,7 +33,7 @@ using testing::HasSubstr;
 
 TEST(PointTable, IsInTheEnumsOrder) {
   for (size_t i = 0; i < point_table().size(); ++i) EXPECT_EQ(point_table()[i].point, static_cast<Point>(i));
-  EXPECT_EQ(point_table().size(), 18u);
+  EXPECT_EQ(point_table().size(), 32u);
   EXPECT_STREQ(point_name(Point::down_in), "down_in");
   EXPECT_EQ(site_name({3, Point::down_in}), "layer.3.down_in");
   EXPECT_EQ(site_name({-1, Point::logits}), "logits");
@@ -59,7 +59,26 @@ TEST(ParseSites, KnowsWhichPointsTheModelHas) {
   plain.gated_mlp = false;
   EXPECT_EQ(names("layer.*.*", plain).size(), 2 * 15u);
   EXPECT_THAT(names("layer.0.*t_out", plain), testing::Not(testing::Contains("layer.0.gate_out")));
-  EXPECT_THAT(error_of("layer.1.gate_out", plain), HasSubstr("MLP has no gate"));
+  EXPECT_THAT(error_of("layer.1.gate_out", plain), HasSubstr("the MLP there has no gate"));
+}
+
+TEST(ParseSites, KnowsWhichLayersAreOfExperts) {
+  Config mixture = model_of(3);
+  mixture.experts.count = 4;
+  mixture.routed = {false, true, true};
+  EXPECT_THAT(names("layer.*.down_in,layer.*.experts.down_in", mixture),
+              ElementsAre("layer.0.down_in", "layer.1.experts.down_in", "layer.2.experts.down_in"));
+  EXPECT_THAT(names("layer.1..2.experts.index", mixture),
+              ElementsAre("layer.1.experts.index", "layer.2.experts.index"));
+  EXPECT_EQ(names("layer.*.*", mixture).size(), 16 + 2 * 20u);
+  EXPECT_THAT(error_of("layer.1.down_in", mixture), HasSubstr("is of experts; write experts.down_in"));
+  EXPECT_THAT(error_of("layer.0.router_logits", mixture), HasSubstr("is not of experts"));
+  EXPECT_THAT(error_of("layer.*.shared.down_in", mixture), HasSubstr("has no shared expert"));
+  EXPECT_THAT(error_of("experts.down_in", mixture), HasSubstr("write 'layer.*.experts.down_in'"));
+  EXPECT_THAT(error_of("layer.1.experts.donw_in", mixture),
+              HasSubstr("did you mean 'layer.1.experts.down_in'?"));
+  mixture.experts.shared_width = 5;
+  EXPECT_EQ(names("layer.1.*", mixture).size(), 26u);
 }
 
 TEST(ParseSites, ExplainsMistakes) {

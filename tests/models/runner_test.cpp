@@ -1,6 +1,9 @@
 // How the runner walks layers, batches and chunks, and what it promises its observers.
 #include "outliers/models/runner.h"
 
+#include <map>
+#include <set>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -95,6 +98,7 @@ class WeightsAndSums : public Observer {
   bool wants_attention_sums(int64_t, size_t) const override { return true; }
   void on_weight(int64_t, const LayerWeight& weight) override {
     modules.push_back(weight.module), last = weight.tensor;
+    if (weight.expert >= 0) experts.insert(weight.expert);
   }
   void on_point(const Site& site, const Slice&, const at::Tensor& x) override { probs[site.layer] = x; }
   void on_attention_sums(int64_t layer, const Slice&, const ops::AttentionSums& sums) override {
@@ -103,6 +107,7 @@ class WeightsAndSums : public Observer {
   }
   void on_layer_end(int64_t layer) override { EXPECT_EQ(layer + 1, layers); }
   std::vector<std::string> modules;
+  std::set<int64_t> experts;
   std::map<int64_t, at::Tensor> probs;
   at::Tensor last;
   int64_t layers = 0;
@@ -127,21 +132,62 @@ TEST(RunnerOfEveryFamily, ShowsItsProjectionsAndAttentionSums) {
     EXPECT_EQ(observer.layers, c.layers) << name;
     std::vector<std::string> wanted = {"q", "k", "v", "o", "gate", "up", "down"};
     if (!c.gated_mlp) std::erase(wanted, "gate");
+    if (is_routed(c, 1)) wanted.insert(wanted.begin() + 4, "router");
+    // A layer of experts shows those of the shared one first, if it has one, and then each that was chosen.
+    const bool own = !is_routed(c, 1) || c.experts.shared_width > 0;
+    wanted.resize(own ? wanted.size() : 5);
+    for (size_t chosen = observer.experts.size(); chosen > 0; --chosen) {
+      for (const char* module : {"gate", "up", "down"}) wanted.emplace_back(module);
+    }
     EXPECT_EQ(observer.modules, wanted) << name;
-    EXPECT_EQ(observer.last.sizes(), (std::vector<int64_t>{c.width, c.mlp_width})) << name;
+    EXPECT_EQ(observer.last.size(0), c.width) << name;
+    EXPECT_EQ(observer.last.size(1), is_routed(c, 1) ? c.experts.width : c.mlp_width) << name;
   }
 }
 
 TEST(RunnerOfEveryFamily, SharesTheMemoryOfFusedProjections) {
   const auto model = Model::open(tests::golden("models/phi3_long/model.safetensors"));
   const LayerWeights w = load_layer(*model, 0, at::kFloat, at::kCPU);
-  EXPECT_TRUE(w.gate.is_alias_of(w.up));
+  EXPECT_TRUE(w.mlp.gate.is_alias_of(w.mlp.up));
   for (const LayerWeight& weight : projections(w, model->config())) {
     if (weight.module != "v") continue;
     EXPECT_TRUE(weight.tensor.is_alias_of(w.qkv));
   }
   const auto transposed = Model::open(tests::golden("models/gpt2_tied/model.safetensors"));
   EXPECT_EQ(load_layer(*transposed, 0, at::kFloat, at::kCPU).qkv.stride(0), 1);
+}
+
+class SeenWeights : public Observer {
+ public:
+  bool wants(const Site&, size_t) const override { return false; }
+  bool wants_weights(int64_t layer) const override { return layer == 1; }
+  void on_weight(int64_t, const LayerWeight& weight) override {
+    ++matrices;
+    if (weight.expert >= 0) experts.insert(weight.expert);
+  }
+  size_t matrices = 0;
+  std::set<int64_t> experts;
+};
+
+TEST(RunnerOfExperts, ReadsThoseThatATokenChose) {
+  const auto model = Model::open(tests::golden("models/mixtral_experts/model.safetensors"));
+  const Batch one{"a", at::full({1, 1}, 3, at::kLong)}, all{"b", at::arange(20).view({2, 10})};
+  for (const std::vector<Batch>& batches : {std::vector<Batch>{one}, std::vector<Batch>{one, all}}) {
+    SeenWeights weights;
+    std::set<int64_t> wanted;
+    for (size_t batch = 0; batch < batches.size(); ++batch) {
+      Recorder chosen({{1, Point::experts_index}}, batch);
+      run(*model, batches, {&chosen}, {});
+      const at::Tensor index = chosen.get("layer.1.experts.index").flatten();
+      for (int64_t i = 0; i < index.numel(); ++i) wanted.insert(index[i].item<int64_t>());
+    }
+    RunOptions options;
+    options.chunk_tokens = 10;  // the same expert is asked for by several chunks
+    run(*model, batches, {&weights}, options);
+    EXPECT_EQ(weights.experts, wanted);
+    EXPECT_EQ(weights.matrices, 5 + 3 * wanted.size());
+    EXPECT_EQ(wanted.size() == 2, batches.size() == 1);
+  }
 }
 
 TEST(RunnerOfLearntPositions, RefusesTokensBeyondThem) {

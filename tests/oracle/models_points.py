@@ -110,6 +110,7 @@ LAYOUTS = {
                                scores=softmax_shown),
     "olmo": lambda config: dict(clip=config.clip_qkv),
     "olmo2": dict(resid_mid="mlp"),
+    "qwen3_moe": dict(norm_before_transpose=True),
     "stablelm": lambda config: dict(q_norm="q_layernorm", k_norm="k_layernorm",
                                     resid_mid=None if config.use_parallel_residual else "post_attention_layernorm"),
 }
@@ -158,14 +159,18 @@ class Points:
             self.show(name, shape(args[0] if args else kwargs["hidden_states"]))
         self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def show_scores(self, layer, logits):
-        """logits: float32 or wider, masked entries -inf. -> probabilities"""
-        probs = torch.softmax(logits, -1)
+    def show_scores(self, layer, logits, sinks=None):
+        """logits: float32 or wider, masked entries -inf; sinks: [H], join each row's sum. -> probabilities"""
+        if sinks is None:
+            probs = torch.softmax(logits, -1)
+        else:
+            column = sinks.view(1, -1, 1, 1).expand(*logits.shape[:-1], 1)
+            probs = torch.softmax(torch.cat([logits, column], -1), -1)[..., :-1]
         self.show(f"layer.{layer}.attn_logits", logits)
         self.show(f"layer.{layer}.attn_probs", probs)
         return probs
 
-    def attention(self, module, query, key, value, attention_mask, scaling=None, softcap=None, **_):
+    def attention(self, module, query, key, value, attention_mask, scaling=None, softcap=None, s_aux=None, **_):
         """Plain attention that shows its logits (masked entries -inf) and probabilities, in float64 where the model is."""
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -177,7 +182,7 @@ class Points:
         # transformers' own mask: 0 where a query sees a key, very negative elsewhere.
         visible = attention_mask[..., :key.shape[2]] == 0
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).masked_fill(~visible, float("-inf"))
-        probs = self.show_scores(self.layer_of_attention[module], logits)
+        probs = self.show_scores(self.layer_of_attention[module], logits, s_aux)
         return (probs.to(value.dtype) @ value).transpose(1, 2).contiguous(), None
 
     def attach_projections(self, layer, attn, name):
@@ -202,6 +207,48 @@ class Points:
             self.on_output(getattr(attn, module), name + point, lambda x, i=i: as_heads(split(x)[i]))
         return getattr(attn, module)
 
+    def attach_experts(self, mlp, name, shaped):
+        """A mixture of experts: of each token the experts that it passes, in their order, [B,T,k,...]."""
+        router, experts = mlp.get_submodule("router" if hasattr(mlp, "router") else "gate"), mlp.experts
+
+        def whole(x):
+            return x.view(*shaped["x"].shape[:2], *x.shape[1:])
+
+        def routed(_, args, output):
+            logits, weights, index = output
+            for point, x in (("router_logits", logits), ("experts.index", index), ("experts.weight", weights)):
+                self.show(name + point, whole(x))
+
+        def passed(module, args, kwargs, output):
+            x, index, weights = (*args, *kwargs.values())
+            bias = getattr(module, "gate_up_proj_bias", None)
+            if bias is None:  # [E,out,in]
+                gate, up = torch.einsum("nd,nkfd->nkf", x, module.gate_up_proj[index]).chunk(2, -1)
+                act = module.act_fn(gate)
+                product = act * up
+                out = torch.einsum("nkf,nkdf->nkd", product, module.down_proj[index])
+            else:  # gpt-oss: [E,in,out], columns of gate and up in turns
+                gate_up = torch.einsum("nd,nkdf->nkf", x, module.gate_up_proj[index]) + bias[index]
+                gate, up = gate_up[..., ::2], gate_up[..., 1::2]
+                cut = gate.clamp(max=module.limit)
+                act = cut * torch.sigmoid(cut * module.alpha)
+                product = act * (up.clamp(-module.limit, module.limit) + 1)
+                out = torch.einsum("nkf,nkfd->nkd", product, module.down_proj[index]) + module.down_proj_bias[index]
+            torch.testing.assert_close((out * weights[..., None]).sum(1).to(output.dtype), output)
+            for point, value in (("gate_out", gate), ("act_out", act), ("up_out", up), ("down_in", product), ("down_out", out)):
+                self.show(f"{name}experts.{point}", whole(value))
+
+        self.on_input(mlp, name + "mlp_norm_out")
+        self.on_output(mlp, name + "down_out")
+        self.handles += [router.register_forward_hook(routed), experts.register_forward_hook(passed, with_kwargs=True)]
+        if hasattr(mlp, "shared_expert"):
+            shared = mlp.shared_expert
+            self.on_output(mlp.shared_expert_gate, name + "shared.weight", lambda x: whole(torch.sigmoid(x)))
+            for module, point in ((shared.gate_proj, "gate_out"), (shared.act_fn, "act_out"), (shared.up_proj, "up_out"),
+                                  (shared.down_proj, "down_out")):
+                self.on_output(module, f"{name}shared.{point}", whole)
+            self.on_input(shared.down_proj, name + "shared.down_in", whole)
+
     def attach_layer(self, layer, i):
         at, name = self.layout, f"layer.{i}."
         attn = layer.get_submodule(at["attn"])
@@ -220,6 +267,10 @@ class Points:
             self.on_output(getattr(attn, at["o"]), name + "resid_mid", lambda x: shaped["x"] + x)
         else:
             self.on_input(layer.get_submodule(at["resid_mid"]), name + "resid_mid", whole)
+        self.on_output(layer, name + "resid_out")
+        if hasattr(getattr(layer, "mlp", None), "experts"):
+            self.attach_experts(layer.mlp, name, shaped)
+            return attn
         up = layer.get_submodule(at["up"])
         self.on_input(up, name + "mlp_norm_out", whole)
         if at["gate"]:
@@ -236,7 +287,6 @@ class Points:
             self.on_output(layer.get_submodule(at["act"]), name + "act_out", whole)
         self.on_input(down, name + "down_in", whole)
         self.on_output(down, name + "down_out", whole)
-        self.on_output(layer, name + "resid_out")
         return attn
 
     @contextlib.contextmanager

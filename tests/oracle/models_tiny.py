@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from models_points import all_points
@@ -25,6 +26,8 @@ OUT = pathlib.Path(__file__).resolve().parent.parent / "golden/models"
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 LINEAR = {"rope_type": "linear", "factor": 8.0}
+# Where rounding the correction range would show.
+OSS_YARN = {**YARN, "rope_theta": 150.0, "original_max_position_embeddings": 64, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False}
 
 # Sizes are chosen so that no two of D, H*d, Hk*d, F, V, T agree and heads are no power of two apart.
 CASES = {
@@ -132,14 +135,61 @@ CASES = {
                                    num_key_value_heads=3, vocab_size=47, max_position_embeddings=64, tie_word_embeddings=True,
                                    rms_norm_eps=1e-5, rope_parameters={"rope_theta": 1e5, "rope_type": "default"}), (1, 7)),
 }
+CASES |= {
+    # Experts stored apart, as Mixtral's are.
+    "mixtral_experts": ("mixtral", dict(hidden_size=20, intermediate_size=26, num_hidden_layers=2, num_attention_heads=6,
+                                        num_key_value_heads=2, head_dim=8, vocab_size=53, max_position_embeddings=64, sliding_window=5,
+                                        num_local_experts=5, num_experts_per_tok=2), (2, 7)),
+    # A shared expert with its gate; weights that do not sum to one.
+    "qwen2_moe_shared": ("qwen2_moe", dict(hidden_size=20, intermediate_size=34, moe_intermediate_size=14,
+                                           shared_expert_intermediate_size=22, num_hidden_layers=2, num_attention_heads=2,
+                                           num_key_value_heads=1, num_experts=6, num_experts_per_tok=3, vocab_size=47,
+                                           max_position_embeddings=64), (1, 7)),
+    # The first layer's MLP is whole; weights that sum to one; no biases.
+    "qwen2_moe_mixed": ("qwen2_moe", dict(hidden_size=24, intermediate_size=34, moe_intermediate_size=18,
+                                          shared_expert_intermediate_size=14, num_hidden_layers=2, num_attention_heads=3,
+                                          num_key_value_heads=1, num_experts=4, num_experts_per_tok=2, vocab_size=43,
+                                          max_position_embeddings=64, mlp_only_layers=[0], norm_topk_prob=True, qkv_bias=False,
+                                          tie_word_embeddings=True), (1, 6), False),
+    # Every second layer has experts.
+    "qwen3_moe_step": ("qwen3_moe", dict(hidden_size=20, intermediate_size=34, moe_intermediate_size=14, num_hidden_layers=3,
+                                         num_attention_heads=6, num_key_value_heads=2, head_dim=8, num_experts=6,
+                                         num_experts_per_tok=3, vocab_size=51, max_position_embeddings=64, decoder_sparse_step=2,
+                                         norm_topk_prob=True), (1, 8), False),
+    "qwen3_moe_norms": ("qwen3_moe", dict(hidden_size=20, intermediate_size=34, moe_intermediate_size=14, num_hidden_layers=2,
+                                          num_attention_heads=6, num_key_value_heads=2, head_dim=8, num_experts=6,
+                                          num_experts_per_tok=3, vocab_size=45, max_position_embeddings=64, norm_topk_prob=True),
+                        (1, 7)),
+    # Biases, a window.
+    "qwen3_moe_stacked": ("qwen3_moe", dict(hidden_size=24, intermediate_size=30, moe_intermediate_size=16, num_hidden_layers=2,
+                                            num_attention_heads=4, num_key_value_heads=2, head_dim=10, num_experts=5,
+                                            num_experts_per_tok=2, vocab_size=49, max_position_embeddings=64, attention_bias=True,
+                                            use_sliding_window=True, sliding_window=4), (1, 7), False),
+    # A clamp that cuts.
+    "gpt_oss_sinks": ("gpt_oss", dict(hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=6,
+                                      num_key_value_heads=2, head_dim=8, num_local_experts=5, num_experts_per_tok=2, vocab_size=53,
+                                      max_position_embeddings=64, sliding_window=5, swiglu_limit=1.5, rope_parameters=OSS_YARN),
+                      (1, 9), False),
+    "gpt_oss_mxfp4": ("gpt_oss", dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+                                      num_key_value_heads=1, head_dim=10, num_local_experts=4, num_experts_per_tok=2, vocab_size=47,
+                                      max_position_embeddings=64, sliding_window=4, rope_parameters=OSS_YARN), (1, 7)),
+}
+CASES["mixtral_early"] = ("mixtral", dict(hidden_size=16, intermediate_size=18, num_hidden_layers=2, num_attention_heads=2,
+                                          num_key_value_heads=1, vocab_size=41, max_position_embeddings=64, num_local_experts=3,
+                                          num_experts_per_tok=2, tie_word_embeddings=True), (1, 6))
+EARLY = {"mixtral_early"}  # GGUF files with a tensor an expert, as they were until early 2024
+# How a checkpoint keeps its experts, where not by expert: "stacked", as the model has them in memory, or "mxfp4".
+STORED = {"qwen3_moe_stacked": "stacked", "gpt_oss_sinks": "stacked", "gpt_oss_mxfp4": "mxfp4"}
 # GGUF's names of architectures, where they differ from model_type.
-ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2"}
+ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2", "mixtral": "llama",
+                 "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss"}
 
 
 def build(kind, options, seed):
     torch.manual_seed(seed)
     # Token ids of the defaults lie outside these vocabularies.
-    config = transformers.AutoConfig.for_model(kind, pad_token_id=0, bos_token_id=1, eos_token_id=2, attn_implementation="eager", **options)
+    config = transformers.AutoConfig.for_model(kind, pad_token_id=0, bos_token_id=1, eos_token_id=2, attn_implementation="eager",
+                                               experts_implementation="eager", **options)
     model = transformers.AutoModelForCausalLM.from_config(config).double().eval()
     for name, parameter in model.named_parameters():
         if "norm" in name or ".ln_" in name:
@@ -147,12 +197,95 @@ def build(kind, options, seed):
             values += 0.0 if kind.startswith("gemma") or name.endswith("bias") else 1.0
         elif "bias" in name:
             values = torch.randn_like(parameter) * 0.5
+        elif name.endswith("sinks"):
+            values = torch.randn_like(parameter)
         elif "embed" in name or ".wte" in name or ".wpe" in name:
             values = torch.randn_like(parameter)
         else:
-            values = torch.randn_like(parameter) * 1.5 / parameter.shape[1] ** 0.5
+            inputs = parameter.shape[-1 if parameter.dim() == 3 and kind != "gpt_oss" else 1]
+            values = torch.randn_like(parameter) * 1.5 / inputs ** 0.5
         parameter.data.copy_(values.bfloat16())
     return model
+
+
+@torch.no_grad()
+def settle_routers(model, ids):
+    """Draws the weights of each router anew until no choice hangs on less than an eighth of the logits' spread, so that rounding
+    to bfloat16 does not change which experts a token passes, nor their order."""
+    for layer in model.model.layers:
+        if not hasattr(layer.mlp, "experts"):
+            continue
+        router = layer.mlp.router if hasattr(layer.mlp, "router") else layer.mlp.gate
+        seen = []
+        handle = router.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        model(input_ids=ids)
+        handle.remove()
+        x = seen[0].reshape(-1, model.config.hidden_size)
+        while True:
+            router.weight.copy_((torch.randn_like(router.weight) * 2.5 / x.shape[1] ** 0.5).bfloat16())
+            logits = torch.nn.functional.linear(x, router.weight, getattr(router, "bias", None))
+            top = logits.topk(router.top_k + 1, -1).values
+            if (top[:, :-1] - top[:, 1:]).min() > 0.125 * logits.std():
+                break
+
+
+def split_experts(tensors, config):
+    """gate_up_proj and down_proj of all experts -> gate_proj, up_proj, down_proj, [E,out,in], as ".weight" and ".bias"."""
+    result = {}
+    for name, tensor in tensors.items():
+        base, dot, part = name.rpartition(".mlp.experts.")
+        if not dot:
+            result[name] = tensor
+            continue
+        module = part.removesuffix("_bias")
+        suffix = ".bias" if part.endswith("_bias") else ".weight"
+        if config.model_type == "gpt_oss" and tensor.dim() == 3:
+            tensor = tensor.transpose(1, 2)
+        if module == "gate_up_proj":
+            halves = (tensor[:, ::2], tensor[:, 1::2]) if config.model_type == "gpt_oss" else tensor.chunk(2, 1)
+            for half, one in zip(("gate_proj", "up_proj"), halves):
+                result[base + dot + half + suffix] = one.contiguous()
+        else:
+            result[base + dot + module + suffix] = tensor.contiguous()
+    return result
+
+
+@torch.no_grad()
+def pack_experts(model):
+    """Random MXFP4 in place of the experts' weights. -> name: (blocks, scales), uint8"""
+    packed = {}
+    for name, parameter in model.named_parameters():
+        if parameter.dim() != 3:
+            continue
+        E, inputs, outputs = parameter.shape
+        blocks = torch.randint(0, 256, (E, outputs, inputs // 32, 16), dtype=torch.uint8)
+        scales = torch.randint(121, 124, (E, outputs, inputs // 32), dtype=torch.uint8)
+        parameter.copy_(convert_moe_packed_tensors(blocks, scales))
+        packed[name] = blocks, scales
+    return packed
+
+
+def hugging_face_tensors(model, stored, packed):
+    """The tensors of a checkpoint, by the names on disk."""
+    tensors, kind = model.state_dict(), model.config.model_type
+    for name, parts in packed.items():
+        del tensors[name]
+        tensors.update({name + "_blocks": parts[0], name + "_scales": parts[1]})
+    if stored is None:
+        apart = {}
+        for name, tensor in split_experts(tensors, model.config).items():
+            base, dot, part = name.rpartition(".experts.")
+            if not dot:
+                apart[name] = tensor
+            for e in range(len(tensor) if dot else 0):
+                apart[f"{base}.experts.{e}.{part}"] = tensor[e]
+        tensors = apart
+        if kind == "mixtral":
+            for old, new in ((".mlp.", ".block_sparse_moe."), ("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")):
+                tensors = {k.replace(old, new) if ".mlp." in k or ".block_sparse_moe." in k else k: v for k, v in tensors.items()}
+    # transformers' own name, and that of the files that it writes
+    return {"embed_out.weight" if kind == "gpt_neox" and k == "lm_head.weight" else k:
+            (v if v.dtype == torch.uint8 else v.bfloat16()).contiguous() for k, v in tensors.items()}
 
 
 def permuted(w, n_head):
@@ -210,7 +343,7 @@ def gguf_values(arch, name, values, config, n_kv, head_width):
     return values
 
 
-def write_gguf(path, model):
+def write_gguf(path, model, packed=False, early=False):
     config = model.config
     arch = ARCHITECTURES.get(config.model_type, config.model_type)
     writer = gguf.GGUFWriter(path, arch)
@@ -235,10 +368,11 @@ def write_gguf(path, model):
         writer.add_value_length(head_width)
     if getattr(config, "rope_parameters", None):
         write_rope(writer, config, head_width)
-    if "sliding_attention" in (getattr(config, "layer_types", None) or []):
+    # llama.cpp knows gpt-oss's pattern.
+    if "sliding_attention" in (getattr(config, "layer_types", None) or []) and arch != "gpt-oss":
         writer.add_sliding_window(config.sliding_window)
         writer.add_sliding_window_pattern([t == "sliding_attention" for t in config.layer_types])
-    elif config.model_type in ("mistral", "phi3") and config.sliding_window:
+    elif config.model_type in ("mistral", "mixtral", "phi3", "gpt_oss") and config.sliding_window:
         writer.add_sliding_window(config.sliding_window)
     if arch in ("gemma2", "gemma3"):
         for value, add in ((config.attn_logit_softcapping, writer.add_attn_logit_softcapping),
@@ -253,8 +387,18 @@ def write_gguf(path, model):
         writer.add_clamp_kqv(clip)
     if arch == "mpt":
         writer.add_max_alibi_bias(config.attn_config.alibi_bias_max)
+    if first(config, "num_experts_per_tok"):
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+        if arch != "llama":
+            writer.add_expert_feed_forward_length(first(config, "moe_intermediate_size", "intermediate_size"))
+        # llama.cpp knows what the released models do.
+        if getattr(config, "norm_topk_prob", None) not in (None, arch == "qwen3moe"):
+            writer.add_expert_weights_norm(config.norm_topk_prob)
+        if hasattr(config, "shared_expert_intermediate_size"):
+            writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
     names = gguf.get_tensor_name_map({a: k for k, a in gguf.MODEL_ARCH_NAMES.items()}[arch], layers)
-    tensors = model.state_dict()
+    tensors = split_experts(model.state_dict(), config)
     for i in range(layers):  # StableLM's norms of each head become one tensor
         for norm in ("q_layernorm", "k_layernorm"):
             prefix = f"model.layers.{i}.self_attn.{norm}."
@@ -264,14 +408,21 @@ def write_gguf(path, model):
     for name, tensor in tensors.items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
-        base, suffix = name.rsplit(".", 1)
+        base, suffix = (name, "weight") if name.endswith("sinks") else name.rsplit(".", 1)
         stored = f"{names.get_name(base)}.{suffix}"
         values = gguf_values(arch, name, tensor.double().numpy(), config, n_kv, head_width)
-        if values.ndim == 1:
+        if name.endswith("shared_expert_gate.weight"):
+            values = values[0]
+        if packed and values.ndim == 3:
+            kind = gguf.GGMLQuantizationType.MXFP4
+            writer.add_tensor(stored, gguf.quants.quantize(np.ascontiguousarray(values, np.float32), kind), raw_dtype=kind)
+        elif values.ndim == 1 or suffix == "bias":
             writer.add_tensor(stored, values.astype(np.float32))
         else:
             raw = torch.from_numpy(np.ascontiguousarray(values)).bfloat16().view(torch.uint8).numpy()
-            writer.add_tensor(stored, raw, raw_dtype=gguf.GGMLQuantizationType.BF16)
+            apart = early and values.ndim == 3
+            for part, bytes_ in [(stored.replace("_exps", f".{e}"), x) for e, x in enumerate(raw)] if apart else [(stored, raw)]:
+                writer.add_tensor(part, bytes_, raw_dtype=gguf.GGMLQuantizationType.BF16)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -284,6 +435,9 @@ def write_case(name, seed, kind, options, shape, has_gguf=True):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ids = torch.randint(0, model.config.vocab_size, shape)
+    packed = pack_experts(model) if STORED.get(name) == "mxfp4" else {}
+    if first(model.config, "num_experts_per_tok"):
+        settle_routers(model, ids)
     points = all_points(model, ids)
     if getattr(model.config, "alibi", False):
         model.config._attn_implementation = "sdpa"  # the eager one adds Falcon's ALiBi twice
@@ -291,15 +445,16 @@ def write_case(name, seed, kind, options, shape, has_gguf=True):
     if getattr(model.config, "attn_logit_softcapping", None) is None:
         torch.testing.assert_close(points["logits"], plain, rtol=0, atol=2e-5)  # eager's softmax is float32
     np.savez_compressed(folder / "reference.npz", ids=ids.numpy(), **{k: v.float().numpy() for k, v in points.items()})
-    # transformers' own name, and that of the files that it writes
-    tensors = {"embed_out.weight" if kind == "gpt_neox" and k == "lm_head.weight" else k: v.bfloat16().contiguous()
-               for k, v in model.state_dict().items()}
+    tensors = hugging_face_tensors(model, STORED.get(name), packed)
     if model.config.tie_word_embeddings:
         tensors.pop("lm_head.weight")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(model.config.to_diff_dict(), indent=1, sort_keys=True) + "\n")
+    config = model.config.to_diff_dict()
+    if packed:
+        config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]}
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     if has_gguf:
-        write_gguf(folder / "model.gguf", model)
+        write_gguf(folder / "model.gguf", model, bool(packed), name in EARLY)
     size = sum(f.stat().st_size for f in folder.iterdir())
     print(f"{name}: {len(points)} points, {size} bytes, logits up to {points['logits'].abs().max():.3g}")
 

@@ -18,7 +18,7 @@ at::Tensor normalise(const Config& config, const Norm& norm, const at::Tensor& x
 /// hidden [B,T,D] -> [B,T,D]. Writes into `hidden` where nobody else holds it. `projected`, if given, is
 /// called when the first product, of queries, keys and values, is there. The rotary's tables are undefined
 /// for layers without one.
-at::Tensor run_layer(const Config& config, int64_t layer, const LayerWeights& weights,
+at::Tensor run_layer(const Config& config, int64_t layer, const LayerWeights& weights, LayerExperts& experts,
                      const ops::RotaryTable& rotary, at::Tensor hidden, const Slice& slice, const Tap& tap,
                      const std::function<void()>& projected = {});
 

@@ -53,7 +53,7 @@ class Writing : public Observer {
 
   bool wants(const Site& site, size_t) const override { return sites_.count(site) > 0; }
   void on_point(const Site& site, const Slice&, const at::Tensor& x) override {
-    const at::Tensor kept = store_float32_ ? x.to(at::kFloat) : x;
+    const at::Tensor kept = store_float32_ && x.is_floating_point() ? x.to(at::kFloat) : x;
     parts_[site].push_back(kept.cpu());
   }
   void on_layer_end(int64_t) override { write(); }
@@ -96,7 +96,8 @@ std::vector<io::TensorPlan> plan_of(const Model& model, const at::Tensor& ids, c
   for (const Site& site : sites) {
     const char* symbolic = point_table()[static_cast<size_t>(site.point)].shape;
     const bool wide = is_scores(site.point) && options.run.dtype != at::kDouble;
-    const at::ScalarType dtype = options.store_float32 || wide ? at::kFloat : options.run.dtype;
+    const at::ScalarType real = options.store_float32 || wide ? at::kFloat : options.run.dtype;
+    const at::ScalarType dtype = site.point == Point::experts_index ? at::kLong : real;
     plan.push_back(
         {site_name(site), resolve_shape(symbolic, model.config(), ids.size(0), ids.size(1)), dtype});
   }
@@ -141,12 +142,11 @@ class Source {
 std::vector<std::string> points_in_order(const std::set<std::string>& names) {
   std::set<std::pair<int64_t, std::pair<int, std::string>>> ordered;
   for (const std::string& name : names) {
-    constexpr std::string_view kLayer = "layer.";
-    const bool per_layer = name.rfind(kLayer, 0) == 0;
-    const std::string point = per_layer ? name.substr(name.rfind('.') + 1) : name;
+    const auto& [layers, point] = split_site_name(name);
+    const bool per_layer = !layers.empty();
     for (const PointInfo& info : point_table()) {
       if (info.name != point || info.per_layer != per_layer) continue;
-      const int64_t layer = per_layer ? std::strtoll(name.c_str() + kLayer.size(), nullptr, 10) : INT64_MAX;
+      const int64_t layer = per_layer ? std::strtoll(layers.c_str(), nullptr, 10) : INT64_MAX;
       ordered.insert({layer, {static_cast<int>(info.point), name}});
     }
   }

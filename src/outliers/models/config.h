@@ -8,7 +8,7 @@
 namespace outliers::models {
 
 enum class NormKind { rms, layer };
-enum class Activation { silu, gelu_tanh, gelu, relu };
+enum class Activation { silu, gelu_tanh, gelu, relu, quick_gelu };  // the last: x * sigmoid(1.702 x)
 /// Where the model learns of positions.
 enum class Positions {
   rotary,   ///< queries and keys turn by their positions, in the layers that have a rotary
@@ -39,6 +39,19 @@ struct Rotary {
   std::vector<double> long_factors;  ///< longrope: used instead beyond original_positions
 };
 
+/// An MLP in parts, of which each token passes a few (arXiv 2401.04088) and, in some models, one more that
+/// all tokens pass.
+struct Experts {
+  int64_t count = 0;         ///< E; 0: there are none, every layer has one MLP
+  int64_t used = 0;          ///< k: by each token, those with its largest router logits
+  int64_t width = 0;         ///< Fe: neurons of each
+  int64_t shared_width = 0;  ///< Fs: neurons of the shared expert; 0 = there is none
+  bool normalised = true;    ///< an output's weight is a softmax over the k logits, else over all E
+  // How the file keeps them:
+  bool stacked = false;  ///< one tensor for all experts
+  bool fused = false;    ///< gate and up are one tensor
+};
+
 struct Config {
   std::string family;  ///< row of the family table: "llama", "qwen2", "gemma3"
   std::string name;    ///< general.name, _name_or_path, or the file's name
@@ -61,6 +74,10 @@ struct Config {
 
   Activation activation = Activation::silu;
   bool gated_mlp = true;
+  double mlp_clamp = 0;      ///< the gate is cut above it, up on both sides; 0 = off
+  bool up_adds_one = false;  ///< act_out multiplies up + 1
+  Experts experts;
+  std::vector<bool> routed;       ///< per layer: its MLP is of experts
   QkNorm qk_norm = QkNorm::none;  ///< of the kind of all norms
   bool qk_norm_bias = false;
   bool attention_bias = false;  ///< biases of q, k, v
@@ -69,6 +86,7 @@ struct Config {
   bool head_bias = false;
   bool fused_qkv = false;      ///< q, k and v are stored as one matrix
   bool fused_gate_up = false;  ///< so are gate and up
+  bool mixed_gate_up = false;  ///< fused: rows of gate and up take turns
   bool tied_embeddings = false;
   double embedding_scale =
       1.0;  ///< multiplies the embeddings (Gemma: sqrt(D)), after rounding to the dtype of the run
@@ -84,5 +102,11 @@ struct Config {
   std::vector<int> rotary_of_layer;  ///< per layer: index into rotaries, -1 = none
   std::vector<Rotary> rotaries;
 };
+
+inline bool is_routed(const Config& config, int64_t layer) {
+  return !config.routed.empty() && config.routed[static_cast<size_t>(layer)];
+}
+/// Neurons of the widest MLP that a layer has: F, Fe or Fs.
+int64_t widest_mlp(const Config& config);
 
 }  // namespace outliers::models

@@ -69,6 +69,33 @@ Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std
   return rotary;
 }
 
+void read_experts(const io::Checkpoint& checkpoint, const Keys& keys, Config& config) {
+  Experts& experts = config.experts;
+  experts.count = keys.integer("expert_count");
+  experts.used = keys.integer("expert_used_count");
+  // GGUF's LLAMA_EXPERT_GATING_FUNC: 1 softmax of all, 3 of the chosen.
+  const int64_t gating = keys.maybe_integer("expert_gating_func").value_or(1);
+  require(gating == 1 || gating == 3, "{}: '{}' of {} is not supported; known: 1 and 3 (softmax)",
+          keys.where(), keys.name("expert_gating_func"), gating);
+  const double scale = keys.number("expert_weights_scale", 0.0);
+  require(scale == 0 || scale == 1, "{}: '{}' of {} is not supported", keys.where(),
+          keys.name("expert_weights_scale"), scale);
+  experts.normalised = gating == 3 || keys.boolean("expert_weights_norm", experts.normalised);
+  experts.width = keys.maybe_integer("expert_feed_forward_length").value_or(0);
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    const auto find = [&](const char* module) {
+      return checkpoint.find(fmt::format("blk.{}.{}.weight", layer, module));
+    };
+    config.routed.push_back(find("ffn_gate_inp") != nullptr);
+    const io::TensorInfo *up = find("ffn_up_exps"), *shared = find("ffn_up_shexp");
+    // Early files lack the keys.
+    if (experts.width == 0 && up != nullptr && up->shape.size() == 3) experts.width = up->shape[1];
+    if (shared != nullptr && shared->shape.size() == 2) experts.shared_width = shared->shape[0];
+  }
+  if (experts.width == 0) experts.width = config.mlp_width;
+  experts.fused = config.mixed_gate_up = false;
+}
+
 std::vector<bool> sliding_layers(const io::GgufMetadata& metadata, const Family& family, const Keys& keys,
                                  const std::string& where, int64_t layers, int64_t window) {
   std::vector<bool> sliding(static_cast<size_t>(layers), false);
@@ -99,10 +126,11 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   const io::GgufMetadata& metadata = *checkpoint.metadata();
   const std::string where = printable(checkpoint.path().string());
   const std::string architecture = metadata.string("general.architecture").value_or("");
-  const Family& family = family_of_gguf(architecture, where);
   const Keys keys(metadata, architecture, where);
-  require(keys.maybe_integer("expert_count").value_or(0) == 0, "{}: mixtures of experts are not supported",
-          where);
+  const bool mixture = keys.maybe_integer("expert_count").value_or(0) > 0;
+  const Family& family = family_of_gguf(architecture, mixture, where);
+  require(!mixture || family.mixture, "{}: experts in a model of the architecture '{}' are not supported",
+          where, printable(architecture));
 
   Config config = family.traits;
   config.family = family.name;
@@ -136,6 +164,7 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
     config.output_bias = has("blk.0.attn_output.bias");
     config.mlp_bias = has("blk.0.ffn_up.bias");
   }
+  if (mixture) read_experts(checkpoint, keys, config);
   if (family.scaled_embeddings) config.embedding_scale = std::sqrt(static_cast<double>(config.width));
   const bool by_width = config.layers == family.gguf_layers_scaled_by_width;
   config.attention_scale = keys.number(
@@ -150,6 +179,7 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   Rotary global;
   if (config.positions == Positions::rotary) {
     global = read_rotary(checkpoint, keys, where, metadata.string(keys.name("rope.scaling.type")), config);
+    global.truncate = family.gguf_yarn_truncates;
   }
   Rotary local = global;
   if (family.local_rotary_base > 0) {

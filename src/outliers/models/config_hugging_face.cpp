@@ -75,6 +75,26 @@ Rotary read_rotary(const Fields& top, const Fields& scaling, double base, int64_
   return rotary;
 }
 
+/// Experts as Mixtral and what came after it name them, and the layers that have them.
+void read_experts(const Fields& fields, Config& config) {
+  Experts& experts = config.experts;
+  experts.count = fields.integer(fields.has("num_local_experts") ? "num_local_experts" : "num_experts");
+  if (experts.count == 0) return;
+  experts.used = fields.integer("num_experts_per_tok");
+  experts.width = fields.integer("moe_intermediate_size", config.mlp_width);
+  experts.shared_width = fields.integer("shared_expert_intermediate_size", 0);
+  experts.normalised = fields.boolean("norm_topk_prob", experts.normalised);
+  const int64_t step = fields.integer("decoder_sparse_step", 1);
+  require(step >= 1, "{}: 'decoder_sparse_step' should be positive", fields.where());
+  for (int64_t layer = 0; layer < config.layers; ++layer) config.routed.push_back((layer + 1) % step == 0);
+  if (!fields.has("mlp_only_layers")) return;
+  for (const double dense : fields.numbers("mlp_only_layers")) {
+    if (dense >= 0 && dense < static_cast<double>(config.layers)) {
+      config.routed[static_cast<size_t>(dense)] = false;
+    }
+  }
+}
+
 /// Sets the rotary of layers without (global) and with (local) a window.
 void read_rotaries(const Family& family, const Fields& fields, int64_t head_width, Rotary& global,
                    Rotary& local) {
@@ -200,6 +220,7 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
   config.logit_softcap = fields.number("final_logit_softcapping", 0.0);
   require(!fields.boolean("use_bidirectional_attention", false),
           "{}: 'use_bidirectional_attention' is not supported", where);
+  if (family.mixture) read_experts(fields, config);
   if (family.read_hugging_face != nullptr) family.read_hugging_face(fields, config);
 
   int64_t window = 0;

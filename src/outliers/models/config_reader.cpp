@@ -1,6 +1,8 @@
 #include "outliers/models/config_reader.h"
 
+#include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include <ATen/ATen.h>
 
@@ -9,8 +11,31 @@
 
 namespace outliers::models {
 
+int64_t widest_mlp(const Config& config) {
+  int64_t widest = 0;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    widest = std::max(widest, is_routed(config, layer)
+                                  ? std::max(config.experts.width, config.experts.shared_width)
+                                  : config.mlp_width);
+  }
+  return widest;
+}
+
+void set_expert_storage(Config& config, const io::Checkpoint& checkpoint) {
+  Experts& experts = config.experts;
+  if (experts.count == 0) return;
+  for (const io::TensorInfo& info : checkpoint.tensors()) {
+    const std::string_view name = info.name;
+    const auto holds = [&](std::string_view part) { return name.find(part) != std::string_view::npos; };
+    const bool fused = holds("experts.gate_up_proj") || holds("ffn_gate_up_exps");
+    experts.fused = experts.fused || fused;
+    experts.stacked = experts.stacked || fused || holds("_exps.");
+  }
+}
+
 void set_layers(Config& config, const std::vector<bool>& sliding, int64_t window, const Rotary& global,
                 const Rotary& local) {
+  if (config.routed.empty()) config.routed.assign(sliding.size(), config.experts.count > 0);
   const bool rotary = config.positions == Positions::rotary;
   if (rotary) config.rotaries = {global, local};
   // A family's own reader may have said which layers have one at all.
@@ -34,6 +59,15 @@ void check_config(const Config& config, const std::string& where) {
   size("channels of a head", config.head_width, kLargest);
   size("neurons (MLP width)", config.mlp_width, kLargest);
   size("tokens in the vocabulary", config.vocabulary, kLargest);
+  if (const Experts& experts = config.experts; experts.count > 0) {
+    size("experts", experts.count, (int64_t{1} << 20) / config.layers);
+    size("experts of a token", experts.used, experts.count);
+    size("neurons of an expert", experts.width, kLargest);
+    require(experts.shared_width >= 0 && experts.shared_width <= kLargest,
+            "{}: the shared expert has {} neurons", where, experts.shared_width);
+    require(config.gated_mlp && std::isfinite(config.mlp_clamp) && config.mlp_clamp >= 0,
+            "{}: the clamp of the experts' products is {}", where, config.mlp_clamp);
+  }
   size("positions", config.max_positions, int64_t{1} << 40);
   size("channels of the embedding", config.embedding_width, kLargest);
   require(config.heads % config.kv_heads == 0, "{}: {} heads cannot share {} key/value heads evenly", where,

@@ -27,6 +27,8 @@ Described describe_gguf(const io::Checkpoint& checkpoint);
 /// `window`.
 void set_layers(Config& config, const std::vector<bool>& sliding, int64_t window, const Rotary& global,
                 const Rotary& local);
+/// How the file keeps its experts: by expert or stacked, gate and up fused.
+void set_expert_storage(Config& config, const io::Checkpoint& checkpoint);
 /// Sizes that can be, before anything is allocated by them. Throws naming `where` and the field.
 void check_config(const Config& config, const std::string& where);
 

@@ -27,6 +27,9 @@ enum class Transform {
   ungroup_qkv,  ///< rows by key head (its queries, its key, its value) -> all queries, all keys, all values
 };
 
+/// Which layers a module is of, where the MLP of some or all is of experts.
+enum class Layers { all, dense, routed };
+
 using Condition = bool (*)(const Config&);
 /// The condition that a trait holds, or does not.
 template <auto member>
@@ -40,16 +43,17 @@ bool lacks(const Config& config) {
 
 /// One module with weights. In names * stands for the layer's number, and # for the index of a part: the
 /// module is then stored as that many tensors, which are the rows of ours. Tensors are NAME.weight and
-/// NAME.bias.
+/// NAME.bias; where a name ends in $, NAME and NAME_bias.
 struct WeightRow {
   const char* ours;
   const char* hugging_face;  ///< after the checkpoint's prefix ("model."); nullptr: this format lacks it
   const char* gguf;
-  const char* shape;  ///< of our weight, symbolic (models/weights.h): "[H*d, D]"; of the bias: its rows
+  const char* shape;  ///< of our weight, symbolic (models/weights.h): "[H*d, D]"; of the bias: less the last
   Condition bias = nullptr;  ///< whether there is a bias; nullptr = never
   Condition when = nullptr;  ///< whether the model has the module; nullptr = always
   Transform hugging_face_transform = Transform::none, gguf_transform = Transform::none;
   bool may_be_stored = false;  ///< a tensor of a module that the model does not have is ignored (tied heads)
+  Layers layers = Layers::all;
 };
 
 /// Which layers have the sliding window when the checkpoint has no list of layer types.
@@ -82,8 +86,10 @@ struct Family {
   int64_t window_pattern = 0;                   ///< all_but_nth's n where a checkpoint does not say
   int64_t gguf_window = 0;                      ///< the window of a GGUF that does not state it; 0 = none
   double local_rotary_base = 0;  ///< layers with a window have an unscaled rotary of this base; 0 = the same
-  bool scaled_embeddings = false;  ///< embeddings are multiplied by sqrt(D)
-  int64_t mlp_factor = 0;          ///< F over D where config.json does not state F; 0 = it must
+  bool gguf_yarn_truncates = true;  ///< YaRN's correction range is rounded in GGUF files, which do not say
+  bool mixture = false;             ///< the MLP is of experts, in all layers or some
+  bool scaled_embeddings = false;   ///< embeddings are multiplied by sqrt(D)
+  int64_t mlp_factor = 0;           ///< F over D where config.json does not state F; 0 = it must
   /// Layers of the one size whose GGUF must be scaled by sqrt(D / H) instead of sqrt(d); 0 = none. GGUF has
   /// no key for it.
   int64_t gguf_layers_scaled_by_width = 0;
@@ -102,6 +108,7 @@ struct Family {
 const std::vector<Family>& families();
 /// Throws for an unknown one, naming it, the file and the known ones.
 const Family& family_of_model_type(const std::string& model_type, const std::string& where);
-const Family& family_of_gguf(const std::string& architecture, const std::string& where);
+/// `mixture`: the file's MLP is of experts; Llama and Mixtral are of one architecture.
+const Family& family_of_gguf(const std::string& architecture, bool mixture, const std::string& where);
 
 }  // namespace outliers::models

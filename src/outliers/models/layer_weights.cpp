@@ -13,10 +13,43 @@ template <typename Action>
 void for_weights_of(const Model& model, int64_t layer, const Action& action) {
   const std::string prefix = fmt::format("layer.{}.", layer);
   for (const StoredWeight& weight : model.weights().all()) {
-    if (std::string_view(weight.name).substr(0, prefix.size()) == prefix) {
+    if (!weight.of_experts && std::string_view(weight.name).substr(0, prefix.size()) == prefix) {
       for (const std::string& stored : weight.stored) action(stored);
     }
   }
+}
+
+/// gate and up [F, D] (or their biases [F]) from one tensor of both.
+void split_gate_up(const Config& c, const at::Tensor& both, at::Tensor& gate, at::Tensor& up) {
+  const int64_t F = both.size(0) / 2;
+  gate = c.mixed_gate_up ? both.slice(0, 0, 2 * F, 2) : both.narrow(0, 0, F);
+  up = c.mixed_gate_up ? both.slice(0, 1, 2 * F, 2) : both.narrow(0, F, F);
+  if (both.dim() == 2 && gate.stride(0) != 1 && gate.stride(1) != 1) {  // else each product would copy them
+    gate = gate.contiguous();
+    up = up.contiguous();
+  }
+}
+
+/// `part`(name) loads "gate.weight" and the like, or nothing.
+template <typename Part>
+Mlp load_mlp(const Config& c, bool fused, const Part& part) {
+  Mlp mlp;
+  if (fused) {
+    if (const at::Tensor both = part("gate_up.weight"); both.defined()) {
+      split_gate_up(c, both, mlp.gate, mlp.up);
+    }
+    if (const at::Tensor both = part("gate_up.bias"); both.defined()) {
+      split_gate_up(c, both, mlp.gate_bias, mlp.up_bias);
+    }
+  } else {
+    mlp.gate = part("gate.weight");
+    mlp.gate_bias = part("gate.bias");
+    mlp.up = part("up.weight");
+    mlp.up_bias = part("up.bias");
+  }
+  mlp.down = part("down.weight");
+  mlp.down_bias = part("down.bias");
+  return mlp;
 }
 
 }  // namespace
@@ -35,9 +68,9 @@ Norm load_norm(const Model& model, const std::string& name, at::ScalarType dtype
 }
 
 LayerWeights load_layer(const Model& model, int64_t layer, at::ScalarType dtype, at::Device device) {
-  const auto name = [&](const char* part) { return fmt::format("layer.{}.{}", layer, part); };
+  const auto name = [&](const std::string& part) { return fmt::format("layer.{}.{}", layer, part); };
   const auto norm = [&](const char* part) { return load_norm(model, name(part), dtype, device); };
-  const auto plain = [&](const char* part) {
+  const auto plain = [&](const std::string& part) {
     return model.has(name(part)) ? model.load(name(part), dtype).to(device) : at::Tensor();
   };
   const auto joined = [&](std::initializer_list<const char*> parts) {
@@ -58,19 +91,14 @@ LayerWeights load_layer(const Model& model, int64_t layer, at::ScalarType dtype,
   w.o_bias = plain("o.bias");
   w.attn_post_norm = norm("attn_post_norm");
   w.mlp_norm = norm("mlp_norm");
-  if (c.fused_gate_up) {
-    const at::Tensor both = plain("gate_up.weight");
-    w.gate = both.narrow(0, 0, c.mlp_width);
-    w.up = both.narrow(0, c.mlp_width, c.mlp_width);
-  } else {
-    w.gate = plain("gate.weight");
-    w.gate_bias = plain("gate.bias");
-    w.up = plain("up.weight");
-    w.up_bias = plain("up.bias");
-  }
-  w.down = plain("down.weight");
-  w.down_bias = plain("down.bias");
+  const bool routed = is_routed(c, layer);
+  w.mlp = load_mlp(c, c.fused_gate_up && !routed,
+                   [&](const char* part) { return plain(routed ? fmt::format("shared.{}", part) : part); });
   w.mlp_post_norm = norm("mlp_post_norm");
+  w.sinks = plain("sinks.weight");
+  w.router = plain("router.weight");
+  w.router_bias = plain("router.bias");
+  w.shared_gate = plain("shared_gate.weight");
   return w;
 }
 
@@ -79,12 +107,74 @@ std::vector<LayerWeight> projections(const LayerWeights& w, const Config& c) {
   std::vector<LayerWeight> list = {{"q", w.qkv.narrow(0, 0, queries)},
                                    {"k", w.qkv.narrow(0, queries, keys)},
                                    {"v", w.qkv.narrow(0, queries + keys, keys)},
-                                   {"o", w.o},
-                                   {"gate", w.gate},
-                                   {"up", w.up},
-                                   {"down", w.down}};
+                                   {"o", w.o}};
+  if (w.router.defined()) list.push_back({"router", w.router});
+  for (LayerWeight& weight : projections(w.mlp, w.router.defined() ? kSharedExpert : kNoExpert)) {
+    list.push_back(std::move(weight));
+  }
+  return list;
+}
+
+std::vector<LayerWeight> projections(const Mlp& mlp, int64_t expert) {
+  std::vector<LayerWeight> list = {
+      {"gate", mlp.gate, expert}, {"up", mlp.up, expert}, {"down", mlp.down, expert}};
   std::erase_if(list, [](const LayerWeight& weight) { return !weight.tensor.defined(); });
   return list;
+}
+
+LayerExperts::LayerExperts(const Model& model, int64_t layer, at::ScalarType dtype, at::Device device,
+                           Stopwatch& loading, std::function<void(int64_t, const Mlp&)> on_load)
+    : model_(model),
+      layer_(layer),
+      dtype_(dtype),
+      device_(device),
+      loading_(loading),
+      on_load_(std::move(on_load)) {}
+
+/// Calls on_tensor(name) for each tensor that holds nothing but this expert, and on_row(name) for each whose
+/// row of that number does.
+template <typename OnTensor, typename OnRow>
+void LayerExperts::for_stored(int64_t expert, const OnTensor& on_tensor, const OnRow& on_row) const {
+  for (const char* module : {"gate", "up", "gate_up", "down"}) {
+    const StoredWeight* weight =
+        model_.weights().find(fmt::format("layer.{}.experts.{}.weight", layer_, module));
+    if (weight == nullptr) continue;
+    if (model_.config().experts.stacked) {
+      for (const std::string& stored : weight->stored) on_row(stored);
+    } else {
+      on_tensor(weight->stored[static_cast<size_t>(expert)]);
+    }
+  }
+}
+
+void LayerExperts::prefetch(const std::vector<int64_t>& experts) const {
+  const io::Checkpoint& file = model_.checkpoint();
+  for (int64_t expert : experts) {
+    if (experts_.count(expert) > 0) continue;
+    for_stored(
+        expert, [&](const std::string& stored) { file.prefetch(stored); },
+        [&](const std::string& stored) { file.prefetch_row(stored, expert); });
+  }
+}
+
+Mlp LayerExperts::load(int64_t expert) const {
+  return load_mlp(model_.config(), model_.config().experts.fused, [&](const char* part) {
+    const std::string name = fmt::format("layer.{}.experts.{}", layer_, part);
+    return model_.has(name) ? model_.load_expert(name, expert, dtype_).to(device_) : at::Tensor();
+  });
+}
+
+const Mlp& LayerExperts::operator[](int64_t expert) {
+  const auto [it, is_new] = experts_.try_emplace(expert);
+  if (is_new) {
+    it->second = loading_.time([&] { return load(expert); });
+    const io::Checkpoint& file = model_.checkpoint();
+    for_stored(
+        expert, [&](const std::string& stored) { file.release(stored); },
+        [&](const std::string& stored) { file.release_row(stored, expert); });
+    if (on_load_) on_load_(expert, it->second);
+  }
+  return it->second;
 }
 
 void prefetch_layer(const Model& model, int64_t layer) {

@@ -53,7 +53,7 @@ at::Tensor transformed(const at::Tensor& weight, Transform transform, const Conf
     case Transform::unpermute:
       return unpermute(weight, config.head_width);
     case Transform::transpose:
-      return weight.dim() == 2 ? weight.t() : weight;
+      return weight.transpose(-1, -2);
     case Transform::ungroup_qkv:
       return ungroup_qkv(weight, config);
   }
@@ -78,6 +78,7 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& path, const std:
     checkpoint = io::adapted(std::move(checkpoint), adapter);
     described.config.name += " + " + name_of_path(adapter);
   }
+  set_expert_storage(described.config, *checkpoint);
   WeightMap weights(*described.family, described.config, *checkpoint);
   return std::unique_ptr<Model>(
       new Model(std::move(described.config), std::move(checkpoint), std::move(weights)));
@@ -101,7 +102,7 @@ const text::Tokenizer& Model::tokenizer() const {
 int64_t Model::parameters() const {
   int64_t total = 0;
   for (const StoredWeight& weight : weights_.all()) {
-    for (const std::string& stored : weight.stored) total += checkpoint_->find(stored)->elements();
+    total += c10::multiply_integers(weight.shape);
   }
   return total;
 }
@@ -109,6 +110,11 @@ int64_t Model::parameters() const {
 at::Tensor Model::load(const std::string& name, at::ScalarType dtype) const {
   const StoredWeight* weight = weights_.find(name);
   TORCH_INTERNAL_ASSERT(weight != nullptr, "the model has no weight ", name);
+  if (weight->of_experts) {
+    std::vector<at::Tensor> experts;
+    for (int64_t e = 0; e < weight->shape.front(); ++e) experts.push_back(load_expert(name, e, dtype));
+    return at::stack(experts);
+  }
   if (weight->stored.size() == 1) {
     // One part of one row may be stored without its first dimension.
     return transformed(checkpoint_->load(weight->stored.front(), dtype), weight->transform, config_)
@@ -117,6 +123,16 @@ at::Tensor Model::load(const std::string& name, at::ScalarType dtype) const {
   std::vector<at::Tensor> parts;
   for (const std::string& stored : weight->stored) parts.push_back(checkpoint_->load(stored, dtype));
   return at::stack(parts);
+}
+
+at::Tensor Model::load_expert(const std::string& name, int64_t expert, at::ScalarType dtype) const {
+  const StoredWeight& weight = *weights_.find(name);
+  const bool apart = weight.stored.size() > 1;
+  const std::string& stored = weight.stored[apart ? static_cast<size_t>(expert) : 0];
+  const bool alone = apart || checkpoint_->find(stored)->shape.size() < weight.shape.size();
+  const at::Tensor part = alone ? checkpoint_->load(stored, dtype)
+                                : checkpoint_->load_row_range(stored, expert, expert + 1, dtype).squeeze(0);
+  return transformed(part, weight.transform, config_);
 }
 
 const StoredWeight& Model::head() const {

@@ -39,6 +39,8 @@ class Model {
   /// A weight by our name ("layer.3.q.weight", "embedding.weight"), in Hugging Face's orientation and order
   /// of rows, [out, in] for projections (a view of [in, out] where that is stored). The model must have it.
   at::Tensor load(const std::string& name, at::ScalarType dtype) const;
+  /// One expert's part of such a weight ("layer.3.experts.up.weight"), reading nothing else.
+  at::Tensor load_expert(const std::string& name, int64_t expert, at::ScalarType dtype) const;
   /// The matrix that gives the logits, [V, D]: "head.weight", or the embedding where they are tied.
   const StoredWeight& head() const;
 

@@ -29,13 +29,39 @@ const std::vector<PointInfo>& point_table() {
        "residual stream after the attention's output is added"},
       {Point::mlp_norm_out, "mlp_norm_out", true, "[B, T, D]",
        "normalised residual, read by the gate and up projections"},
+      {Point::router_logits, "router_logits", true, "[B, T, E]", "the router's score of every expert"},
+      {Point::experts_index, "experts.index", true, "[B, T, k]",
+       "the experts that the token passes, those of the largest router_logits, in their order; int64"},
+      {Point::experts_weight, "experts.weight", true, "[B, T, k]", "what each one's output is multiplied by"},
+      {Point::experts_gate_out, "experts.gate_out", true, "[B, T, k, Fe]",
+       "output of their gate projections"},
+      {Point::experts_act_out, "experts.act_out", true, "[B, T, k, Fe]",
+       "activation function of experts.gate_out"},
+      {Point::experts_up_out, "experts.up_out", true, "[B, T, k, Fe]", "output of their up projections"},
+      {Point::experts_down_in, "experts.down_in", true, "[B, T, k, Fe]",
+       "what their down projections read: experts.act_out * experts.up_out"},
+      {Point::experts_down_out, "experts.down_out", true, "[B, T, k, D]",
+       "output of their down projections, before experts.weight"},
+      {Point::shared_weight, "shared.weight", true, "[B, T, 1]",
+       "what the shared expert's output is multiplied by"},
+      {Point::shared_gate_out, "shared.gate_out", true, "[B, T, Fs]",
+       "output of the shared expert's gate projection"},
+      {Point::shared_act_out, "shared.act_out", true, "[B, T, Fs]", "activation function of shared.gate_out"},
+      {Point::shared_up_out, "shared.up_out", true, "[B, T, Fs]",
+       "output of the shared expert's up projection"},
+      {Point::shared_down_in, "shared.down_in", true, "[B, T, Fs]",
+       "what the shared expert's down projection reads"},
+      {Point::shared_down_out, "shared.down_out", true, "[B, T, D]",
+       "output of the shared expert's down projection, before shared.weight"},
       {Point::gate_out, "gate_out", true, "[B, T, F]", "output of the gate projection"},
       {Point::act_out, "act_out", true, "[B, T, F]",
        "activation function of gate_out, or of up_out without a gate"},
       {Point::up_out, "up_out", true, "[B, T, F]", "output of the up projection"},
       {Point::down_in, "down_in", true, "[B, T, F]",
        "act_out * up_out (act_out without a gate), read by the down projection"},
-      {Point::down_out, "down_out", true, "[B, T, D]", "output of the down projection, before any post-norm"},
+      {Point::down_out, "down_out", true, "[B, T, D]",
+       "output of the MLP: of the down projection, or the weighted sum of the experts'; before any "
+       "post-norm"},
       {Point::resid_out, "resid_out", true, "[B, T, D]", "residual stream after the MLP's output is added"},
       {Point::final_norm_out, "final_norm_out", false, "[B, T, D]", "normalised output of the last layer"},
       {Point::logits, "logits", false, "[B, T, V]", "scores of the next token, after any soft-cap"},
@@ -47,13 +73,59 @@ const char* point_name(Point point) {
   return point_table()[static_cast<size_t>(point)].name;
 }
 
-bool has_point(const Config& config, Point point) {
-  return point != Point::gate_out || config.gated_mlp;
+bool has_point(const Config& config, Site site) {
+  const bool routed = site.layer >= 0 && is_routed(config, site.layer);
+  switch (site.point) {
+    case Point::gate_out:
+      return !routed && config.gated_mlp;
+    case Point::act_out:
+    case Point::up_out:
+    case Point::down_in:
+      return !routed;
+    case Point::router_logits:
+    case Point::experts_index:
+    case Point::experts_weight:
+    case Point::experts_gate_out:
+    case Point::experts_act_out:
+    case Point::experts_up_out:
+    case Point::experts_down_in:
+    case Point::experts_down_out:
+      return routed;
+    case Point::shared_weight:
+    case Point::shared_gate_out:
+    case Point::shared_act_out:
+    case Point::shared_up_out:
+    case Point::shared_down_in:
+    case Point::shared_down_out:
+      return routed && config.experts.shared_width > 0;
+    default:
+      return true;
+  }
+}
+
+bool has_anywhere(const Config& config, Point point) {
+  if (!point_table()[static_cast<size_t>(point)].per_layer) return true;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    if (has_point(config, {layer, point})) return true;
+  }
+  return false;
 }
 
 std::string site_name(Site site) {
   if (site.layer < 0) return point_name(site.point);
   return fmt::format("layer.{}.{}", site.layer, point_name(site.point));
+}
+
+SiteName split_site_name(const std::string& name) {
+  constexpr std::string_view kPrefix = "layer.";
+  if (name.rfind(kPrefix, 0) != 0) return {"", name};
+  size_t dot = name.find('.', kPrefix.size());
+  // The dots of a range, 2..5, are part of the layers.
+  while (dot != std::string::npos && dot + 1 < name.size() && name[dot + 1] == '.') {
+    dot = name.find('.', dot + 2);
+  }
+  if (dot == std::string::npos) return {"", ""};
+  return {name.substr(kPrefix.size(), dot - kPrefix.size()), name.substr(dot + 1)};
 }
 
 namespace {
@@ -126,7 +198,7 @@ std::vector<Point> matching_points(const std::string& name, bool per_layer) {
     fail("point '{}' is {}; write '{}'", printable(item), per_layer ? "not of a layer" : "of a layer",
          printable(per_layer ? name : "layer.*." + name));
   }
-  const size_t dot = item.rfind('.');
+  const size_t dot = per_layer ? item.size() - name.size() - 1 : item.rfind('.');
   // A slip of "layer" itself leaves the name after the dot to go by.
   const bool layered = dot != std::string::npos;
   const std::string prefix = per_layer ? item.substr(0, dot + 1) : "layer.N.";
@@ -147,26 +219,36 @@ std::vector<Point> matching_points(const std::string& name, bool per_layer) {
 }
 
 void parse_item(const std::string& item, const Config& config, std::set<Site>& sites) {
-  constexpr std::string_view kPrefix = "layer.";
-  if (item.rfind(kPrefix, 0) != 0) {
+  const auto& [layers, name] = split_site_name(item);
+  if (layers.empty() && !name.empty()) {
     const std::vector<Point> points = matching_points(item, false);
     if (points.empty()) fail_unknown_point(item, item, false);
     for (Point point : points) sites.insert({-1, point});
     return;
   }
-  const size_t dot = item.rfind('.');
-  require(dot >= kPrefix.size(), "point '{}' lacks its name: write layer.N.NAME, as in layer.3.down_in",
+  require(!layers.empty(), "point '{}' lacks its name: write layer.N.NAME, as in layer.3.down_in",
           printable(item));
-  const std::string name = item.substr(dot + 1);
-  std::vector<Point> points = matching_points(name, true);
+  const std::vector<Point> points = matching_points(name, true);
   if (points.empty()) fail_unknown_point(item, name, true);
-  std::erase_if(points, [&](Point point) { return !has_point(config, point); });
-  require(!points.empty(), "there is no point '{}': this model's MLP has no gate", printable(item));
-  const LayerRange range =
-      parse_layers(item.substr(kPrefix.size(), dot - kPrefix.size()), config.layers, item);
+  const LayerRange range = parse_layers(layers, config.layers, item);
+  bool any = false, any_routed = false;
   for (int64_t layer = range.first; layer <= range.last; ++layer) {
-    for (Point point : points) sites.insert({layer, point});
+    any_routed = any_routed || is_routed(config, layer);
+    for (Point point : points) {
+      if (!has_point(config, {layer, point})) continue;
+      sites.insert({layer, point});
+      any = true;
+    }
   }
+  if (any) return;
+  if (name.starts_with("shared.") && any_routed) {
+    fail("there is no point '{}': this model has no shared expert", printable(item));
+  }
+  if (points.front() < Point::gate_out) {
+    fail("there is no point '{}': the MLP there is not of experts", printable(item));
+  }
+  fail("there is no point '{}': the MLP there {}", printable(item),
+       any_routed ? "is of experts; write experts." + name + " for theirs" : "has no gate");
 }
 
 }  // namespace

@@ -12,8 +12,9 @@ namespace outliers::models {
 /// Points of one layer in the order they are computed, then the model's own.
 /// query, key: after QK-norm, before rotary; value: before anything; attn_out, down_out: after the
 /// projection, before any post-norm; resid_mid, resid_out: after the addition; attn_norm_out, mlp_norm_out:
-/// what the projections read. Where the residual itself is normed after an addition (OPT 350M), resid_mid and
-/// resid_out are what the norm gives. A parallel block's resid_mid is the sum of its input and attn_out.
+/// what the projections read. Where a layer's MLP is of experts, down_out is the weighted sum of their
+/// outputs. Where the residual itself is normed after an addition (OPT 350M), resid_mid and resid_out are
+/// what the norm gives. A parallel block's resid_mid is the sum of its input and attn_out.
 enum class Point {
   resid_in,
   attn_norm_out,
@@ -25,6 +26,20 @@ enum class Point {
   attn_out,
   resid_mid,
   mlp_norm_out,
+  router_logits,
+  experts_index,
+  experts_weight,
+  experts_gate_out,
+  experts_act_out,
+  experts_up_out,
+  experts_down_in,
+  experts_down_out,
+  shared_weight,
+  shared_gate_out,
+  shared_act_out,
+  shared_up_out,
+  shared_down_in,
+  shared_down_out,
   gate_out,
   act_out,
   up_out,
@@ -46,8 +61,6 @@ struct PointInfo {
 /// The table, in order.
 const std::vector<PointInfo>& point_table();
 const char* point_name(Point point);
-/// Whether a model has the point: an MLP without a gate has no gate_out.
-bool has_point(const Config& config, Point point);
 
 /// One place: layer.3.down_in, or final_norm_out (layer -1).
 struct Site {
@@ -57,6 +70,17 @@ struct Site {
   bool operator<(const Site& o) const { return layer != o.layer ? layer < o.layer : point < o.point; }
 };
 std::string site_name(Site site);
+/// "layer.3.experts.index" -> the point's name and its layer's ("3", "*", "2..5"), which is empty where it is
+/// of no layer.
+struct SiteName {
+  std::string layers, point;
+};
+SiteName split_site_name(const std::string& name);
+/// Whether the layer has the point: an MLP without a gate has no gate_out, one of experts no down_in of its
+/// own.
+bool has_point(const Config& config, Site site);
+/// Whether any layer, or the model itself, has it.
+bool has_anywhere(const Config& config, Point point);
 
 /// Parses "layer.*.resid_out,layer.3.down_in,logits" against a model's layers and points: each item may use *
 /// (any layer), a..b ranges with both ends included (layer.2..5.down_in) and negative layers

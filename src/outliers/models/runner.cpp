@@ -120,7 +120,10 @@ class Run {
         loading_.time([&] { return load_layer(model_, layer, options_.dtype, options_.device); });
     release_layer(model_, layer);
     if (has_next) prefetch_layer(model_, layer + 1);
-    show_weights(layer, weights);
+    show_weights(layer, projections(weights, config_));
+    LayerExperts experts(
+        model_, layer, options_.dtype, options_.device, loading_,
+        [&](int64_t expert, const Mlp& mlp) { show_weights(layer, projections(mlp, expert)); });
 
     std::vector<Tap> taps;
     for (size_t b = 0; b < batches_.size(); ++b) taps.emplace_back(observers_, layer, b, observing_);
@@ -128,7 +131,7 @@ class Run {
       check_interrupt();
       const int rotary = config_.rotary_of_layer[static_cast<size_t>(layer)];
       const ops::RotaryTable& table = rotary_table(rotary, chunk.hidden.size(1));
-      chunk.hidden = run_layer(config_, layer, weights, table, std::move(chunk.hidden), chunk.slice,
+      chunk.hidden = run_layer(config_, layer, weights, experts, table, std::move(chunk.hidden), chunk.slice,
                                taps[chunk.slice.batch], [&] {
                                  if (times_.first_product_seconds == 0) {
                                    times_.first_product_seconds = process_age_seconds();
@@ -140,11 +143,11 @@ class Run {
     });
   }
 
-  void show_weights(int64_t layer, const LayerWeights& weights) {
+  void show_weights(int64_t layer, const std::vector<LayerWeight>& weights) {
     observing_.time([&] {
       for (Observer* observer : observers_) {
         if (!observer->wants_weights(layer)) continue;
-        for (const LayerWeight& weight : projections(weights, config_)) observer->on_weight(layer, weight);
+        for (const LayerWeight& weight : weights) observer->on_weight(layer, weight);
       }
     });
   }

@@ -28,10 +28,14 @@ struct Slice {
   int64_t first_sequence;
 };
 
+/// What LayerWeight::expert says of a matrix that is no numbered expert's.
+inline constexpr int64_t kNoExpert = -1, kSharedExpert = -2;
+
 /// One projection matrix of a layer, by the names results.json uses.
 struct LayerWeight {
-  std::string module;  ///< "q", "k", "v", "o", "gate", "up", "down"
+  std::string module;  ///< "q", "k", "v", "o", "router", "gate", "up", "down"
   at::Tensor tensor;   ///< [out, in], compute dtype, on the run's device
+  int64_t expert = kNoExpert;
 };
 
 /// What a run shows. Tensors live on the run's device; keep a reference to retain one, never write into it.
@@ -59,7 +63,8 @@ class Observer {
     (void)slice;
     (void)sums;
   }
-  /// One call a matrix, before the layer runs.
+  /// One call a matrix, before the layer runs; an expert's when the first token chooses it, never where none
+  /// does.
   virtual void on_weight(int64_t layer, const LayerWeight& weight) {
     (void)layer;
     (void)weight;

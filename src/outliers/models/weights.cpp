@@ -25,6 +25,10 @@ int64_t size_of_symbol(std::string_view symbol, const Config& c, int64_t B, int6
   if (symbol == "d") return c.head_width;
   if (symbol == "F") return c.mlp_width;
   if (symbol == "V") return c.vocabulary;
+  if (symbol == "E") return c.experts.count;
+  if (symbol == "k") return c.experts.used;
+  if (symbol == "Fe") return c.experts.width;
+  if (symbol == "Fs") return c.experts.shared_width;
   int64_t number = 0;
   const auto [end, error] = std::from_chars(symbol.data(), symbol.data() + symbol.size(), number);
   TORCH_INTERNAL_ASSERT(error == std::errc() && end == symbol.data() + symbol.size(),
@@ -74,8 +78,15 @@ std::string find_name(const std::string& name, const std::string& prefix, const 
 
 /// The shape in the file of what is `shape` after the transform.
 std::vector<int64_t> stored_shape(std::vector<int64_t> shape, Transform transform) {
-  if (transform == Transform::transpose) std::reverse(shape.begin(), shape.end());
+  if (transform == Transform::transpose) std::swap(shape.end()[-1], shape.end()[-2]);
   return shape;
+}
+
+/// A module's name with what its weight or bias is called: ".weight", ".bias".
+std::string tensor_name(std::string name, const char* suffix) {
+  if (!name.ends_with('$')) return name + suffix;
+  name.pop_back();
+  return suffix == std::string_view(".bias") ? name + "_bias" : name;
 }
 
 /// Tensors that other readers derive or that describe no weight.
@@ -127,26 +138,39 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
 
   const auto add_tensor = [&](const WeightRow& row, int64_t layer, const char* suffix,
                               const std::vector<int64_t>& shape) {
-    const std::string pattern = with_number(gguf ? row.gguf : row.hugging_face, '*', layer) + suffix;
+    const std::string pattern =
+        tensor_name(with_number(gguf ? row.gguf : row.hugging_face, '*', layer), suffix);
     StoredWeight weight{with_number(row.ours, '*', layer) + suffix,
                         {},
                         shape,
-                        gguf ? row.gguf_transform : row.hugging_face_transform};
-    const bool split = pattern.find('#') != std::string::npos;
-    const std::vector<int64_t> wanted =
-        split ? std::vector<int64_t>(shape.begin() + 1, shape.end()) : stored_shape(shape, weight.transform);
-    for (int64_t part = 0; part < (split ? shape.front() : 1); ++part) {
-      const std::string name = with_number(pattern, '#', part);
+                        gguf ? row.gguf_transform : row.hugging_face_transform,
+                        std::string_view(row.ours).find(".experts.") != std::string_view::npos};
+    const bool is_bias = suffix == std::string_view(".bias");
+    // Biases stand in their weight's order of rows, but are no matrices.
+    if (is_bias && weight.transform == Transform::transpose) weight.transform = Transform::none;
+    const auto add_part = [&](const std::string& name, const std::vector<int64_t>& wanted) {
       const std::string stored = gguf ? name : find_name(name, prefix, checkpoint);
       known.insert(stored);
       weight.stored.push_back(stored);
       const io::TensorInfo* info = checkpoint.find(stored);
       if (info == nullptr) {
         missing.push_back(stored);
-      } else if (info->shape != wanted) {
+        return;
+      }
+      // A single row may be stored as a vector.
+      const bool flat = wanted.front() == 1 && info->shape.size() + 1 == wanted.size() &&
+                        std::equal(info->shape.begin(), info->shape.end(), wanted.begin() + 1);
+      if (info->shape != wanted && !flat) {
         misshapen.push_back(fmt::format("{} is {}, should be {}{} = {}", stored, shape_string(info->shape),
                                         row.shape, wanted == shape ? "" : ", here", shape_string(wanted)));
       }
+    };
+    if (pattern.find('#') != std::string::npos) {
+      const std::vector<int64_t> wanted =
+          stored_shape(std::vector<int64_t>(shape.begin() + 1, shape.end()), weight.transform);
+      for (int64_t part = 0; part < shape.front(); ++part) add_part(with_number(pattern, '#', part), wanted);
+    } else {
+      add_part(pattern, stored_shape(shape, weight.transform));
     }
     index_.emplace(weight.name, weights_.size());
     weights_.push_back(std::move(weight));
@@ -154,6 +178,7 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
   const auto add = [&](const WeightRow& row, int64_t layer) {
     const char* name = gguf ? row.gguf : row.hugging_face;
     if (name == nullptr) return;
+    if (row.layers != Layers::all && is_routed(config, layer) != (row.layers == Layers::routed)) return;
     if (row.when != nullptr && !row.when(config)) {
       if (row.may_be_stored) {
         known.insert(gguf ? fmt::format("{}.weight", name)
@@ -163,7 +188,9 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
     }
     const std::vector<int64_t> shape = resolve_shape(row.shape, config);
     add_tensor(row, layer, ".weight", shape);
-    if (row.bias != nullptr && row.bias(config)) add_tensor(row, layer, ".bias", {shape.front()});
+    if (row.bias != nullptr && row.bias(config)) {
+      add_tensor(row, layer, ".bias", {shape.begin(), shape.size() > 1 ? shape.end() - 1 : shape.end()});
+    }
   };
   for (const WeightRow& row : family.weights) {
     if (!of_layer(row)) add(row, -1);

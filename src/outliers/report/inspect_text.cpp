@@ -72,6 +72,16 @@ std::string inspect_text(const ordered_json& d) {
                                 yes(traits["sandwich_norms"], "norms after attention and MLP too") +
                                     yes(traits["parallel"], "in parallel with attention"),
                                 yes(traits["tied_embeddings"], "tied embeddings")));
+    if (model.contains("experts")) {
+      const ordered_json& experts = model["experts"];
+      const int64_t shared = experts["shared_width"];
+      text +=
+          line("experts", fmt::format("E {}, k {} of them for a token; Fe {} neurons{}; in {} of {} layers",
+                                      experts["count"].get<int64_t>(), experts["used"].get<int64_t>(),
+                                      experts["width"].get<int64_t>(),
+                                      shared > 0 ? fmt::format(", Fs {} of the shared one", shared) : "",
+                                      experts["layers"].get<int64_t>(), model["layers"].get<int64_t>()));
+    }
     if (d["tokenizer"].is_null()) {
       text += line("tokenizer", "none in the checkpoint");
     } else {

@@ -19,6 +19,8 @@ const char* activation_name(models::Activation activation) {
       return "gelu";
     case models::Activation::relu:
       return "relu";
+    case models::Activation::quick_gelu:
+      return "quick_gelu";
   }
   return "unknown";
 }
@@ -82,19 +84,27 @@ ordered_json describe_tokenizer(const text::Tokenizer* tokenizer) {
 
 ordered_json describe_model(const models::Model& model) {
   const models::Config& c = model.config();
-  return {{"name", printable(c.name)},
-          {"family", c.family},
-          {"format", io::format_name(model.checkpoint().format())},
-          {"layers", c.layers},
-          {"width", c.width},
-          {"heads", c.heads},
-          {"kv_heads", c.kv_heads},
-          {"head_width", c.head_width},
-          {"mlp_width", c.mlp_width},
-          {"vocabulary", c.vocabulary},
-          {"positions", c.max_positions},
-          {"parameters", model.parameters()},
-          {"weight_bytes", model.checkpoint().weight_bytes()}};
+  ordered_json description = {{"name", printable(c.name)},
+                              {"family", c.family},
+                              {"format", io::format_name(model.checkpoint().format())},
+                              {"layers", c.layers},
+                              {"width", c.width},
+                              {"heads", c.heads},
+                              {"kv_heads", c.kv_heads},
+                              {"head_width", c.head_width},
+                              {"mlp_width", models::widest_mlp(c)},
+                              {"vocabulary", c.vocabulary},
+                              {"positions", c.max_positions},
+                              {"parameters", model.parameters()},
+                              {"weight_bytes", model.checkpoint().weight_bytes()}};
+  if (c.experts.count > 0) {
+    description["experts"] = {{"count", c.experts.count},
+                              {"used", c.experts.used},
+                              {"width", c.experts.width},
+                              {"shared_width", c.experts.shared_width},
+                              {"layers", std::count(c.routed.begin(), c.routed.end(), true)}};
+  }
+  return description;
 }
 
 ordered_json inspect(const io::Checkpoint& checkpoint) {

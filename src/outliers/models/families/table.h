@@ -30,6 +30,20 @@ std::vector<WeightRow> llama_weights(Transform gguf_queries_and_keys);
 /// The names of Gemma 2, with norms before and after attention and MLP.
 std::vector<WeightRow> gemma2_weights();
 
+/// What Hugging Face calls the modules of a mixture of experts, by the names of WeightRow.
+struct ExpertNames {
+  const char *router, *gate, *up, *down;  ///< where each expert is stored apart
+  const char *stacked_router, *gate_up,
+      *stacked_down;  ///< where all are one tensor, as newer versions save them
+};
+/// The rows of a model whose MLP is of experts in some layers or all; the gate, up and down of `rows` are
+/// those of the other layers. `stacked`: what the one tensor needs to be [E, out, in].
+std::vector<WeightRow> with_experts(std::vector<WeightRow> rows, const ExpertNames& names,
+                                    Condition bias = nullptr, Transform stacked = Transform::none);
+
+/// Those of Qwen 2 and 3 with experts, but for shared ones and norms of queries and keys.
+std::vector<WeightRow> qwen_expert_weights();
+
 /// ALiBi's slope of each head (arXiv 2108.12409, section 3): 2^(-bias * i / n), i = 1 .. n, for n heads; for
 /// another number than a power of two, every second one of the next power first, then the others.
 std::vector<double> alibi_slopes(int64_t heads, double bias = 8.0);
