@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ProgramTest  # noqa: E402
+from program import PROGRAM, ROOT, ProgramTest  # noqa: E402
 
 LAUNCHERS = {
     "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
@@ -85,6 +86,32 @@ class RanksTest(ProgramTest):
         self.assertEqual(arrays.keys(), self.one[1].keys())
         for name, array in arrays.items():
             np.testing.assert_allclose(array, self.one[1][name], rtol=1e-6, atol=0, err_msg=name)
+
+    def test_experts_that_only_one_rank_chose(self):
+        folder = self.dir / "experts"
+        shutil.copytree(ROOT / "tests/golden/models/mixtral_experts", folder)
+        (folder / "model.gguf").unlink()
+        (folder / "tokenizer.json").write_text(json.dumps(tiny.letters()))
+        (self.dir / "sea.txt").write_text("the sea was calm and the crew slept. " * 20)
+
+        def command(out):
+            return [PROGRAM, "report", str(folder), "-o", str(out), "--prompt", "a", "--corpus", str(self.dir / "sea.txt"), "--sequences", "2",
+                    "--tokens", "2", "--no-figures"]
+        one = self.report_of(self.dir / "experts.1", subprocess.run(command(self.dir / "experts.1"), env=self.env, capture_output=True, text=True,
+                                                                     timeout=300))[0]
+        done = self.finish(self.start([command(self.dir / "experts.2")] * 2))
+        self.assertEqual([code for _, _, code in done], [0, 0], done)
+        two = json.loads((self.dir / "experts.2/results.json").read_text())
+        for a, b in zip(one["weights"], two["weights"]):
+            self.assertEqual(a["modules"], b["modules"])
+            self.assertEqual(len(a["experts"]), len(b["experts"]))
+            for x, y in zip(a["experts"], b["experts"]):
+                for field in ("expert", "gate", "up", "down"):
+                    self.assertEqual(x[field], y[field])
+                self.assertEqual(x["corpus"]["tokens"], y["corpus"]["tokens"])
+                self.assertAlmostEqual(x["corpus"]["down_out_max"], y["corpus"]["down_out_max"], 4)
+        for a, b in zip(one["activations"]["corpus"]["down_in"], two["activations"]["corpus"]["down_in"]):
+            self.assertEqual([(v["expert"], v["channel"]) for v in a["top"]], [(v["expert"], v["channel"]) for v in b["top"]])
 
     def test_equal_to_one_process(self):
         for launcher, ranks in (("torchrun", 3), ("Open MPI", 2)):

@@ -81,22 +81,20 @@ class ReportTest(ProgramTest):
         """Without a gate, in parallel, with ALiBi, learnt positions, fused projections, norms in other places: the tiny models of
         tests/golden/models with a tokenizer of letters."""
         schema = json.loads((ROOT / "docs/results.schema.json").read_text())
-        tokenizer = tiny.tokenizer()
-        tokenizer["added_tokens"], tokenizer["post_processor"] = [], None
-        tokenizer["model"]["vocab"] = {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyzSTW.\u0120\u010a")}
         (self.dir / "words.txt").write_text("the sea was calm and the crew slept. " * 20)
-        for name in ("gpt2_tied", "opt_after", "falcon_alibi", "mpt_alibi", "phi3_long", "olmo2_norms", "stablelm_parallel"):
+        for name in ("gpt2_tied", "opt_after", "falcon_alibi", "mpt_alibi", "phi3_long", "olmo2_norms", "stablelm_parallel",
+                     "mixtral_experts", "qwen2_moe_mixed", "gpt_oss_sinks"):
             with self.subTest(name):
                 folder = self.dir / name
                 folder.mkdir()
                 for file in ("config.json", "model.safetensors"):
                     shutil.copy(ROOT / "tests/golden/models" / name / file, folder)
-                (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+                (folder / "tokenizer.json").write_text(json.dumps(tiny.letters()))
                 out = self.dir / (name + ".report")
                 self.succeed("report", folder, "-o", out, "--prompt", "warm.", "--corpus", self.dir / "words.txt", "--sequences", 2,
-                             "--tokens", 8, *["--no-figures"] * (name != "gpt2_tied"))
+                             "--tokens", 8, *["--no-figures"] * (name not in ("gpt2_tied", "qwen2_moe_mixed")))
                 results = json.loads((out / "results.json").read_text())
-                gated = name.split("_")[0] in ("phi3", "olmo2", "stablelm")
+                gated = name.split("_")[0] in ("phi3", "olmo2", "stablelm", "mixtral", "qwen2", "gpt")
                 self.assertEqual(list(results["weights"][0]["modules"]), ["q", "k", "v", "o"] + ["gate"] * gated + ["up", "down"])
                 for write in results["writes"]:
                     at = write["largest"]
@@ -106,6 +104,71 @@ class ReportTest(ProgramTest):
                 except ImportError:
                     continue
                 jsonschema.Draft202012Validator(schema).validate(results)
+
+    def test_tells_experts_apart(self):
+        """Numbers of the experts against captured points of the same tokens."""
+        (self.dir / "sea.txt").write_text("the sea was calm and the crew slept. " * 20)
+        for name, layer in (("mixtral_experts", 0), ("qwen2_moe_mixed", 1)):
+            with self.subTest(name):
+                folder, out = self.dir / (name + ".experts"), self.dir / (name + ".experts.report")
+                shutil.copytree(ROOT / "tests/golden/models" / name, folder)
+                (folder / "model.gguf").unlink(missing_ok=True)
+                (folder / "tokenizer.json").write_text(json.dumps(tiny.letters()))
+                self.succeed("report", folder, "-o", out, "--prompt", "warm.", "--corpus", self.dir / "sea.txt", "--sequences", 1, "--tokens",
+                             16, "--no-figures")
+                results, arrays = json.loads((out / "results.json").read_text()), np.load(out / "arrays.npz")
+                points = {}
+                for batch, ids in (("prompt", results["prompt"]["ids"]), ("corpus", arrays["corpus.ids"][0])):
+                    file = self.dir / f"{name}.{batch}.npz"
+                    self.succeed("capture", folder, "--ids", ",".join(map(str, ids)), "--points", f"layer.{layer}.*", "-o", file)
+                    points[batch] = {k.removeprefix(f"layer.{layer}."): v[0] for k, v in np.load(file).items() if v.ndim > 1}
+                weights = results["weights"][layer]
+                listed = {e["expert"]: e for e in weights["experts"]}
+                self.assertEqual({e for e in listed if e != "shared"},
+                                 {int(e) for p in points.values() for e in np.unique(p["experts.index"])})
+                for module in ("gate", "up", "down"):
+                    best = max(weights["experts"], key=lambda e: e[module]["score"])
+                    self.assertEqual(weights["modules"][module]["expert"], best["expert"])
+                    self.assertEqual(weights["modules"][module]["score"], best[module]["score"])
+                shared = "shared.weight" in points["prompt"]
+                self.assertEqual("shared" in listed, shared)
+                for batch, p in points.items():
+                    index, x = p["experts.index"].astype(int), abs(p["experts.down_in"])
+                    for expert in listed:
+                        if expert == "shared":
+                            continue
+                        passed = index == expert
+                        self.assertEqual(listed[expert][batch]["tokens"], passed.sum())
+                        self.assertEqual(np.float32(listed[expert][batch]["down_in_max"]), x[passed].max(initial=0))
+                        self.assertEqual(np.float32(listed[expert][batch]["down_out_max"]), abs(p["experts.down_out"])[passed].max(initial=0))
+                    both = np.concatenate([x.reshape(len(x), -1)] + ([abs(p["shared.down_in"])] if shared else []), 1)
+                    s = results["activations"][batch]["down_in"][layer]
+                    self.assertEqual(np.float32(s["max"]), both.max())
+                    self.assertAlmostEqual(s["median"] / np.median(both), 1, places=6)
+                    np.testing.assert_array_equal(arrays[f"{batch}.down_in.token_max"][layer][0], both.max(1))
+                    for place in s["top"]:
+                        t, c = place["token"], place["channel"]
+                        value = (p["shared.down_in"][t, c] if place["expert"] == "shared" else
+                                 p["experts.down_in"][t, list(index[t]).index(place["expert"]), c])
+                        self.assertEqual(np.float32(place["value"]), value)
+                    for channel in s["top_channels"]:
+                        values = (p["shared.down_in"][:, channel["channel"]] if channel["expert"] == "shared" else
+                                  p["experts.down_in"][index == channel["expert"]][:, channel["channel"]])
+                        self.assertEqual(np.float32(channel["max"]), abs(values).max())
+                # The MLP's part of the largest value is the sum of all products; the three listed are the largest of them.
+                p, write = points["prompt"], results["writes"][layer]["largest"]
+                t, c = write["token"], write["channel"]
+                self.assertAlmostEqual(write["mlp"], float(p["down_out"][t, c]), 4)
+                for neuron in write["neurons"]:
+                    weight = (p["shared.weight"][t, 0] if neuron["expert"] == "shared" else
+                              p["experts.weight"][t, list(p["experts.index"][t]).index(neuron["expert"])])
+                    self.assertAlmostEqual(neuron["expert_weight"], float(weight), 6)
+                    self.assertAlmostEqual(neuron["product"], neuron["down_in"] * neuron["weight"] * float(weight), 5)
+                width = results["model"]["mlp_width"]
+                folded = abs(arrays["prompt.down_in"][layer])
+                self.assertEqual(folded.shape[1], width)
+                np.testing.assert_array_equal(folded.max(1), arrays["prompt.down_in.token_max"][layer][0])
+                np.testing.assert_array_equal(folded.max(0), arrays["prompt.down_in.channel_max"][layer])
 
     def test_arrays_agree_with_the_numbers(self):
         results, arrays, _ = self.report("arrays")

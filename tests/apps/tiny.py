@@ -46,6 +46,14 @@ def tokenizer():
     }
 
 
+def letters():
+    """A tokenizer whose few tokens fit the vocabularies of tests/golden/models."""
+    few = tokenizer()
+    few["added_tokens"], few["post_processor"] = [], None
+    few["model"]["vocab"] = {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyzSTW.\u0120\u010a")}
+    return few
+
+
 def config():
     return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": D, "num_hidden_layers": L,
             "num_attention_heads": H, "num_key_value_heads": HK, "head_dim": WIDTH, "intermediate_size": F, "vocab_size": BOS + 1,

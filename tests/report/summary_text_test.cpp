@@ -1,5 +1,7 @@
 #include "outliers/report/summary_text.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 
 #include "outliers/report/format.h"
@@ -91,6 +93,21 @@ TEST(SummaryText, ReadsLikeAnAnswer) {
   EXPECT_THAT(flat, HasSubstr("321 at layer 0 down column 11"));
   EXPECT_THAT(flat, HasSubstr("60 % of its sequence's probability"));
   EXPECT_THAT(flat, Not(HasSubstr("warning")));
+}
+
+TEST(SummaryText, NamesExperts) {
+  ordered_json r = results();
+  r["model"]["experts"] = {{"count", 8}};
+  r["writes"][0]["largest"]["neurons"][0]["expert"] = 5;
+  r["writes"][2]["followed"]["neurons"][0]["expert"] = "shared";
+  r["weights"][0]["modules"]["down"]["expert"] = 3;
+  std::string text = summary_text(r);
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  for (size_t at = text.find("  "); at != std::string::npos; at = text.find("  ")) text.erase(at, 1);
+  EXPECT_THAT(text, HasSubstr("3 layers of 8 experts"));
+  EXPECT_THAT(text, HasSubstr("in layer 0: expert 5's down_proj column 11 (down_in 40.0) writes channel 7"));
+  EXPECT_THAT(text, HasSubstr("led by down_in neuron 11 of the shared expert (40.0 x -2.50)"));
+  EXPECT_THAT(text, HasSubstr("321 at layer 0 expert 3's down column 11"));
 }
 
 TEST(SummaryText, FitsOneScreen) {

@@ -63,6 +63,7 @@ ordered_json digest(const Results& results, int64_t tokens) {
       layer.erase("outlier_keys");
     }
   }
+  for (ordered_json& layer : r["weights"]) layer.erase("experts");  // thousands, and not shown
   ordered_json& prompt = r["prompt"];
   for (const char* list : {"ids", "tokens", "classes"}) keep_first(prompt[list], static_cast<size_t>(tokens));
   prompt["token_count"] = results.sizes.P;

@@ -55,6 +55,19 @@ std::string token_name(const ordered_json& prompt, int64_t token) {
                     : fmt::format("token {} {} ({})", token, text, kind);
 }
 
+// "expert 3", "the shared expert", or nothing in a layer without experts.
+std::string expert(const ordered_json& place) {
+  if (!place.contains("expert")) return "";
+  return place["expert"].is_string() ? "the shared expert"
+                                     : fmt::format("expert {}", place["expert"].get<int64_t>());
+}
+std::string of_expert(const ordered_json& place) {
+  return place.contains("expert") ? expert(place) + "'s " : "";
+}
+std::string in_expert(const ordered_json& place) {
+  return place.contains("expert") ? "of " + expert(place) + " " : "";
+}
+
 // What made the place large (or small again): the neuron whose product leads the MLP's sum, or attention.
 std::string writer(const ordered_json& write) {
   const double mlp = number_of(write["mlp"]), attention = number_of(write["attention"]);
@@ -65,8 +78,8 @@ std::string writer(const ordered_json& write) {
   const double first = std::abs(number_of(write["neurons"][0]["product"]));
   for (const auto& n : write["neurons"]) {
     if (std::abs(number_of(n["product"])) < first / 10) break;
-    neurons += fmt::format("{}{} ({} x {})", neurons.empty() ? "" : ", ", n["neuron"].get<int64_t>(),
-                           shown(n["down_in"]), shown(n["weight"]));
+    neurons += fmt::format("{}{} {}({} x {})", neurons.empty() ? "" : ", ", n["neuron"].get<int64_t>(),
+                           in_expert(n), shown(n["down_in"]), shown(n["weight"]));
   }
   return fmt::format("{}, led by down_in neuron{} {}", text,
                      neurons.find(',') == std::string::npos ? "" : "s", neurons);
@@ -74,9 +87,13 @@ std::string writer(const ordered_json& write) {
 
 std::string heading(const ordered_json& r) {
   const ordered_json& m = r["model"];
-  return fmt::format("{} ({}, {}, {} layers, D {}, {} parameters, {})\n", m["name"].get<std::string>(),
+  std::string experts;
+  if (m.contains("experts")) {
+    experts = fmt::format(" of {} experts", m["experts"]["count"].get<int64_t>());
+  }
+  return fmt::format("{} ({}, {}, {} layers{}, D {}, {} parameters, {})\n", m["name"].get<std::string>(),
                      m["family"].get<std::string>(), m["format"].get<std::string>(),
-                     m["layers"].get<int64_t>(), m["width"].get<int64_t>(), count(m["parameters"]),
+                     m["layers"].get<int64_t>(), experts, m["width"].get<int64_t>(), count(m["parameters"]),
                      bytes(m["weight_bytes"]));
 }
 
@@ -114,9 +131,11 @@ Lines life(const ordered_json& r) {
   const ordered_json& neurons = birth["neurons"];
   if (!neurons.empty() && std::abs(number_of(birth["mlp"])) >= std::abs(number_of(birth["attention"]))) {
     text = line("born",
-                fmt::format("in layer {}: mlp.down_proj column {} (down_in {}) writes channel {} of "
+                fmt::format("in layer {}: {}{} column {} (down_in {}) writes channel {} of "
                             "{}: {} where the median is {}",
-                            born, neurons[0]["neuron"].get<int64_t>(), shown(neurons[0]["down_in"]),
+                            born, of_expert(neurons[0]),
+                            neurons[0].contains("expert") ? "down_proj" : "mlp.down_proj",
+                            neurons[0]["neuron"].get<int64_t>(), shown(neurons[0]["down_in"]),
                             birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
                             number(std::abs(number_of(birth["resid_out"]))), shown(layers[born]["median"])));
   } else {
@@ -182,7 +201,9 @@ Lines weights(const ordered_json& r) {
   for (const auto& layer : r["weights"]) {
     for (const auto& [name, m] : layer["modules"].items()) {
       const double score = number_of(m["score"]);
-      if (std::isfinite(score)) scores.push_back({score, layer["layer"], name, m["axis"], m["index"]});
+      if (std::isfinite(score)) {
+        scores.push_back({score, layer["layer"], of_expert(m) + name, m["axis"], m["index"]});
+      }
     }
   }
   if (scores.empty()) return {};

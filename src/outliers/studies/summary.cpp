@@ -64,7 +64,10 @@ ordered_json weight_activation(const ordered_json& results) {
     const ordered_json& modules = results["weights"][static_cast<size_t>(layers++)]["modules"];
     const ordered_json& columns = modules["down"]["top_columns"];
     if (columns.empty() || layer["top_channels"].empty()) continue;
-    if (columns[0]["column"] == layer["top_channels"][0]["channel"]) ++same;
+    const ordered_json& channel = layer["top_channels"][0];
+    const bool same_expert =
+        modules["down"].value("expert", ordered_json()) == channel.value("expert", ordered_json());
+    if (columns[0]["column"] == channel["channel"] && same_expert) ++same;
   }
   return layers > 0 ? ordered_json(static_cast<double>(same) / static_cast<double>(layers)) : nullptr;
 }

@@ -26,6 +26,26 @@ constexpr int64_t kNeurons = 3;
 /// An outlier token: max over channels of abs x > this x mean of abs x (2502.06415).
 constexpr double kOutlierToken = 1000;
 
+/// What results.json calls an expert; null for a layer's own MLP.
+ordered_json expert_name(int64_t expert) {
+  if (expert == models::kNoExpert) return nullptr;
+  return expert == models::kSharedExpert ? ordered_json("shared") : ordered_json(expert);
+}
+
+/// x with zeros behind its last dimension, `size` in all.
+at::Tensor padded(const at::Tensor& x, int64_t size) {
+  return x.size(-1) == size ? x : at::constant_pad_nd(x, {0, size - x.size(-1)});
+}
+
+/// Of x [...,n,F] the entries of largest abs along the last dimension but one -> [...,F].
+at::Tensor largest_of(const at::Tensor& x) {
+  return x.gather(-2, x.abs().argmax(-2, true)).squeeze(-2);
+}
+
+at::Tensor finite_abs(const at::Tensor& x) {
+  return x.to(at::kFloat).abs().nan_to_num(0, 0, 0);
+}
+
 at::Tensor on_host(const at::Tensor& x) {
   return x.to(at::kCPU, at::kFloat).contiguous();
 }
@@ -92,6 +112,20 @@ void SurveyObserver::Attended::merge(Ranks& ranks) {
   }
 }
 
+void SurveyObserver::Routed::merge(Ranks& ranks) {
+  ByteWriter mine;
+  mine.put(at::cat(index));
+  for (const at::Tensor& largest : {down_in_max, down_out_max}) mine.put(on_host(largest));
+  const std::vector<std::string> all = ranks.gather(mine.bytes());
+  for (size_t r = 1; r < all.size(); ++r) {
+    ByteReader theirs(all[r]);
+    index.push_back(theirs.get_tensor());
+    for (at::Tensor* largest : {&down_in_max, &down_out_max}) {
+      *largest = at::maximum(on_host(*largest), theirs.get_tensor());
+    }
+  }
+}
+
 stats::ActivationSummary SurveyObserver::Measured::finish(int64_t layer) {
   if (accumulator.needs_refinement()) {
     for (const auto& [x, first_sequence] : shown) accumulator.refine(x, first_sequence);
@@ -122,7 +156,13 @@ bool SurveyObserver::wants(const models::Site& site, size_t batch) const {
   switch (site.point) {
     case Point::resid_out:
     case Point::down_in:
+    case Point::experts_index:
+    case Point::experts_down_in:
+    case Point::experts_down_out:
+    case Point::shared_down_in:
       return true;
+    case Point::experts_weight:
+    case Point::shared_weight:
     case Point::resid_in:
     case Point::resid_mid:
       return batch == kPrompt;
@@ -133,7 +173,67 @@ bool SurveyObserver::wants(const models::Site& site, size_t batch) const {
   }
 }
 
+at::Tensor SurveyObserver::Routed::counts(int64_t experts) const {
+  return at::bincount(at::cat(index).flatten(), {}, experts);
+}
+
+void SurveyObserver::add_routed(const models::Site& site, const models::Slice& slice, const at::Tensor& x) {
+  Routed& routed = routed_[slice.batch];
+  Measured& down_in = measured(slice.batch, 1);
+  const bool prompt = slice.batch == kPrompt;
+  const int64_t E = config_.experts.count;
+  // values [b*T*k, ...], one of each route
+  const auto add_largest = [&](at::Tensor& largest, const at::Tensor& values) {
+    const at::Tensor index = routed.index.back().flatten(), order = index.argsort().to(values.device());
+    const at::Tensor counts = at::bincount(index, {}, E);
+    if (!largest.defined()) {
+      std::vector<int64_t> shape = values.sizes().vec();
+      shape.front() = E;
+      largest = at::zeros(shape, values.options());
+    }
+    int64_t begin = 0;
+    for (int64_t e = 0; e < E; ++e) {
+      const int64_t count = counts[e].item<int64_t>();
+      if (count == 0) continue;
+      largest[e].copy_(
+          at::maximum(largest[e], values.index_select(0, order.narrow(0, begin, count)).amax(0)));
+      begin += count;
+    }
+  };
+  switch (site.point) {
+    case Point::experts_index:
+      routed.index.push_back(x.cpu());
+      return;
+    case Point::experts_weight:
+      expert_weight_ = x;
+      return;
+    case Point::experts_down_in:
+      add_largest(routed.down_in_max, finite_abs(x.flatten(0, 2)));
+      if (prompt) expert_down_in_ = x;
+      if (config_.experts.shared_width > 0) {
+        routed.waiting = x;
+      } else {
+        down_in.add(x.flatten(2), number_of(slice));
+      }
+      return;
+    case Point::experts_down_out:
+      add_largest(routed.down_out_max, finite_abs(x.flatten(0, 2)).amax(1));
+      return;
+    case Point::shared_weight:
+      shared_weight_ = x;
+      return;
+    case Point::shared_down_in:
+      if (prompt) shared_down_in_ = x;
+      down_in.add(at::cat({routed.waiting.flatten(2), x}, 2), number_of(slice));
+      routed.waiting = at::Tensor();
+      return;
+    default:
+      return;
+  }
+}
+
 void SurveyObserver::on_point(const models::Site& site, const models::Slice& slice, const at::Tensor& x) {
+  add_routed(site, slice, x);
   if (slice.batch == kPrompt) {
     if (site.point == Point::resid_in) resid_in_ = x;
     if (site.point == Point::resid_mid) resid_mid_ = x;
@@ -162,34 +262,177 @@ void SurveyObserver::on_attention_sums(int64_t, const models::Slice& slice, cons
 }
 
 void SurveyObserver::on_weight(int64_t, const models::LayerWeight& weight) {
-  const stats::WeightSummary summary = stats::weight_summary(weight.tensor);
-  modules_[weight.module] = to_json(summary);
-  if (weight.module != "down") return;
+  if (!is_root() && weight.expert < 0) return;
+  const at::Tensor& w = weight.tensor;
+  const stats::WeightSummary summary = stats::weight_summary(w);
+  Weighed weighed{weight.expert, weight.module, to_json(summary), {}, {}};
+  if (weight.module == "down") {
+    const std::vector<int64_t> kept = columns_to_keep(summary.top_columns, w.size(1));
+    const at::Tensor index = at::tensor(kept, at::kLong);
+    const auto count = static_cast<int64_t>(kept.size());
+    weighed.columns = at::zeros({kColumns, w.size(0)});
+    weighed.columns.narrow(0, 0, count).copy_(w.index_select(1, index.to(w.device())).t());
+    weighed.column_index = at::full({kColumns}, -1, at::kLong);
+    weighed.column_index.narrow(0, 0, count).copy_(index);
+    if (is_root()) downs_[weight.expert] = w;
+  }
+  if (is_root()) {
+    take(std::move(weighed));
+  } else {
+    weighed_.push_back(std::move(weighed));
+  }
+}
 
-  down_ = weight.tensor;
-  const std::vector<int64_t> kept = columns_to_keep(summary.top_columns, down_.size(1));
-  const at::Tensor index = at::tensor(kept, at::kLong);
-  const auto count = static_cast<int64_t>(kept.size());
-  const at::Tensor columns = at::zeros({kColumns, down_.size(0)});
-  columns.narrow(0, 0, count).copy_(down_.index_select(1, index.to(down_.device())).t());
-  const at::Tensor numbers = at::full({kColumns}, -1, at::kLong);
-  numbers.narrow(0, 0, count).copy_(index);
-  columns_.push_back(columns);
-  column_index_.push_back(numbers);
+void SurveyObserver::take(Weighed weighed) {
+  if (weighed.module == "router") {
+    router_ = std::move(weighed.listed);
+    return;
+  }
+  if (weighed.expert != models::kNoExpert) {
+    ordered_json brief = weighed.listed;
+    for (const char* field : {"top_columns", "top_rows"}) brief.erase(field);
+    experts_[weighed.expert][weighed.module] = std::move(brief);
+    weighed.listed["expert"] = expert_name(weighed.expert);
+    // Of the experts' matrices, the one that stands out most stands for all.
+    if (modules_.contains(weighed.module) && !(weighed.listed["score"] > modules_[weighed.module]["score"])) {
+      return;
+    }
+  }
+  if (weighed.module == "down") {
+    down_columns_ = weighed.columns;
+    down_column_index_ = weighed.column_index;
+  }
+  modules_[weighed.module] = std::move(weighed.listed);
+}
+
+/// Takes in the experts that only other ranks read.
+void SurveyObserver::merge_experts() {
+  ByteWriter mine;
+  for (const Weighed& weighed : weighed_) {
+    mine.put(weighed.expert);
+    mine.put(std::string_view(weighed.module));
+    mine.put(std::string_view(weighed.listed.dump()));
+    mine.put(weighed.columns);
+    mine.put(weighed.column_index);
+  }
+  weighed_.clear();
+  for (const std::string& bytes : ranks_->gather(mine.bytes())) {
+    for (ByteReader in(bytes); !in.empty();) {
+      Weighed weighed;
+      weighed.expert = in.get<int64_t>();
+      weighed.module = in.get_text();
+      weighed.listed = ordered_json::parse(in.get_text());
+      weighed.columns = in.get_tensor();
+      weighed.column_index = in.get_tensor();
+      const auto known = experts_.find(weighed.expert);
+      if (known == experts_.end() || !known->second.contains(weighed.module)) take(std::move(weighed));
+    }
+  }
+}
+
+/// Measured side by side, places of down_in become a neuron and its expert; channels those of every expert.
+void SurveyObserver::name_experts(size_t batch, const stats::ActivationSummary& summary,
+                                  ordered_json& listed) {
+  const Routed& routed = routed_[batch];
+  const int64_t k = config_.experts.used, Fe = config_.experts.width;
+  const at::Tensor index = at::cat(routed.index);  // [N,T,k]
+  for (const char* list : {"top", "massive"}) {
+    for (ordered_json& place : listed[list]) {
+      const int64_t channel = place["channel"];
+      const bool shared = channel >= k * Fe;
+      place["channel"] = shared ? channel - k * Fe : channel % Fe;
+      place["expert"] =
+          shared ? expert_name(models::kSharedExpert)
+                 : ordered_json(
+                       index[place["sequence"].get<int64_t>()][place["token"].get<int64_t>()][channel / Fe]
+                           .item<int64_t>());
+    }
+  }
+  at::Tensor largest = on_host(routed.down_in_max).flatten();  // [E*Fe, Fs]
+  const at::Tensor shared = summary.channel_max.slice(0, k * Fe);
+  const int64_t of_experts = largest.numel();
+  largest = at::cat({largest, shared});
+  const auto [values, channels] =
+      largest.topk(std::min(static_cast<int64_t>(listed["top_channels"].size()), largest.numel()));
+  listed["top_channels"] = ordered_json::array();
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    const int64_t c = channels[i].item<int64_t>();
+    const bool is_shared = c >= of_experts;
+    listed["top_channels"].push_back({{"channel", is_shared ? c - of_experts : c % Fe},
+                                      {"max", values[i].item<double>()},
+                                      {"expert", expert_name(is_shared ? models::kSharedExpert : c / Fe)}});
+  }
+  const int64_t F = models::widest_mlp(config_);
+  measured(batch, 1).channel_max.back() =
+      at::maximum(padded(on_host(routed.down_in_max).amax(0), F), padded(shared, F));
+}
+
+/// The layer's experts that were read: what passed them, and their weights.
+ordered_json SurveyObserver::expert_statistics() {
+  std::array<at::Tensor, kBatches> counts, down_in_max, down_out_max;
+  for (size_t b = 0; b < kBatches; ++b) {
+    counts[b] = routed_[b].counts(config_.experts.count);
+    down_in_max[b] = on_host(routed_[b].down_in_max).amax(1);
+    down_out_max[b] = on_host(routed_[b].down_out_max);
+  }
+  ordered_json list = ordered_json::array();
+  const auto add = [&](int64_t expert, ordered_json& modules) {
+    ordered_json listed = {{"expert", expert_name(expert)}};
+    for (size_t b = 0; b < kBatches && expert >= 0; ++b) {
+      listed[batches_[b].name] = {{"tokens", counts[b][expert].item<int64_t>()},
+                                  {"down_in_max", down_in_max[b][expert].item<double>()},
+                                  {"down_out_max", down_out_max[b][expert].item<double>()}};
+    }
+    for (const auto& [module, weights] : modules.items()) listed[module] = weights;
+    list.push_back(std::move(listed));
+  };
+  for (auto& [expert, modules] : experts_) {
+    if (expert >= 0) add(expert, modules);
+  }
+  if (experts_.count(models::kSharedExpert) > 0) {
+    add(models::kSharedExpert, experts_[models::kSharedExpert]);
+  }
+  return list;
+}
+
+std::vector<SurveyObserver::Source> SurveyObserver::sources(int64_t token) const {
+  if (down_in_.defined()) return {{models::kNoExpert, 1.0, on_host(down_in_[0][token])}};
+  std::vector<Source> list;
+  for (int64_t place = 0; place < config_.experts.used; ++place) {
+    list.push_back({routed_[kPrompt].index.front()[0][token][place].item<int64_t>(),
+                    expert_weight_[0][token][place].item<double>(),
+                    on_host(expert_down_in_[0][token][place])});
+  }
+  if (shared_down_in_.defined()) {
+    list.push_back({models::kSharedExpert, shared_weight_[0][token][0].item<double>(),
+                    on_host(shared_down_in_[0][token])});
+  }
+  return list;
 }
 
 ordered_json SurveyObserver::write_at(Place place) const {
   const auto value = [&](const at::Tensor& x) { return x[0][place.token][place.channel].item<double>(); };
-  const at::Tensor down_in = on_host(down_in_[0][place.token]), weight = on_host(down_[place.channel]);
-  const at::Tensor products = down_in * weight;
-  const auto [sizes, neurons] = products.abs().topk(std::min(kNeurons, products.size(0)));
+  const std::vector<Source> all = sources(place.token);
+  std::vector<at::Tensor> parts;
+  for (const Source& source : all) {
+    parts.push_back(source.down_in * on_host(downs_.at(source.expert)[place.channel]) * source.weight);
+  }
+  const at::Tensor products = at::cat(parts);
+  const auto [sizes, places] = products.abs().topk(std::min(kNeurons, products.size(0)));
   ordered_json listed = ordered_json::array();
-  for (int64_t i = 0; i < neurons.size(0); ++i) {
-    const int64_t n = neurons[i].item<int64_t>();
+  for (int64_t i = 0; i < places.size(0); ++i) {
+    int64_t n = places[i].item<int64_t>();
+    const double product = products[n].item<double>();
+    size_t from = 0;
+    for (; n >= parts[from].size(0); ++from) n -= parts[from].size(0);
+    const Source& source = all[from];
     listed.push_back({{"neuron", n},
-                      {"down_in", down_in[n].item<double>()},
-                      {"weight", weight[n].item<double>()},
-                      {"product", products[n].item<double>()}});
+                      {"down_in", source.down_in[n].item<double>()},
+                      {"weight", downs_.at(source.expert)[place.channel][n].item<double>()},
+                      {"product", product}});
+    if (source.expert == models::kNoExpert) continue;
+    listed.back()["expert"] = expert_name(source.expert);
+    listed.back()["expert_weight"] = source.weight;
   }
   return {{"token", place.token},
           {"channel", place.channel},
@@ -215,26 +458,51 @@ void SurveyObserver::count_alignment(const stats::AttentionSummary& attention,
 void SurveyObserver::keep_prompt() {
   const int64_t kept = std::min(kKeptTokens, resid_out_.size(1));
   prompt_resid_out_.push_back(on_host(resid_out_[0].narrow(0, 0, kept)).clone());
-  prompt_down_in_.push_back(on_host(down_in_[0].narrow(0, 0, kept)).clone());
+  // Of a token's experts, the neuron that is largest in any.
+  const auto first = [&](const at::Tensor& x) { return on_host(x[0].narrow(0, 0, kept)); };
+  const int64_t F = models::widest_mlp(config_);
+  at::Tensor down_in = padded(down_in_.defined() ? first(down_in_) : largest_of(first(expert_down_in_)), F);
+  if (shared_down_in_.defined()) {
+    down_in = largest_of(at::stack({down_in, padded(first(shared_down_in_), F)}, 1));
+  }
+  prompt_down_in_.push_back(down_in.clone());
 }
 
 void SurveyObserver::on_layer_end(int64_t layer) {
+  const bool routed = models::is_routed(config_, layer);
   if (ranks_ != nullptr) {
     for (size_t p = 0; p < kMeasured.size(); ++p) measured(kCorpus, p).merge(*ranks_);
     attended_[kCorpus].merge(*ranks_);
+    if (routed) {
+      routed_[kCorpus].merge(*ranks_);
+      merge_experts();
+    }
   }
   if (!is_root()) {
     attended_[kCorpus] = Attended();
+    routed_ = {};
     return;
   }
   weights_.push_back({{"layer", layer}, {"modules", std::move(modules_)}});
   modules_ = ordered_json::object();
+  if (routed) {
+    weights_.back()["router"] = std::move(router_);
+    weights_.back()["experts"] = expert_statistics();
+    experts_.clear();
+  }
+  columns_.push_back(down_columns_);
+  column_index_.push_back(down_column_index_);
 
   std::array<stats::ActivationSummary, kBatches> output;
   for (size_t b = 0; b < kBatches; ++b) {
     for (size_t p = 0; p < kMeasured.size(); ++p) {
       stats::ActivationSummary summary = measured(b, p).finish(layer);
       ordered_json& listed = measured(b, p).layers.back();
+      if (kMeasured[p] == Point::down_in) {
+        if (routed) name_experts(b, summary, listed);
+        at::Tensor& largest = measured(b, p).channel_max.back();
+        largest = padded(largest, models::widest_mlp(config_));
+      }
       name_tokens(listed["massive"], batches_[b].ids, tokenizer_);
       listed["massive_tokens"] = massive_tokens(summary, batches_[b].ids, tokenizer_);
       if (kMeasured[p] == Point::resid_out) output[b] = std::move(summary);
@@ -255,7 +523,10 @@ void SurveyObserver::on_layer_end(int64_t layer) {
   writes_.push_back(std::move(writes));
   largest_ = place;
   keep_prompt();
-  resid_in_ = resid_mid_ = resid_out_ = down_in_ = down_ = at::Tensor();
+  resid_in_ = resid_mid_ = resid_out_ = down_in_ = at::Tensor();
+  expert_weight_ = expert_down_in_ = shared_weight_ = shared_down_in_ = at::Tensor();
+  downs_.clear();
+  routed_ = {};
 }
 
 ordered_json SurveyObserver::results() const {

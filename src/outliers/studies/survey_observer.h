@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -31,7 +32,10 @@ class SurveyObserver : public models::Observer {
 
   bool wants(const models::Site& site, size_t batch) const override;
   bool wants_attention_sums(int64_t, size_t batch) const override { return measures(batch); }
-  bool wants_weights(int64_t) const override { return is_root(); }
+  bool wants_weights(int64_t layer) const override {
+    // Each rank sees the experts that its own sequences chose.
+    return is_root() || models::is_routed(config_, layer);
+  }
   void on_point(const models::Site& site, const models::Slice& slice, const at::Tensor& x) override;
   void on_attention_sums(int64_t layer, const models::Slice& slice, const ops::AttentionSums& sums) override;
   void on_weight(int64_t layer, const models::LayerWeight& weight) override;
@@ -74,6 +78,29 @@ class SurveyObserver : public models::Observer {
   struct Place {
     int64_t token, channel;
   };
+  /// What passed the experts of this layer, of one batch. down_in is measured with the experts of a token
+  /// side by side, [b,T,k*Fe] and the shared one's Fs behind them.
+  struct Routed {
+    std::vector<at::Tensor> index;  // experts of the tokens, [b,T,k], in order, on the host
+    at::Tensor waiting;             // experts' down_in, [b,T,k,Fe], until the shared one's is there
+    at::Tensor down_in_max;         // [E,Fe]: largest abs by expert and neuron
+    at::Tensor down_out_max;        // [E]: largest abs
+    at::Tensor counts(int64_t experts) const;  // [E]: tokens that passed each
+    void merge(Ranks& ranks);
+  };
+  /// The statistics of one matrix, as results.json has them; of a down projection the columns to keep.
+  struct Weighed {
+    int64_t expert;
+    std::string module;
+    nlohmann::ordered_json listed;
+    at::Tensor columns, column_index;
+  };
+  /// What writes to the residual stream at a token: one MLP's input, and how much its output counts.
+  struct Source {
+    int64_t expert;
+    double weight;
+    at::Tensor down_in;  // [F]
+  };
 
   /// The prompt is rank 0's alone.
   bool measures(size_t batch) const { return batch == kCorpus || is_root(); }
@@ -81,6 +108,12 @@ class SurveyObserver : public models::Observer {
   /// The number in the whole batch of a slice's first sequence.
   int64_t number_of(const models::Slice& slice) const;
   Measured& measured(size_t batch, size_t point) { return measured_[batch * kMeasured.size() + point]; }
+  void take(Weighed weighed);
+  void merge_experts();
+  void add_routed(const models::Site& site, const models::Slice& slice, const at::Tensor& x);
+  void name_experts(size_t batch, const stats::ActivationSummary& summary, nlohmann::ordered_json& listed);
+  nlohmann::ordered_json expert_statistics();
+  std::vector<Source> sources(int64_t token) const;
   nlohmann::ordered_json write_at(Place place) const;
   void count_alignment(const stats::AttentionSummary& attention, const stats::ActivationSummary& output);
   void keep_prompt();
@@ -93,14 +126,21 @@ class SurveyObserver : public models::Observer {
 
   std::array<Measured, kBatches * kMeasured.size()> measured_;
   std::array<Attended, kBatches> attended_;
+  std::array<Routed, kBatches> routed_;
   nlohmann::ordered_json embedding_;
   nlohmann::ordered_json modules_ = nlohmann::ordered_json::object(),
                          weights_ = nlohmann::ordered_json::array();
   nlohmann::ordered_json writes_ = nlohmann::ordered_json::array();
 
-  // Of this layer's prompt: [1,P,D] or [1,P,F].
+  // Of this layer's prompt: [1,P,D] or [1,P,F]; of its experts [1,P,k], [1,P,k,Fe], [1,P,1] and [1,P,Fs].
   at::Tensor resid_in_, resid_mid_, resid_out_, down_in_;
-  at::Tensor down_;               // this layer's down projection, [D,F]
+  at::Tensor expert_weight_, expert_down_in_, shared_weight_, shared_down_in_;
+  // Of this layer:
+  std::map<int64_t, at::Tensor> downs_;                // down projections, [D,F], by expert
+  std::map<int64_t, nlohmann::ordered_json> experts_;  // weight statistics of the experts
+  std::vector<Weighed> weighed_;                       // on other ranks than the first, for it
+  nlohmann::ordered_json router_;
+  at::Tensor down_columns_, down_column_index_;
   std::optional<Place> largest_;  // of the layer before
   at::Tensor outlier_tokens_;     // of the layer before, over the corpus: bool [N,T]
   int64_t outlier_keys_ = 0, keys_at_outlier_tokens_ = 0;

@@ -49,6 +49,8 @@ const marks = () => [
 ].filter(Boolean);
 const pickLayer = (layer) => goTo(layer);
 const chosenLayer = () => state.get("layer");
+// In a layer of experts a neuron is one of an expert.
+const ofExpert = (place) => place.expert === undefined ? "" : place.expert === "shared" ? " of the shared expert" : ` of expert ${place.expert}`;
 const isMassiveToken = (l, point, t) => layersOf("prompt", point)[l].massive.some((m) => m.token === t);
 
 // ---- head of the page
@@ -187,7 +189,7 @@ function startActivations() {
     caption: "massive activations", rows, sort: ["size", true], limit: 10, search: (row) => `${row.text ?? ""} ${words(row.kind)} channel ${row.channel} layer ${row.layer}`,
     filters: [{ key: "where", text: "from", options: ["prompt", "corpus"] }, { key: "point", text: "point", options: Object.keys(POINTS), names: POINTS }],
     columns: [
-      { key: "layer", text: "layer", number: true, show: (row) => String(row.layer) }, { key: "point", text: "point", show: (row) => POINTS[row.point] }, { key: "channel", text: "channel", number: true, show: (row) => String(row.channel) },
+      { key: "layer", text: "layer", number: true, show: (row) => String(row.layer) }, { key: "point", text: "point", show: (row) => POINTS[row.point] }, { key: "channel", text: "channel", number: true, show: (row) => row.channel + ofExpert(row) },
       { key: "text", text: "token", value: (row) => row.text ?? "", show: (row) => (row.text === null ? el("span", {}, "–") : token(short(row.text, 24))) },
       { key: "token", text: "at", number: true, help: "position in its sequence, from 0", show: (row) => (row.where === "corpus" ? `${row.sequence}:${row.token}` : String(row.token)) },
       { key: "kind", text: "class", show: (row) => words(row.kind) || "–" },
@@ -278,7 +280,7 @@ function startWeights(arrays) {
       ],
       choose: (row) => state.set({ column: row.column }),
     });
-    if (module) $("columns").append(el("p", { class: "hint" }, `The whole matrix: largest ${number(module.max)}, mean ${number(module.mean)}, median ${number(module.median)}; score ${number(module.score)} from ${module.axis} ${module.index}; kurtosis ${number(module.kurtosis_pearson)}.`));
+    if (module) $("columns").append(el("p", { class: "hint" }, `The whole matrix${ofExpert(module)}${module.expert === undefined ? "" : ", the one of the layer's experts with the largest score"}: largest ${number(module.max)}, mean ${number(module.mean)}, median ${number(module.median)}; score ${number(module.score)} from ${module.axis} ${module.index}; kurtosis ${number(module.kurtosis_pearson)}.`));
     drawColumn(l, name, chosen);
     chart.draw();
   });
