@@ -79,10 +79,12 @@ void run(Options& options) {
   RankPlace place = RankPlace::from_environment();
   if (place.size > 1 && options.compute.device == "cuda")
     options.compute.device = fmt::format("cuda:{}", place.local_rank);
-  options.survey.device = options.compute.prepare();
   options.survey.corpus = options.corpus;
-  const auto ranks = Ranks::join(place, options.survey.device);
+  // First, so that the others hear of all that fails here.
+  const auto ranks = Ranks::join(place);
   try {
+    options.survey.device = options.compute.prepare();
+    if (ranks) ranks->use(options.survey.device);
     run_rank(options, ranks.get());
   } catch (const std::exception& error) {
     if (ranks) ranks->abandon(error.what());

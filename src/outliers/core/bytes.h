@@ -1,6 +1,7 @@
 // Numbers, vectors and tensors as bytes, for another process of the same build on a machine of the same kind.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <string_view>

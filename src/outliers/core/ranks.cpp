@@ -23,10 +23,11 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kJoin = 60s;      // for all ranks to come
-constexpr auto kAsk = 500ms;     // between questions whether another rank has failed
-constexpr auto kLastWords = 3s;  // for a failed rank's reason to arrive
-constexpr auto kForever = 24h;   // a rank may compute for long before it speaks
+constexpr auto kJoin = 60s;                     // for all ranks to come
+constexpr auto kAsk = 500ms;                    // between questions whether another rank has failed
+constexpr auto kLastWords = 3s;                 // for a failed rank's reason to arrive
+constexpr auto kTransfer = 25s;                 // for NCCL to carry what all ranks are there for
+constexpr std::chrono::seconds kForever = 24h;  // a rank may compute for long before it speaks
 constexpr const char* kFailed = "failed";
 
 std::optional<int> number(const char* name) {
@@ -42,6 +43,11 @@ std::optional<int> number(const char* name) {
 std::string text(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
+}
+
+std::string first_line(const std::exception& error) {
+  const std::string words = error.what();
+  return printable(words.substr(0, words.find('\n')), 300);
 }
 
 }  // namespace
@@ -79,10 +85,13 @@ RankPlace RankPlace::from_environment() {
 
 struct Ranks::State {
   RankPlace place;
-  at::Device device = at::kCPU;  // where messages lie: c10d wants them where its backend works
-  bool hosts = false;            // whether the store ends with this process
+  bool hosts = false;   // whether the store ends with this process
+  bool failed = false;  // some rank has
   c10::intrusive_ptr<c10d::Store> store;
-  c10::intrusive_ptr<c10d::Backend> group;
+  // Ranks meet over Gloo, which notices when one is gone; NCCL waits for the dead forever, so it only carries
+  // what all have come for.
+  c10::intrusive_ptr<c10d::Backend> group, carrier;
+  at::Device device = at::kCPU;  // where the carrier wants its messages
   Clock::time_point asked = Clock::now();
 
   /// The reason of the rank that failed, when one did; throws where rank 0's machine is not there any more.
@@ -99,16 +108,10 @@ struct Ranks::State {
     if (const auto reason = failure()) fail("{}", *reason);
   }
 
-  /// Waits for all ranks to come to a collective call.
-  void complete(const std::function<c10::intrusive_ptr<c10d::Work>()>& start) {
+  /// Does what speaks to other ranks, and says what became of them when it breaks.
+  void guarded(const std::function<void()>& talk) {
     try {
-      const c10::intrusive_ptr<c10d::Work> work = start();
-      for (auto pause = 100us; !work->isCompleted();
-           pause = std::min<std::chrono::microseconds>(2 * pause, 5ms)) {
-        check_others();
-        std::this_thread::sleep_for(pause);
-      }
-      work->wait();
+      talk();
     } catch (const Error&) {
       throw;
     } catch (const std::exception& broken) {
@@ -121,16 +124,34 @@ struct Ranks::State {
       } catch (const std::exception&) {
         fail("rank 0 is gone");
       }
-      const std::string first_line =
-          std::string(broken.what()).substr(0, std::string(broken.what()).find('\n'));
-      fail("{}", reason
-                     ? *reason
-                     : fmt::format("another rank is gone without a word ({})", printable(first_line, 200)));
+      fail("{}",
+           reason ? *reason : fmt::format("another rank is gone without a word ({})", first_line(broken)));
     }
+  }
+
+  /// Waits for all ranks to come to a collective call.
+  void complete(const std::function<c10::intrusive_ptr<c10d::Work>()>& start,
+                std::chrono::seconds limit = kForever) {
+    guarded([&] {
+      const auto end = Clock::now() + limit;
+      const c10::intrusive_ptr<c10d::Work> work = start();
+      for (auto pause = 100us; !work->isCompleted();
+           pause = std::min<std::chrono::microseconds>(2 * pause, 5ms)) {
+        check_others();
+        require(Clock::now() < end, "another rank has not answered for {} s", limit.count());
+        std::this_thread::sleep_for(pause);
+      }
+      work->wait();
+    });
+  }
+
+  /// The same for the carrier, when all have come.
+  void carry(const std::function<c10::intrusive_ptr<c10d::Work>()>& start) {
+    complete(start, carrier == group ? kForever : kTransfer);
   }
 };
 
-std::unique_ptr<Ranks> Ranks::join(const RankPlace& place, at::Device device) {
+std::unique_ptr<Ranks> Ranks::join(const RankPlace& place) {
   if (place.size <= 1) return nullptr;
   require(!place.address.empty(), "rank {} of {}: set MASTER_ADDR to the machine of rank 0", place.rank,
           place.size);
@@ -149,32 +170,48 @@ std::unique_ptr<Ranks> Ranks::join(const RankPlace& place, at::Device device) {
     // A group that torchrun starts anew must not see what the old one left.
     state->store =
         c10::make_intrusive<c10d::PrefixStore>("outliers/" + text("TORCHELASTIC_RESTART_COUNT"), base);
-#ifdef OUTLIERS_NCCL
-    if (device.is_cuda()) {
-      auto nccl = c10d::ProcessGroupNCCL::Options::create();
-      nccl->timeout = kForever;
-      state->group = c10::make_intrusive<c10d::ProcessGroupNCCL>(state->store, place.rank, place.size, nccl);
-      state->device = device;
-    }
-#endif
-    if (!state->group) {
-      auto gloo = c10d::ProcessGroupGloo::Options::create_default(kJoin);
-      if (place.address == "127.0.0.1" || place.address == "localhost")
-        gloo->devices = {c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")};
-      gloo->timeout = kForever;
-      state->group = c10::make_intrusive<c10d::ProcessGroupGloo>(state->store, place.rank, place.size, gloo);
-    }
-    (void)device;
+    auto gloo = c10d::ProcessGroupGloo::Options::create_default(kJoin);
+    if (place.address == "127.0.0.1" || place.address == "localhost")
+      gloo->devices = {c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")};
+    gloo->timeout = kForever;
+    state->group = c10::make_intrusive<c10d::ProcessGroupGloo>(state->store, place.rank, place.size, gloo);
+    state->carrier = state->group;
   } catch (const std::exception& error) {
-    const std::string first_line = std::string(error.what()).substr(0, std::string(error.what()).find('\n'));
     fail("rank {} of {} cannot meet the others at {}:{}: {}", place.rank, place.size, place.address,
-         place.port, printable(first_line, 300));
+         place.port, first_line(error));
   }
   return std::unique_ptr<Ranks>(new Ranks(std::move(state)));
 }
 
 Ranks::Ranks(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Ranks::~Ranks() = default;
+
+Ranks::~Ranks() {
+  State& s = *state_;
+  if (s.carrier == s.group) return;
+  try {
+    // NCCL complains about a group that is merely dropped, and may be waiting for a rank that failed.
+    if (s.failed)
+      s.carrier->abort();
+    else
+      s.carrier->shutdown();
+  } catch (const std::exception&) {
+    // All results have arrived, or the reason is known.
+  }
+}
+
+void Ranks::use([[maybe_unused]] at::Device device) {
+#ifdef OUTLIERS_NCCL
+  if (!device.is_cuda()) return;
+  State& s = *state_;
+  s.guarded([&] {
+    auto options = c10d::ProcessGroupNCCL::Options::create();
+    options->timeout = kForever;  // complete() has limits of its own
+    s.carrier = c10::make_intrusive<c10d::ProcessGroupNCCL>(
+        c10::make_intrusive<c10d::PrefixStore>("nccl", s.store), s.place.rank, s.place.size, options);
+    s.device = device;
+  });
+#endif
+}
 
 int Ranks::rank() const {
   return state_->place.rank;
@@ -188,11 +225,15 @@ std::pair<int64_t, int64_t> Ranks::part(int64_t count) const {
   return {count * rank() / size(), count * (rank() + 1) / size()};
 }
 
+void Ranks::check() {
+  state_->guarded([&] { state_->check_others(); });
+}
+
 std::vector<std::string> Ranks::gather(std::string_view bytes) {
   State& s = *state_;
   const auto ranks = static_cast<size_t>(size());
   // Lengths first, for all messages must be of one size.
-  std::vector<at::Tensor> length = {at::tensor(static_cast<int64_t>(bytes.size()), at::kLong).to(s.device)};
+  std::vector<at::Tensor> length = {at::tensor(static_cast<int64_t>(bytes.size()), at::kLong)};
   std::vector<std::vector<at::Tensor>> lengths(1);
   for (size_t r = 0; r < ranks; ++r) lengths[0].push_back(at::empty_like(length[0]));
   s.complete([&] { return s.group->allgather(lengths, length); });
@@ -209,7 +250,7 @@ std::vector<std::string> Ranks::gather(std::string_view bytes) {
     all.emplace_back();
     for (size_t r = 0; r < ranks; ++r) all[0].push_back(at::empty_like(mine[0]));
   }
-  s.complete([&] { return s.group->gather(all, mine, c10d::GatherOptions()); });
+  s.carry([&] { return s.carrier->gather(all, mine, c10d::GatherOptions()); });
   std::vector<std::string> out;
   if (!is_root()) return out;
   for (size_t r = 0; r < ranks; ++r) {
@@ -221,14 +262,14 @@ std::vector<std::string> Ranks::gather(std::string_view bytes) {
 
 std::string Ranks::broadcast(std::string_view bytes) {
   State& s = *state_;
-  std::vector<at::Tensor> length = {at::tensor({static_cast<int64_t>(bytes.size())}, at::kLong).to(s.device)};
+  std::vector<at::Tensor> length = {at::tensor({static_cast<int64_t>(bytes.size())}, at::kLong)};
   s.complete([&] { return s.group->broadcast(length, c10d::BroadcastOptions()); });
   const auto size = length[0].item<int64_t>();
   if (size == 0) return "";
   at::Tensor host = at::zeros({size}, at::kByte);
   if (is_root()) std::memcpy(host.data_ptr(), bytes.data(), bytes.size());
   std::vector<at::Tensor> message = {host.to(s.device)};
-  s.complete([&] { return s.group->broadcast(message, c10d::BroadcastOptions()); });
+  s.carry([&] { return s.carrier->broadcast(message, c10d::BroadcastOptions()); });
   host = message[0].to(at::kCPU);
   return {static_cast<const char*>(host.const_data_ptr()), static_cast<size_t>(size)};
 }
@@ -236,6 +277,7 @@ std::string Ranks::broadcast(std::string_view bytes) {
 void Ranks::abandon(const std::string& reason) noexcept {
   try {
     State& s = *state_;
+    s.failed = true;
     if (!s.failure()) {
       const std::string words = fmt::format("rank {} failed: {}", rank(), reason);
       s.store->set(kFailed, std::vector<uint8_t>(words.begin(), words.end()));

@@ -1,6 +1,6 @@
 // The processes of one run, started by torchrun, srun or mpirun: each takes a part of the sequences, and rank
-// 0 merges and writes. Messages go through PyTorch's c10d: Gloo on the CPU, NCCL where results lie on GPUs
-// and the build has it. A rank that fails ends the others, with its reason.
+// 0 merges and writes. Messages go through PyTorch's c10d: Gloo, and NCCL for what is large where results lie
+// on GPUs and the build has it. A rank that fails ends the others, with its reason.
 #pragma once
 
 #include <memory>
@@ -27,10 +27,15 @@ class Ranks {
  public:
   /// nullptr where there is one process only. Waits for the others; throws when they do not come within a
   /// minute.
-  static std::unique_ptr<Ranks> join(const RankPlace& place, at::Device device);
+  static std::unique_ptr<Ranks> join(const RankPlace& place);
   ~Ranks();
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
+
+  /// Where this rank's results lie; all ranks call it, before they speak.
+  void use(at::Device device);
+  /// Throws what another rank failed with; cheap enough for every step of long work.
+  void check();
 
   int rank() const;
   int size() const;

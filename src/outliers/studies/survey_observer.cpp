@@ -233,6 +233,7 @@ void SurveyObserver::add_routed(const models::Site& site, const models::Slice& s
 }
 
 void SurveyObserver::on_point(const models::Site& site, const models::Slice& slice, const at::Tensor& x) {
+  if (ranks_ != nullptr) ranks_->check();
   add_routed(site, slice, x);
   if (slice.batch == kPrompt) {
     if (site.point == Point::resid_in) resid_in_ = x;
