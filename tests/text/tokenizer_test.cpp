@@ -209,6 +209,7 @@ TEST_F(JsonErrors, NameWhatIsNotSupported) {
   EXPECT_THAT(with("/model/merges/0", json({"a", "\u00e9\u00e9"})), HasSubstr("not in the vocabulary"));
   EXPECT_THAT(with("/model/vocab/x", -1), HasSubstr("the id of \"x\""));
   EXPECT_THAT(with("/model/vocab/x", 99999999999), HasSubstr("the id of \"x\""));
+  EXPECT_THAT(with("/model/vocab/x", 6000000), HasSubstr("the id 6000000; above"));
   EXPECT_THAT(with("/surprise", 1), HasSubstr("\"surprise\""));
   EXPECT_THAT(with("/normalizer", {{"type", "Unknown"}}),
               HasSubstr("tokenizer.json.normalizer: the type \"Unknown\""));

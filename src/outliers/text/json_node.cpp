@@ -23,6 +23,13 @@ Vocabulary read_json_vocabulary(const Node& node) {
     largest = std::max(largest, id);
     bytes += field.key.size();
   }
+  // Spellings are kept by id: one absurd id must not take gigabytes. added_tokens.json has few tokens, with
+  // high ids.
+  const int64_t tokens = static_cast<int64_t>(object.size()), most = 8 * tokens + (1 << 20);
+  if (largest > most) {
+    node.refuse(
+        fmt::format("has {} tokens and the id {}; above {} it is taken for damage", tokens, largest, most));
+  }
   Vocabulary vocabulary;
   vocabulary.reserve(static_cast<size_t>(largest + 1), bytes);
   for (const auto field : object)

@@ -22,11 +22,10 @@ void Vocabulary::set(int32_t id, std::string_view piece) {
 }
 
 void Vocabulary::index() {
-  index_.reserve(pieces_.size());
+  count_ = static_cast<size_t>(std::count(set_.begin(), set_.end(), true));
+  index_.reserve(count_);
   for (size_t id = 0; id < pieces_.size(); ++id) {
-    if (!set_[id]) continue;
-    index_.insert(pieces_, static_cast<int32_t>(id));
-    ++count_;
+    if (set_[id]) index_.insert(pieces_, static_cast<int32_t>(id));
   }
 }
 
