@@ -9,7 +9,6 @@ import os
 import pathlib
 import pty
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -25,7 +24,7 @@ import unittest.mock
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
 from hub_server import HubServer, commit_of, git_blob, half_then, on, stall, times  # noqa: E402
-from program import PROGRAM, ROOT, ProgramTest  # noqa: E402
+from program import PROGRAM, ROOT, ProgramTest, full_disk  # noqa: E402
 
 LARGE = random.Random(1).randbytes(300000)
 VARIABLES = ("HF_", "HUGGING", "XDG_", "TRANSFORMERS_OFFLINE", "SSL_CERT", "REQUESTS_CA", "CURL_CA")
@@ -99,6 +98,10 @@ class HubTest(ProgramTest):
         (path / "tokenizer.json").unlink()
         self.assertEqual(self.fetch("org/tiny", "--revision", commit), path)
         self.assertTrue((path / "tokenizer.json").exists())
+        for name in self.tiny.keys() - {"model.safetensors"}:
+            (path / name).unlink()
+        self.assertEqual(self.fetch("org/tiny", "--revision", commit), path)
+        self.assertEqual({p.name for p in path.iterdir()}, self.tiny.keys())
 
     def test_every_command_takes_a_name(self):
         self.hub("org/tiny", self.tiny)
@@ -348,11 +351,7 @@ class HubTest(ProgramTest):
 
     def test_full_disk(self):
         self.hub("org/tiny", {"model.gguf": LARGE})
-
-        def small_files():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
-        self.refuse(1, "cannot write .*incomplete: File too large; free some space", "org/tiny", env=self.env, program=FETCH, preexec_fn=small_files)
+        self.refuse(1, "cannot write .*incomplete: File too large; free some space", "org/tiny", env=self.env, program=FETCH, preexec_fn=lambda: full_disk(100000))
         self.server.faults = [on("HEAD", "hub", "/resolve/", lambda h: h.answer(200, b"", Content_Length=str(1 << 49), ETag=f'"{"0" * 64}"', X_Repo_Commit="0" * 40))]
         self.refused("org/tiny needs 562949953.4 MB, but .* has .* MB left; free some space", "org/tiny")
 

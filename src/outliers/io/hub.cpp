@@ -163,7 +163,7 @@ std::optional<fs::path> cached(const HubCache& cache, const HubName& name, bool 
   for (const std::string& file : cache.files(*commit)) listed.push_back({file, std::nullopt});
   try {
     const Selection selection = select(listed, name, name.text());
-    if (surely && selection.files.size() > 1) {
+    if (surely && !has_extension(selection.files.back(), ".gguf")) {
       for (const char* file : kSmallFiles) {
         if (!cache.has(*commit, file) && !cache.is_absent(*commit, file)) return std::nullopt;
       }
