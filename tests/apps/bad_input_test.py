@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ProgramTest  # noqa: E402
+from program import PROGRAM, ProgramTest, full_disk  # noqa: E402
 
 
 class BadInputTest(ProgramTest):
@@ -170,11 +170,7 @@ class BadInputTest(ProgramTest):
         self.refuse_report("cannot", *self.report(None, "plain-file/out"))
 
     def test_full_disk(self):
-        # A limit on the size of files fails writes as a full disk does.
-        def limit():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
-        self.refuse_report("cannot write", *self.report(), preexec_fn=limit)
+        self.refuse_report("cannot write", *self.report(), preexec_fn=full_disk)
 
     def test_interrupt(self):
         before = sorted(p.name for p in self.dir.iterdir())

@@ -2,8 +2,6 @@
 """capture, compare-layers, inspect and tokenize from end to end on the tiny model, against NumPy (tiny_forward.py)."""
 import json
 import pathlib
-import resource
-import signal
 import struct
 import sys
 import tempfile
@@ -14,7 +12,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
 import tiny_forward  # noqa: E402
-from program import ROOT, ProgramTest, run  # noqa: E402
+from program import ROOT, ProgramTest, full_disk, run  # noqa: E402
 
 PROMPT = "The sea was calm."
 IDS = [tiny.BOS, *PROMPT.encode()]
@@ -28,12 +26,6 @@ def uneven_norms(w):
     for name in w:
         if "norm" in name:
             w[name] = random.uniform(0.8, 1.2, tiny.D).astype(np.float32)
-
-
-def full_disk():
-    # A limit on the size of files fails writes as a full disk does.
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 
 
 class CommandTest(ProgramTest):

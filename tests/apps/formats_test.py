@@ -2,9 +2,7 @@
 """The same model in other formats, quantised, with an adapter, and exported, from end to end: the numbers stay the same."""
 import json
 import pathlib
-import resource
 import shutil
-import signal
 import sys
 import tempfile
 import unittest
@@ -13,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import ROOT, ProgramTest  # noqa: E402
+from program import ROOT, ProgramTest, full_disk  # noqa: E402
 
 try:
     import torch
@@ -21,12 +19,6 @@ except ImportError:  # LibTorch may come without Python's part
     torch = None
 
 GOLDEN = ROOT / "tests/golden"
-
-
-def full_disk():
-    # A limit on the size of files fails writes as a full disk does.
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 
 
 class FormatsTest(ProgramTest):

@@ -2,7 +2,9 @@
 import os
 import pathlib
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import unittest
 
@@ -12,6 +14,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 def run(*arguments, text_in=None, timeout=300, program=(PROGRAM,), **options):
     return subprocess.run([*program, *(a if isinstance(a, bytes) else str(a) for a in arguments)], input=text_in, capture_output=True, text=True, timeout=timeout, **options)
+
+
+def full_disk(most_bytes=8192):
+    """For preexec_fn: a limit on the size of files fails writes as a full disk does."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
 
 class ProgramTest(unittest.TestCase):

@@ -11,19 +11,16 @@ using namespace outliers;
 namespace {
 
 const fuzz::InputFolder& folder() {
-  static const fuzz::InputFolder made;
-  static const bool written = [] {
+  static const fuzz::InputFolder made([](const std::filesystem::path& path) {
     const std::vector<io::TensorPlan> plan = {{"h.0.attn.c_attn.weight", {8, 24}, at::kFloat},
                                               {"h.0.attn.c_proj.weight", {8, 8}, at::kFloat},
                                               {"h.0.mlp.c_proj.weight", {32, 8}, at::kFloat},
                                               {"ln_f.bias", {8}, at::kFloat},
                                               {"wte.weight", {11, 8}, at::kFloat}};
-    io::SafetensorsWriter writer(made.path() / "base.safetensors", true, plan);
+    io::SafetensorsWriter writer(path / "base.safetensors", true, plan);
     for (const io::TensorPlan& tensor : plan) writer.add(tensor.name, at::ones(tensor.shape));
     writer.commit();
-    return true;
-  }();
-  (void)written;
+  });
   return made;
 }
 

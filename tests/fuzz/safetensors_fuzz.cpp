@@ -11,14 +11,11 @@ namespace {
 
 // A folder with one good file, for indices to point at.
 const fuzz::InputFolder& folder() {
-  static const fuzz::InputFolder made;
-  static const bool written = [] {
-    io::SafetensorsWriter writer(made.path() / "a.safetensors", true, {{"a", {2, 2}, at::kFloat}});
+  static const fuzz::InputFolder made([](const std::filesystem::path& path) {
+    io::SafetensorsWriter writer(path / "a.safetensors", true, {{"a", {2, 2}, at::kFloat}});
     writer.add("a", at::ones({2, 2}));
     writer.commit();
-    return true;
-  }();
-  (void)written;
+  });
   return made;
 }
 

@@ -34,11 +34,14 @@ class InputFile {
   int fd_;
 };
 
-/// A folder in memory for formats of several files; removed with the process.
+/// A folder in memory for formats of several files; removed with the process. `fill` writes what does not
+/// change.
 class InputFolder {
  public:
-  InputFolder() : path_("/dev/shm/outliers-fuzz-" + std::to_string(getpid())) {
+  template <typename Fill>
+  explicit InputFolder(Fill&& fill) : path_("/dev/shm/outliers-fuzz-" + std::to_string(getpid())) {
     std::filesystem::create_directories(path_);
+    fill(path_);
   }
   ~InputFolder() {
     std::error_code ec;

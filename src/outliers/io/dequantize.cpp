@@ -5,7 +5,8 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <cstring>
+
+#include "outliers/io/unaligned.h"
 
 #ifdef __F16C__
 #include <immintrin.h>
@@ -13,13 +14,6 @@
 
 namespace outliers::io {
 namespace {
-
-template <typename T>
-T read(const uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
 
 float from_bf16(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
@@ -45,7 +39,7 @@ float from_half(uint16_t bits) {
 }
 
 float half_at(const uint8_t* p) {
-  return from_half(read<uint16_t>(p));
+  return from_half(read_unaligned<uint16_t>(p));
 }
 
 // OCP 8-bit floating point: E4M3 (no infinity, S.1111.111 is NaN) and E5M2 (as IEEE).
@@ -64,7 +58,7 @@ float from_e5m2(uint8_t bits) {
 template <typename T>
 void plain(const uint8_t* p, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i)
-    out[i] = static_cast<float>(read<T>(p + i * static_cast<int64_t>(sizeof(T))));
+    out[i] = static_cast<float>(read_unaligned<T>(p + i * static_cast<int64_t>(sizeof(T))));
 }
 void half(const uint8_t* p, int64_t n, float* out) {
   int64_t i = 0;
@@ -76,7 +70,7 @@ void half(const uint8_t* p, int64_t n, float* out) {
   for (; i < n; ++i) out[i] = half_at(p + 2 * i);
 }
 void bfloat(const uint8_t* p, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = from_bf16(read<uint16_t>(p + 2 * i));
+  for (int64_t i = 0; i < n; ++i) out[i] = from_bf16(read_unaligned<uint16_t>(p + 2 * i));
 }
 // Eight bits have 256 values: a table is faster than taking them apart.
 template <float (*Convert)(uint8_t)>
@@ -115,7 +109,7 @@ void q4_1(const uint8_t* p, int64_t blocks, float* out) {
 void q5_0(const uint8_t* p, int64_t blocks, float* out) {
   for (; blocks-- > 0; p += 22, out += 32) {
     const float d = half_at(p);
-    const auto high = read<uint32_t>(p + 2);
+    const auto high = read_unaligned<uint32_t>(p + 2);
     for (int j = 0; j < 16; ++j) {
       const int low_bit = static_cast<int>((high >> j) & 1) << 4,
                 high_bit = static_cast<int>((high >> (j + 16)) & 1) << 4;
@@ -128,7 +122,7 @@ void q5_0(const uint8_t* p, int64_t blocks, float* out) {
 void q5_1(const uint8_t* p, int64_t blocks, float* out) {
   for (; blocks-- > 0; p += 24, out += 32) {
     const float d = half_at(p), m = half_at(p + 2);
-    const auto high = read<uint32_t>(p + 4);
+    const auto high = read_unaligned<uint32_t>(p + 4);
     for (int j = 0; j < 16; ++j) {
       const int low_bit = static_cast<int>((high >> j) & 1) << 4,
                 high_bit = static_cast<int>((high >> (j + 16)) & 1) << 4;
@@ -271,7 +265,7 @@ void iq4_nl(const uint8_t* p, int64_t blocks, float* out) {
 void iq4_xs(const uint8_t* p, int64_t blocks, float* out) {
   for (; blocks-- > 0; p += 136) {
     const float d = half_at(p);
-    const auto high = read<uint16_t>(p + 2);
+    const auto high = read_unaligned<uint16_t>(p + 2);
     const uint8_t *low = p + 4, *q = p + 8;
     for (int i = 0; i < 8; ++i, q += 16, out += 32) {
       const int scale = ((low[i / 2] >> (4 * (i % 2))) & 15) | (((high >> (2 * i)) & 3) << 4);

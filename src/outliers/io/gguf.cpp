@@ -8,6 +8,7 @@
 #include "outliers/core/error.h"
 #include "outliers/io/dequantize.h"
 #include "outliers/io/mapped_file.h"
+#include "outliers/io/unaligned.h"
 
 namespace outliers::io {
 namespace {
@@ -15,13 +16,6 @@ namespace {
 constexpr uint64_t kDefaultAlignment = 32;
 constexpr uint64_t kMaxDimensions = 4;  // GGML_MAX_DIMS
 constexpr uint64_t kMaxKeyLength = 65535;
-
-template <typename T>
-T read(const uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
 
 // Bytes of one value; 0 for strings and arrays, whose length is in the file.
 uint64_t width(GgufType type) {
@@ -49,21 +43,21 @@ uint64_t width(GgufType type) {
 std::optional<int64_t> integer_at(GgufType type, const uint8_t* p) {
   switch (type) {
     case GgufType::u8:
-      return read<uint8_t>(p);
+      return read_unaligned<uint8_t>(p);
     case GgufType::i8:
-      return read<int8_t>(p);
+      return read_unaligned<int8_t>(p);
     case GgufType::u16:
-      return read<uint16_t>(p);
+      return read_unaligned<uint16_t>(p);
     case GgufType::i16:
-      return read<int16_t>(p);
+      return read_unaligned<int16_t>(p);
     case GgufType::u32:
-      return read<uint32_t>(p);
+      return read_unaligned<uint32_t>(p);
     case GgufType::i32:
-      return read<int32_t>(p);
+      return read_unaligned<int32_t>(p);
     case GgufType::i64:
-      return read<int64_t>(p);
+      return read_unaligned<int64_t>(p);
     case GgufType::u64: {
-      const auto value = read<uint64_t>(p);
+      const auto value = read_unaligned<uint64_t>(p);
       if (value > static_cast<uint64_t>(INT64_MAX)) return std::nullopt;
       return static_cast<int64_t>(value);
     }
@@ -73,14 +67,14 @@ std::optional<int64_t> integer_at(GgufType type, const uint8_t* p) {
 }
 
 std::optional<double> number_at(GgufType type, const uint8_t* p) {
-  if (type == GgufType::f32) return read<float>(p);
-  if (type == GgufType::f64) return read<double>(p);
+  if (type == GgufType::f32) return read_unaligned<float>(p);
+  if (type == GgufType::f64) return read_unaligned<double>(p);
   if (const auto whole = integer_at(type, p)) return static_cast<double>(*whole);
   return std::nullopt;
 }
 
 std::string_view string_at(const uint8_t* p) {
-  return {reinterpret_cast<const char*>(p) + 8, read<uint64_t>(p)};
+  return {reinterpret_cast<const char*>(p) + 8, read_unaligned<uint64_t>(p)};
 }
 
 }  // namespace
@@ -205,7 +199,7 @@ class GgufReader {
   }
   template <typename T>
   T number(const char* what) {
-    return read<T>(take(sizeof(T), what));
+    return read_unaligned<T>(take(sizeof(T), what));
   }
   std::string_view string(const char* what) {
     const auto length = number<uint64_t>(what);

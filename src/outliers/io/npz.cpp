@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "outliers/core/error.h"
+#include "outliers/io/unaligned.h"
 #include "outliers/io/zip.h"
 
 namespace outliers::io {
@@ -20,13 +21,6 @@ constexpr uint16_t kVersion64 = 45;
 template <typename T>
 void put(std::string& out, T value) {
   out.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-template <typename T>
-T get(const uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
 }
 
 struct NumpyType {
@@ -186,7 +180,8 @@ at::Tensor NpzReader::read(const std::string& name) const {
   const int major = bytes[6];
   const uint64_t preamble = major == 1 ? 10 : 12;
   if (major < 1 || major > 3 || raw.size() < preamble) malformed("has an unknown .npy version");
-  const uint64_t length = major == 1 ? get<uint16_t>(bytes + 8) : get<uint32_t>(bytes + 8);
+  const uint64_t length =
+      major == 1 ? read_unaligned<uint16_t>(bytes + 8) : read_unaligned<uint32_t>(bytes + 8);
   if (length > raw.size() - preamble) malformed("ends inside its header");
   const std::string header = raw.substr(preamble, length);
 

@@ -1,32 +1,26 @@
 #include "outliers/io/zip.h"
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
 #include <zlib.h>
 
 #include "outliers/core/error.h"
+#include "outliers/io/unaligned.h"
 
 namespace outliers::io {
 namespace {
 
-template <typename T>
-T get(const uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
-
 // Sizes and offset of 0xFFFFFFFF stand, in this order, in the zip64 extra field.
 void widen(ZipReader::Member& m, const uint8_t* extra, uint64_t left) {
   while (left >= 4) {
-    const uint64_t id = get<uint16_t>(extra), size = std::min<uint64_t>(get<uint16_t>(extra + 2), left - 4);
+    const uint64_t id = read_unaligned<uint16_t>(extra),
+                   size = std::min<uint64_t>(read_unaligned<uint16_t>(extra + 2), left - 4);
     if (id == 1) {
       uint64_t used = 0;
       for (uint64_t* field : {&m.bytes, &m.stored, &m.offset}) {
         if (*field == kZipSee64 && used + 8 <= size) {
-          *field = get<uint64_t>(extra + 4 + used);
+          *field = read_unaligned<uint64_t>(extra + 4 + used);
           used += 8;
         }
       }
@@ -58,36 +52,37 @@ void ZipReader::read_directory(const std::string& kind) {
   constexpr uint64_t end_size = 22;
   std::optional<uint64_t> end;
   for (uint64_t back = end_size; back <= std::min<uint64_t>(map_.size(), end_size + 65535) && !end; ++back) {
-    if (get<uint32_t>(at(map_.size() - back, 4)) == kZipEnd) end = map_.size() - back;
+    if (read_unaligned<uint32_t>(at(map_.size() - back, 4)) == kZipEnd) end = map_.size() - back;
   }
   require(end.has_value(), "{} is no {}, or it is cut short", path_, kind);
   const uint8_t* record = at(*end, end_size);
-  uint64_t count = get<uint16_t>(record + 10), size = get<uint32_t>(record + 12),
-           start = get<uint32_t>(record + 16);
+  uint64_t count = read_unaligned<uint16_t>(record + 10), size = read_unaligned<uint32_t>(record + 12),
+           start = read_unaligned<uint32_t>(record + 16);
   if ((count == 0xFFFF || size == kZipSee64 || start == kZipSee64) && *end >= 20 &&
-      get<uint32_t>(at(*end - 20, 20)) == kZipLocator64) {
-    const uint8_t* wide = at(get<uint64_t>(at(*end - 20, 20) + 8), 56);
-    require(get<uint32_t>(wide) == kZipEnd64, "{} is damaged: its directory is not where it says", path_);
-    count = get<uint64_t>(wide + 32);
-    size = get<uint64_t>(wide + 40);
-    start = get<uint64_t>(wide + 48);
+      read_unaligned<uint32_t>(at(*end - 20, 20)) == kZipLocator64) {
+    const uint8_t* wide = at(read_unaligned<uint64_t>(at(*end - 20, 20) + 8), 56);
+    require(read_unaligned<uint32_t>(wide) == kZipEnd64, "{} is damaged: its directory is not where it says",
+            path_);
+    count = read_unaligned<uint64_t>(wide + 32);
+    size = read_unaligned<uint64_t>(wide + 40);
+    start = read_unaligned<uint64_t>(wide + 48);
   }
   require(count <= map_.size() / 46, "{} is damaged: it claims {} members", path_, count);
   const uint8_t* p = at(start, size);
   const uint8_t* const last = p + size;
   for (uint64_t i = 0; i < count; ++i) {
-    require(last - p >= 46 && get<uint32_t>(p) == kZipCentral, "{} is damaged: its directory ends early",
-            path_);
-    const uint64_t name = get<uint16_t>(p + 28), extra = get<uint16_t>(p + 30),
-                   comment = get<uint16_t>(p + 32);
+    require(last - p >= 46 && read_unaligned<uint32_t>(p) == kZipCentral,
+            "{} is damaged: its directory ends early", path_);
+    const uint64_t name = read_unaligned<uint16_t>(p + 28), extra = read_unaligned<uint16_t>(p + 30),
+                   comment = read_unaligned<uint16_t>(p + 32);
     require(static_cast<uint64_t>(last - p) >= 46 + name + extra + comment,
             "{} is damaged: its directory ends early", path_);
     Member m{std::string(reinterpret_cast<const char*>(p) + 46, name),
-             get<uint16_t>(p + 10),
-             get<uint32_t>(p + 16),
-             get<uint32_t>(p + 20),
-             get<uint32_t>(p + 24),
-             get<uint32_t>(p + 42)};
+             read_unaligned<uint16_t>(p + 10),
+             read_unaligned<uint32_t>(p + 16),
+             read_unaligned<uint32_t>(p + 20),
+             read_unaligned<uint32_t>(p + 24),
+             read_unaligned<uint32_t>(p + 42)};
     widen(m, p + 46 + name, extra);
     require(index_.emplace(m.name, members_.size()).second, "{} has two members named {}", path_,
             printable(m.name));
@@ -98,10 +93,11 @@ void ZipReader::read_directory(const std::string& kind) {
 
 std::span<const uint8_t> ZipReader::raw(const Member& m) const {
   const uint8_t* local = at(m.offset, 30);
-  require(get<uint32_t>(local) == kZipLocal, "{} is damaged: {} is not where it should be", path_,
+  require(read_unaligned<uint32_t>(local) == kZipLocal, "{} is damaged: {} is not where it should be", path_,
           printable(m.name));
   // The names' lengths may differ from the directory's: writers pad here to align the data.
-  const uint64_t start = m.offset + 30 + get<uint16_t>(local + 26) + get<uint16_t>(local + 28);
+  const uint64_t start =
+      m.offset + 30 + read_unaligned<uint16_t>(local + 26) + read_unaligned<uint16_t>(local + 28);
   require(m.method != 0 || m.stored == m.bytes, "{} is damaged: {} has two sizes", path_, printable(m.name));
   return {at(start, m.stored), m.stored};
 }
