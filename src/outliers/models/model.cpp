@@ -71,8 +71,8 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& path, const std:
   if (described.config.name.empty()) described.config.name = io::hub_name_of(path);
   if (described.config.name.empty()) described.config.name = name_of_path(path);
   if (!described.quantization.empty()) {
-    checkpoint = io::dequantized(std::move(checkpoint), described.quantization,
-                                 printable((checkpoint->directory() / "config.json").string()));
+    const std::string where = printable((checkpoint->directory() / "config.json").string());
+    checkpoint = io::dequantized(std::move(checkpoint), described.quantization, where);
   }
   if (!adapter.empty()) {
     checkpoint = io::adapted(std::move(checkpoint), adapter);
