@@ -167,6 +167,67 @@ TEST(HuggingFaceConfig, TakesTheNamesOfEachFamily) {
   EXPECT_EQ(opt.embedding_width, 20);
 }
 
+/// A model of images by the keys that all of them share, with `extra` ones.
+std::string of_images(const std::string& model_type, const std::string& extra = "") {
+  return R"({"model_type": ")" + model_type + R"(", "hidden_size": 32, "intermediate_size": 48,
+             "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 12, "patch_size": 4)" +
+         (extra.empty() ? "" : ", " + extra) + "}";
+}
+
+TEST(HuggingFaceConfig, ReadsModelsOfImages) {
+  const Config vit =
+      read(of_images("vit", R"("image_size": [12, 25], "patch_size": [4, 5], "qkv_bias": false)"));
+  EXPECT_TRUE(reads_images(vit) && !vit.causal && !vit.attention_bias && vit.output_bias && vit.mlp_bias);
+  EXPECT_EQ(vit.vocabulary, 0);
+  EXPECT_EQ(vit.max_positions, 1 + 3 * 5);
+  EXPECT_EQ(vit.vision.image_width, 25);
+  EXPECT_EQ(vit.vision.patch_width, 5);
+  EXPECT_EQ(vit.vision.resize, PositionResize::none);
+  EXPECT_DOUBLE_EQ(vit.norm_epsilon, 1e-12);
+
+  const Config base = read(R"({"model_type": "dinov2"})");
+  EXPECT_EQ(base.mlp_width, 3072);
+  EXPECT_EQ(base.max_positions, 257);
+  EXPECT_TRUE(base.branch_scales && !base.gated_mlp && base.attention_bias);
+  EXPECT_EQ(base.vision.resize, PositionResize::bicubic);
+  const Config giant =
+      read(R"({"model_type": "dinov2_with_registers", "hidden_size": 1536, "num_attention_heads": 24,
+      "num_hidden_layers": 40, "use_swiglu_ffn": true, "patch_size": 14, "image_size": 518})");
+  EXPECT_EQ(giant.mlp_width, 4096);
+  EXPECT_EQ(giant.activation, Activation::silu);
+  EXPECT_TRUE(giant.gated_mlp && giant.fused_gate_up);
+  EXPECT_EQ(giant.vision.registers, 4);
+  EXPECT_EQ(giant.max_positions, 1 + 37 * 37);
+  EXPECT_EQ(giant.vision.resize, PositionResize::bicubic_antialiased);
+
+  // Beside a text tower; early files say it twice, and what the second leaves out is as by default.
+  const std::string towers = R"({"model_type": "clip", "text_config": {"hidden_size": 7},
+      "vision_config": {"hidden_size": 64, "num_attention_heads": 8, "intermediate_size": 96, "num_hidden_layers": 3})";
+  const Config clip = read(towers + "}");
+  EXPECT_EQ(clip.width, 64);
+  EXPECT_EQ(clip.layers, 3);
+  EXPECT_EQ(clip.activation, Activation::quick_gelu);
+  EXPECT_TRUE(clip.embedding_norm && clip.attention_bias);
+  const Config twice = read(towers + R"(, "vision_config_dict": {"hidden_size": 96, "patch_size": 16}})");
+  EXPECT_EQ(twice.width, 96);
+  EXPECT_EQ(twice.layers, 12);
+  EXPECT_EQ(twice.vision.patch_height, 16);
+  EXPECT_EQ(read(towers + R"(, "vision_config_dict": null})").layers, 3);
+
+  EXPECT_THAT(error_of(of_images("vit", R"("num_channels": 1)")),
+              HasSubstr("'num_channels' of 1 is not supported"));
+  EXPECT_THAT(error_of(of_images("vit", R"("image_size": [12])")),
+              HasSubstr("'image_size' should be a number or"));
+  EXPECT_THAT(error_of(of_images("vit", R"("patch_size": 0)")), HasSubstr("'patch_size' should be positive"));
+  EXPECT_THAT(error_of(of_images("vit", R"("patch_size": 13)")), HasSubstr("rows of a patch is 13"));
+  EXPECT_THAT(error_of(of_images("vit", R"("image_size": 100000)")), HasSubstr("rows of an image is 100000"));
+  EXPECT_THAT(error_of(of_images("vit", R"("hidden_act": "mish")")), HasSubstr("'mish'"));
+  EXPECT_THAT(error_of(of_images("dinov2_with_registers", R"("num_register_tokens": -1)")),
+              HasSubstr("number of registers is -1"));
+  EXPECT_THAT(error_of(R"({"model_type": "clip", "vision_config": 3})"),
+              HasSubstr("'vision_config' should be"));
+}
+
 TEST(HuggingFaceConfig, KnowsWhichLayersHaveExperts) {
   const Config mixtral = read(of_family("mixtral", R"("num_key_value_heads": 2)"));
   EXPECT_EQ(mixtral.experts.count, 8);

@@ -1,5 +1,5 @@
 // Every named point of tiny random models, from safetensors and from GGUF, against transformers in float64
-// (tests/oracle/models_tiny.py).
+// (tests/oracle/models_tiny.py, models_vision.py).
 #include <algorithm>
 #include <fstream>
 
@@ -64,14 +64,14 @@ TEST_P(GoldenPoints, AgreeWithTransformers) {
   RunOptions options;
   options.dtype = c.dtype;
   options.logits = true;
-  run(*model, {{"prompt", reference.read("ids")}}, {&recorder}, options);
+  run(*model, {tests::golden_batch(*model, reference)}, {&recorder}, options);
 
   const tests::Tolerance& allowed = tests::point_tolerance(c.dtype);
   tests::Difference worst;
   std::string worst_whole, worst_row;
   size_t compared = 0;
   for (const std::string& name : reference.names()) {
-    if (name == "ids") continue;
+    if (name == "ids" || name == "pixel_values") continue;
     ASSERT_TRUE(recorder.parts().count(name)) << name << " was not shown";
     const at::Tensor got = recorder.get(name), wanted = reference.read(name);
     ASSERT_EQ(got.sizes(), wanted.sizes()) << name;

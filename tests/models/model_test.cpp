@@ -152,6 +152,35 @@ TEST(Model, TakesWhatOlderExportersOfOtherFamiliesWrote) {
   EXPECT_NE(opt.open(), nullptr);
 }
 
+TEST(Model, TakesWhatOthersWroteOfModelsOfImages) {
+  EditedModel clip("clip_vision_alone");  // before version 5, with the positions' numbers
+  for (auto& [name, tensor] : clip.tensors) name = "vision_model." + name;
+  clip.tensors.emplace_back("vision_model.embeddings.position_ids", at::arange(10).to(at::kFloat));
+  clip.tensors.emplace_back("visual_projection.weight", at::ones({8, 24}));
+  EXPECT_NE(clip.open(), nullptr);
+
+  EditedModel bare("dinov2_head");  // without the head, and so without a prefix
+  for (auto& [name, tensor] : bare.tensors) {
+    if (name.starts_with("dinov2.")) name = name.substr(7);
+  }
+  bare.remove("classifier.weight");
+  bare.remove("classifier.bias");
+  bare.remove("embeddings.mask_token");
+  EXPECT_NE(bare.open(), nullptr);
+
+  EditedModel vit("vit_rectangle");
+  vit.remove("vit.embeddings.cls_token");
+  for (auto& [name, tensor] : vit.tensors) {
+    if (name.ends_with("projection.weight")) tensor = tensor.transpose(2, 3).contiguous();
+  }
+  vit.tensors.emplace_back("vit.encoder.layer.0.layer_scale1.lambda1", at::ones({24}));
+  EXPECT_THAT(
+      vit.error(),
+      AllOf(HasSubstr("1 missing (vit.embeddings.cls_token)"),
+            HasSubstr("projection.weight is [24, 3, 5, 4], should be [D, C*ph*pw], here = [24, 3, 4, 5]"),
+            HasSubstr("1 unknown (vit.encoder.layer.0.layer_scale1.lambda1)")));
+}
+
 TEST(Model, NamesPartsOfOneWeightAndTransposedShapes) {
   EditedModel heads("stablelm_parallel");
   heads.remove("model.layers.1.self_attn.q_layernorm.norms.3.weight");
@@ -218,6 +247,8 @@ std::string error_of_gguf(const std::string& name, const std::string& from, cons
 TEST(Model, RefusesGgufsItWouldComputeWrongly) {
   EXPECT_THAT(error_of_gguf("llama_tied", "llama", "mamba"),
               AllOf(HasSubstr("'mamba'"), HasSubstr("known: llama, qwen2, qwen3")));
+  EXPECT_THAT(error_of_gguf("llama_tied", "llama.rope.scaling.type", "clip.has_vision_encoder"),
+              HasSubstr("image tower of a multimodal model (mmproj)"));
   EXPECT_THAT(error_of_gguf("llama_tied", "linear", "cosine"),
               HasSubstr("rotary scaling 'cosine' is not supported"));
   EXPECT_THAT(error_of_gguf("llama_tied", "llama.block_count", "llama.clock_count"),

@@ -62,6 +62,15 @@ TEST(ParseSites, KnowsWhichPointsTheModelHas) {
   EXPECT_THAT(error_of("layer.1.gate_out", plain), HasSubstr("the MLP there has no gate"));
 }
 
+TEST(ParseSites, KnowsThatImagesHaveNoLogits) {
+  Config vision = model_of(2);
+  vision.vision.channels = 3;
+  EXPECT_THAT(names("*", vision), ElementsAre("final_norm_out"));
+  EXPECT_FALSE(has_anywhere(vision, Point::logits));
+  EXPECT_THAT(error_of("logits", vision),
+              HasSubstr("there is no point 'logits': this model has no vocabulary"));
+}
+
 TEST(ParseSites, KnowsWhichLayersAreOfExperts) {
   Config mixture = model_of(3);
   mixture.experts.count = 4;

@@ -128,7 +128,7 @@ TEST(RunnerOfEveryFamily, ShowsItsProjectionsAndAttentionSums) {
     const auto model = Model::open(tests::golden("models/" + name + "/model.safetensors"));
     const Config& c = model->config();
     WeightsAndSums observer;
-    run(*model, {{"a", at::arange(14).remainder(c.vocabulary).view({2, 7})}}, {&observer}, {});
+    run(*model, {tests::some_batch(*model)}, {&observer}, {});
     EXPECT_EQ(observer.layers, c.layers) << name;
     std::vector<std::string> wanted = {"q", "k", "v", "o", "gate", "up", "down"};
     if (!c.gated_mlp) std::erase(wanted, "gate");

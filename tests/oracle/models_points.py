@@ -14,6 +14,17 @@ import torch
 LLAMA = dict(body=("embed_tokens", "layers", "norm"), attn="self_attn", q="q_proj", k="k_proj", v="v_proj", o="o_proj", q_norm="q_norm",
              k_norm="k_norm", gate="mlp.gate_proj", act="mlp.act_fn", up="mlp.up_proj", down="mlp.down_proj",
              resid_mid="post_attention_layernorm")
+# Encoders of images. `parts` of the body may be dotted; final: what is applied to the last layer's output, where the model
+# does so for the CLS token alone.
+VIT = dict(body=("embeddings", "layers", "layernorm"), attn="attention", gate=None, act="mlp.activation_fn", up="mlp.fc1", down="mlp.fc2",
+           resid_mid="layernorm_after")
+
+
+def dinov2(config):
+    mlp = dict(gate="mlp.gate_proj", act="mlp.act_fn", up="mlp.up_proj", down="mlp.down_proj") if config.use_swiglu_ffn else {}
+    return {**VIT, "body": ("embeddings", "encoder.layer", "layernorm"), "resid_mid": "norm2", **mlp}
+
+
 def thirds(x):
     return x.chunk(3, -1)
 
@@ -94,6 +105,12 @@ def softmax_shown(points, decoder):
 
 
 LAYOUTS = {
+    "vit": VIT,
+    "vit_mae": VIT,
+    "dinov2": dinov2,
+    "dinov2_with_registers": dinov2,
+    "clip_vision_model": {**VIT, "body": ("embeddings", "encoder.layers", "post_layernorm"), "attn": "self_attn", "o": "out_proj",
+                          "resid_mid": "layer_norm2", "final": lambda body: body.post_layernorm},
     "gpt2": dict(body=("wte", "h", "ln_f"), attn="attn", qkv=("c_attn", thirds), o="c_proj", gate=None, act="mlp.act", up="mlp.c_fc",
                  down="mlp.c_proj", resid_mid="ln_2"),
     "gemma2": dict(resid_mid="pre_feedforward_layernorm"),
@@ -126,7 +143,7 @@ def decoder_of(model):
     """The module that has the embedding, the layers and the final norm, inside whatever wraps it."""
     parts = layout_of(model)["body"]
     for module in model.modules():
-        if all(hasattr(module, part) for part in parts):
+        if all(hasattr(module, part.split(".")[0]) for part in parts):
             return module
     raise SystemExit(f"{type(model).__name__} has no decoder of {', '.join(parts)}")
 
@@ -134,6 +151,21 @@ def decoder_of(model):
 def heads(x, width):
     """[B,T,H*d] -> [B,H,T,d]"""
     return x.unflatten(-1, (-1, width)).transpose(1, 2)
+
+
+def vision_tower(model):
+    """The image tower of a model of images, and what its forward pass needs beside the pixel values [B,C,H,W] to see all patches in
+    their order."""
+    tower = getattr(model, "vision_model", model)
+
+    def options(pixel_values):
+        if tower.config.model_type != "vit_mae":
+            return {}
+        tower.config.mask_ratio = 0.0
+        patch = tower.config.patch_size
+        patches = (pixel_values.shape[2] // patch) * (pixel_values.shape[3] // patch)
+        return {"noise": torch.arange(float(patches)).expand(pixel_values.shape[0], -1)}
+    return tower, options
 
 
 class Points:
@@ -179,9 +211,9 @@ class Points:
         softcap = softcap or getattr(module, "attn_logit_softcapping", None)
         if softcap:
             logits = torch.tanh(logits / softcap) * softcap
-        # transformers' own mask: 0 where a query sees a key, very negative elsewhere.
-        visible = attention_mask[..., :key.shape[2]] == 0
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).masked_fill(~visible, float("-inf"))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if attention_mask is not None:  # transformers' own: 0 where a query sees a key, very negative elsewhere
+            logits = logits.masked_fill(attention_mask[..., :key.shape[2]] != 0, float("-inf"))
         probs = self.show_scores(self.layer_of_attention[module], logits, s_aux)
         return (probs.to(value.dtype) @ value).transpose(1, 2).contiguous(), None
 
@@ -293,10 +325,13 @@ class Points:
     def attached(self):
         decoder = decoder_of(self.model)
         _, layers, norm = self.layout["body"]
-        modules = {sys.modules[type(self.attach_layer(layer, i)).__module__] for i, layer in enumerate(getattr(decoder, layers))}
+        layers = decoder.get_submodule(layers)
+        modules = {sys.modules[type(self.attach_layer(layer, i)).__module__] for i, layer in enumerate(layers)}
         last = getattr(decoder, norm)
         if last is None:
-            self.on_output(getattr(decoder, layers)[-1], "final_norm_out")
+            self.on_output(layers[-1], "final_norm_out")
+        elif "final" in self.layout:
+            self.on_output(layers[-1], "final_norm_out", self.layout["final"](decoder))
         else:
             self.on_output(last, "final_norm_out")
         originals = {m: m.eager_attention_forward for m in modules if hasattr(m, "eager_attention_forward")}
@@ -310,6 +345,13 @@ class Points:
                 module.eager_attention_forward = original
             for handle in self.handles:
                 handle.remove()
+
+    @torch.no_grad()
+    def run_images(self, pixel_values, **options):
+        """pixel_values: [B,C,H,W]. Runs the encoder without its heads, and gives what it returns."""
+        assert self.model.config._attn_implementation == "eager"
+        with self.attached():
+            return decoder_of(self.model)(pixel_values=pixel_values, **options)
 
     @torch.no_grad()
     def run(self, ids):

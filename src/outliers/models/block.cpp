@@ -29,6 +29,11 @@ at::Tensor sum_of(at::Tensor residual, at::Tensor change) {
   return residual + change;
 }
 
+/// change * gain, into change where it is ours alone.
+at::Tensor product_of(at::Tensor change, const at::Tensor& gain) {
+  return is_ours_alone(change) ? change.mul_(gain) : change * gain;
+}
+
 void apply_activation_(at::Tensor& x, Activation activation) {
   switch (activation) {
     case Activation::silu:
@@ -96,6 +101,7 @@ at::Tensor attention_part(const Config& c, int64_t layer, const LayerWeights& w,
   }
 
   ops::AttentionPattern pattern;
+  pattern.causal = c.causal;
   pattern.window = c.windows[static_cast<size_t>(layer)];
   pattern.scale = c.attention_scale / static_cast<double>(c.scale_by_layer ? layer + 1 : 1);
   pattern.softcap = c.attention_softcap;
@@ -289,6 +295,7 @@ at::Tensor run_layer(const Config& c, int64_t layer, const LayerWeights& w, Laye
     at::Tensor change = attention_part(c, layer, w, rotary, x, slice, tap, projected);
     tap.show(Point::attn_out, slice, change);
     if (c.branch_norms) change = normalise(c, w.attn_post_norm, change);
+    if (c.branch_scales) change = product_of(std::move(change), w.attn_scale);
     hidden = sum_of(std::move(hidden), std::move(change));
     if (c.residual_norms) hidden = normalise(c, w.attn_norm, hidden);
     tap.show(Point::resid_mid, slice, hidden);
@@ -300,6 +307,7 @@ at::Tensor run_layer(const Config& c, int64_t layer, const LayerWeights& w, Laye
   mlp_in = at::Tensor();
   tap.show(Point::down_out, slice, change);
   if (c.branch_norms) change = normalise(c, w.mlp_post_norm, change);
+  if (c.branch_scales) change = product_of(std::move(change), w.mlp_scale);
   hidden = sum_of(std::move(hidden), std::move(change));
   if (c.residual_norms) hidden = normalise(c, w.mlp_norm, hidden);
   tap.show(Point::resid_out, slice, hidden);

@@ -52,6 +52,23 @@ struct Experts {
   bool fused = false;    ///< gate and up are one tensor
 };
 
+/// What becomes of learnt positions where an image has another grid of patches than they were learnt for.
+enum class PositionResize {
+  none,                 ///< such an image is an error
+  bicubic,              ///< they are interpolated, in float32 (Dinov2Embeddings of transformers)
+  bicubic_antialiased,  ///< with the antialiasing filter (Dinov2WithRegistersEmbeddings)
+};
+
+/// How an image becomes tokens: one each for CLS, registers and patches, in this order (arXiv 2010.11929;
+/// registers: 2309.16588). The patches go row by row. Positions are learnt for CLS and the patches; registers
+/// have none.
+struct Vision {
+  int64_t channels = 0;  ///< C of an image; 0: the model reads text
+  int64_t image_height = 0, image_width = 0, patch_height = 0, patch_width = 0;  ///< pixels
+  int64_t registers = 0;                                                         ///< R
+  PositionResize resize = PositionResize::none;
+};
+
 struct Config {
   std::string family;  ///< row of the family table: "llama", "qwen2", "gemma3"
   std::string name;    ///< general.name, _name_or_path, or the file's name
@@ -68,6 +85,10 @@ struct Config {
   bool branch_norms = false;    ///< norms after attention and MLP, before each addition (Gemma 2, 3, OLMo 2)
   bool residual_norms = false;  ///< norms after each addition, of the residual itself (OPT 350M)
   bool final_norm = true;       ///< a norm before the head
+  bool embedding_norm = false;  ///< a norm of what layer 0 reads (CLIP)
+  /// A gain vector multiplies what attention and MLP give, before each addition (LayerScale, arXiv
+  /// 2103.17239).
+  bool branch_scales = false;
   /// Attention and MLP both read the layer's input, and both are added to it.
   bool parallel = false;
   bool shared_norm = false;  ///< parallel: the MLP reads the attention's norm, there is no other
@@ -91,6 +112,7 @@ struct Config {
   double embedding_scale =
       1.0;  ///< multiplies the embeddings (Gemma: sqrt(D)), after rounding to the dtype of the run
   double qkv_clip = 0;                              ///< q, k and v are cut to [-clip, clip]; 0 = off
+  bool causal = true;                               ///< a query sees no later key
   double attention_scale = 0;                       ///< multiplies q.k
   bool scale_by_layer = false;                      ///< layer l divides attention_scale by l + 1
   double attention_softcap = 0, logit_softcap = 0;  ///< 0 = off
@@ -101,7 +123,12 @@ struct Config {
   std::vector<int64_t> windows;      ///< per layer: sliding window, 0 = global
   std::vector<int> rotary_of_layer;  ///< per layer: index into rotaries, -1 = none
   std::vector<Rotary> rotaries;
+  Vision vision;
 };
+
+inline bool reads_images(const Config& config) {
+  return config.vision.channels > 0;
+}
 
 inline bool is_routed(const Config& config, int64_t layer) {
   return !config.routed.empty() && config.routed[static_cast<size_t>(layer)];

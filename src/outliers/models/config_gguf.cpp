@@ -126,6 +126,12 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   const io::GgufMetadata& metadata = *checkpoint.metadata();
   const std::string where = printable(checkpoint.path().string());
   const std::string architecture = metadata.string("general.architecture").value_or("");
+  // By the name of the metadata that say so: llama.cpp keeps all towers of images under one architecture.
+  require(!metadata.has("clip.has_vision_encoder") && !metadata.has("clip.projector_type"),
+          "{}: this is llama.cpp's image tower of a multimodal model (mmproj), which is not read; give the "
+          "Hugging "
+          "Face folder of the model of images",
+          where);
   const Keys keys(metadata, architecture, where);
   const bool mixture = keys.maybe_integer("expert_count").value_or(0) > 0;
   const Family& family = family_of_gguf(architecture, mixture, where);

@@ -20,8 +20,11 @@ Activation activation_of(const Fields& fields) {
   if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast") return Activation::gelu_tanh;
   if (name == "gelu") return Activation::gelu;
   if (name == "relu") return Activation::relu;
-  fail("{}: the activation function '{}' is not supported; known: silu, gelu, gelu_pytorch_tanh, relu",
-       fields.where(), printable(name));
+  if (name == "quick_gelu") return Activation::quick_gelu;
+  fail(
+      "{}: the activation function '{}' is not supported; known: silu, gelu, gelu_pytorch_tanh, quick_gelu, "
+      "relu",
+      fields.where(), printable(name));
 }
 
 /// `scaling` is rope_scaling (version 4) or a rope_parameters (version 5); `top` is the whole config.
@@ -93,6 +96,43 @@ void read_experts(const Fields& fields, Config& config) {
       config.routed[static_cast<size_t>(dense)] = false;
     }
   }
+}
+
+/// Sizes of images and patches, which are numbers or [height, width].
+void read_vision(const Fields& fields, Config& config) {
+  const auto sizes = [&](const char* key, int64_t& height, int64_t& width) {
+    if (!fields.find(key)->is_array()) {
+      height = width = fields.integer(key);
+      return;
+    }
+    const std::vector<double> both = fields.numbers(key);
+    require(both.size() == 2 && both[0] >= 0 && both[1] >= 0 && both[0] < 1e9 && both[1] < 1e9,
+            "{}: '{}' should be a number or [height, width]", fields.where(), key);
+    height = static_cast<int64_t>(both[0]);
+    width = static_cast<int64_t>(both[1]);
+  };
+  Vision& vision = config.vision;
+  vision.channels = fields.integer("num_channels");
+  sizes("image_size", vision.image_height, vision.image_width);
+  sizes("patch_size", vision.patch_height, vision.patch_width);
+  require(vision.patch_height >= 1 && vision.patch_width >= 1, "{}: 'patch_size' should be positive",
+          fields.where());
+  config.max_positions =
+      1 + vision.image_height / vision.patch_height * (vision.image_width / vision.patch_width);
+}
+
+/// What describes the model within a multimodal checkpoint's config.json; nullptr where the whole does.
+const json* inner_config(const Family& family, const Fields& outer, const json& defaults, json& merged) {
+  const char* key = family.vision ? "vision_config" : "text_config";
+  const json* inner = outer.find(key);
+  require(inner == nullptr || inner->is_object(), "{}: '{}' should be an object", outer.where(), key);
+  // Early CLIP files have this beside it, which goes first, and with it what it leaves out.
+  const json* first = family.vision ? outer.find("vision_config_dict") : nullptr;
+  if (first == nullptr || !first->is_object()) return inner;
+  if (inner != nullptr) merged = *inner;
+  merged.update(defaults);
+  merged.update(*first);
+  return &merged;
 }
 
 /// Sets the rotary of layers without (global) and with (local) a window.
@@ -181,10 +221,9 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
   const Fields outer(root, nullptr, where);
   const std::string model_type = outer.string("model_type");
   const Family& family = family_of_model_type(model_type, where);
-  // A multimodal checkpoint describes its language model in text_config.
-  const json* inner = outer.find("text_config");
-  require(inner == nullptr || inner->is_object(), "{}: 'text_config' should be an object", where);
   const json defaults = json::parse(family.defaults);
+  json merged = json::object();
+  const json* inner = inner_config(family, outer, defaults, merged);
   const Fields fields(inner != nullptr ? *inner : root, &defaults, where, &family.keys);
   fields.require_only(family.only);
 
@@ -201,8 +240,12 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
   config.mlp_width = family.mlp_factor > 0
                          ? fields.integer("intermediate_size", family.mlp_factor * config.width)
                          : fields.integer("intermediate_size");
-  config.vocabulary = fields.integer("vocab_size");
-  config.max_positions = fields.integer("max_position_embeddings");
+  if (family.vision) {
+    read_vision(fields, config);
+  } else {
+    config.vocabulary = fields.integer("vocab_size");
+    config.max_positions = fields.integer("max_position_embeddings");
+  }
   config.norm_epsilon = fields.number("rms_norm_eps");
   config.activation = activation_of(fields);
   config.tied_embeddings =

@@ -58,7 +58,16 @@ void check_config(const Config& config, const std::string& where) {
   size("key/value heads", config.kv_heads, kLargest);
   size("channels of a head", config.head_width, kLargest);
   size("neurons (MLP width)", config.mlp_width, kLargest);
-  size("tokens in the vocabulary", config.vocabulary, kLargest);
+  if (const Vision& vision = config.vision; reads_images(config)) {
+    size("rows of an image", vision.image_height, 1 << 16);
+    size("columns of an image", vision.image_width, 1 << 16);
+    size("rows of a patch", vision.patch_height, vision.image_height);
+    size("columns of a patch", vision.patch_width, vision.image_width);
+    require(vision.registers >= 0 && vision.registers <= 65536, "{}: the number of registers is {}", where,
+            vision.registers);
+  } else {
+    size("tokens in the vocabulary", config.vocabulary, kLargest);
+  }
   if (const Experts& experts = config.experts; experts.count > 0) {
     size("experts", experts.count, (int64_t{1} << 20) / config.layers);
     size("experts of a token", experts.used, experts.count);

@@ -12,7 +12,8 @@ namespace outliers::models {
 #define OUTLIERS_FAMILIES(row)                                                                             \
   row(llama) row(mistral) row(qwen2) row(qwen3) row(gemma) row(gemma2) row(gemma3) row(gpt2) row(gpt_neox) \
       row(opt) row(phi) row(phi3) row(falcon) row(mpt) row(olmo) row(olmo2) row(stablelm) row(smollm3)     \
-          row(mixtral) row(qwen2_moe) row(qwen3_moe) row(gpt_oss)
+          row(mixtral) row(qwen2_moe) row(qwen3_moe) row(gpt_oss) row(vit) row(vit_mae) row(dinov2)        \
+              row(dinov2_with_registers) row(clip_vision)
 
 #define OUTLIERS_DECLARE(name) Family name##_family();
 OUTLIERS_FAMILIES(OUTLIERS_DECLARE)

@@ -25,6 +25,7 @@ enum class Transform {
   unpermute,    ///< rows of a head in the order of interleaved rotary pairs -> the halves that we rotate
   transpose,    ///< [in, out] -> [out, in], a view
   ungroup_qkv,  ///< rows by key head (its queries, its key, its value) -> all queries, all keys, all values
+  flatten,      ///< kernel of a convolution over patches [D, C, ph, pw] -> [D, C*ph*pw], a view
 };
 
 /// Which layers a module is of, where the MLP of some or all is of experts.
@@ -88,8 +89,11 @@ struct Family {
   double local_rotary_base = 0;  ///< layers with a window have an unscaled rotary of this base; 0 = the same
   bool gguf_yarn_truncates = true;  ///< YaRN's correction range is rounded in GGUF files, which do not say
   bool mixture = false;             ///< the MLP is of experts, in all layers or some
-  bool scaled_embeddings = false;   ///< embeddings are multiplied by sqrt(D)
-  int64_t mlp_factor = 0;           ///< F over D where config.json does not state F; 0 = it must
+  /// Its model reads images: config.json has no vocabulary but sizes of images and patches, in vision_config
+  /// where a text tower stands beside.
+  bool vision = false;
+  bool scaled_embeddings = false;  ///< embeddings are multiplied by sqrt(D)
+  int64_t mlp_factor = 0;          ///< F over D where config.json does not state F; 0 = it must
   /// Layers of the one size whose GGUF must be scaled by sqrt(D / H) instead of sqrt(d); 0 = none. GGUF has
   /// no key for it.
   int64_t gguf_layers_scaled_by_width = 0;

@@ -90,6 +90,8 @@ LayerWeights load_layer(const Model& model, int64_t layer, at::ScalarType dtype,
   w.o = plain("o.weight");
   w.o_bias = plain("o.bias");
   w.attn_post_norm = norm("attn_post_norm");
+  w.attn_scale = plain("attn_scale.weight");
+  w.mlp_scale = plain("mlp_scale.weight");
   w.mlp_norm = norm("mlp_norm");
   const bool routed = is_routed(c, layer);
   w.mlp = load_mlp(c, c.fused_gate_up && !routed,

@@ -30,10 +30,11 @@ struct LayerWeights {
   Norm attn_norm, q_norm, k_norm, attn_post_norm, mlp_norm, mlp_post_norm;
   at::Tensor qkv, qkv_bias;  ///< [(H + 2 Hk) d, D]: one product gives queries, keys and values
   at::Tensor o, o_bias;
-  at::Tensor sinks;                ///< [H]
-  Mlp mlp;                         ///< in a layer of experts the shared one
-  at::Tensor router, router_bias;  ///< [E, D]
-  at::Tensor shared_gate;          ///< [1, D]
+  at::Tensor attn_scale, mlp_scale;  ///< [D]: LayerScale
+  at::Tensor sinks;                  ///< [H]
+  Mlp mlp;                           ///< in a layer of experts the shared one
+  at::Tensor router, router_bias;    ///< [E, D]
+  at::Tensor shared_gate;            ///< [1, D]
 };
 
 LayerWeights load_layer(const Model& model, int64_t layer, at::ScalarType dtype, at::Device device);

@@ -49,6 +49,7 @@ at::Tensor ungroup_qkv(const at::Tensor& weight, const Config& c) {
 at::Tensor transformed(const at::Tensor& weight, Transform transform, const Config& config) {
   switch (transform) {
     case Transform::none:
+    case Transform::flatten:
       break;
     case Transform::unpermute:
       return unpermute(weight, config.head_width);

@@ -98,13 +98,15 @@ bool has_point(const Config& config, Site site) {
     case Point::shared_down_in:
     case Point::shared_down_out:
       return routed && config.experts.shared_width > 0;
+    case Point::logits:
+      return !reads_images(config);
     default:
       return true;
   }
 }
 
 bool has_anywhere(const Config& config, Point point) {
-  if (!point_table()[static_cast<size_t>(point)].per_layer) return true;
+  if (!point_table()[static_cast<size_t>(point)].per_layer) return has_point(config, {-1, point});
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     if (has_point(config, {layer, point})) return true;
   }
@@ -223,7 +225,13 @@ void parse_item(const std::string& item, const Config& config, std::set<Site>& s
   if (layers.empty() && !name.empty()) {
     const std::vector<Point> points = matching_points(item, false);
     if (points.empty()) fail_unknown_point(item, item, false);
-    for (Point point : points) sites.insert({-1, point});
+    for (Point point : points) {
+      if (has_point(config, {-1, point})) {
+        sites.insert({-1, point});
+      } else {
+        require(points.size() > 1, "there is no point '{}': this model has no vocabulary", printable(item));
+      }
+    }
     return;
   }
   require(!layers.empty(), "point '{}' lacks its name: write layer.N.NAME, as in layer.3.down_in",

@@ -14,7 +14,8 @@ namespace outliers::models {
 /// projection, before any post-norm; resid_mid, resid_out: after the addition; attn_norm_out, mlp_norm_out:
 /// what the projections read. Where a layer's MLP is of experts, down_out is the weighted sum of their
 /// outputs. Where the residual itself is normed after an addition (OPT 350M), resid_mid and resid_out are
-/// what the norm gives. A parallel block's resid_mid is the sum of its input and attn_out.
+/// what the norm gives. A parallel block's resid_mid is the sum of its input and attn_out. attn_out and
+/// down_out are before LayerScale too.
 enum class Point {
   resid_in,
   attn_norm_out,

@@ -11,6 +11,7 @@
 #include "outliers/core/interrupt.h"
 #include "outliers/core/shape.h"
 #include "outliers/models/block.h"
+#include "outliers/models/image_embedding.h"
 #include "outliers/models/layer_weights.h"
 #include "outliers/models/process_age.h"
 #include "outliers/models/rotary.h"
@@ -67,6 +68,10 @@ class Run {
       check_shape(batch.ids, "run", "ids", {-1, -1});
       require(batch.ids.scalar_type() == at::kLong && batch.ids.is_cpu() && batch.ids.numel() > 0,
               "run: the ids of batch '{}' should be a non-empty int64 tensor on the CPU", batch.name);
+      if (reads_images(config_)) {
+        check_images(batch);
+        continue;
+      }
       const int64_t low = batch.ids.min().item<int64_t>(), high = batch.ids.max().item<int64_t>();
       require(low >= 0 && high < config_.vocabulary,
               "token id {} of batch '{}' is outside the vocabulary of {}", low < 0 ? low : high, batch.name,
@@ -77,12 +82,38 @@ class Run {
     }
   }
 
+  void check_images(const Batch& batch) const {
+    require(batch.pixels.defined(), "batch '{}' has no images, but this model reads nothing else",
+            batch.name);
+    check_shape(batch.pixels, "run", "pixels", {batch.ids.size(0), config_.vision.channels, -1, -1});
+    const PatchGrid grid = patch_grid(config_, batch.pixels.size(2), batch.pixels.size(3), batch.name);
+    check_shape(batch.ids, "run", "ids", {-1, image_tokens(config_, grid)});
+  }
+
   at::Tensor load(const std::string& name) {
     return loading_.time([&] { return model_.load(name, options_.dtype).to(options_.device); });
   }
 
+  void embed_images() {
+    for (size_t b = 0; b < batches_.size(); ++b) {
+      const at::Tensor& pixels = batches_[b].pixels;
+      const PatchGrid grid = patch_grid(config_, pixels.size(2), pixels.size(3), batches_[b].name);
+      const ImageEmbedding embedding =
+          loading_.time([&] { return ImageEmbedding(model_, grid, options_.dtype, options_.device); });
+      const int64_t B = pixels.size(0),
+                    step = std::max<int64_t>(1, options_.chunk_tokens / batches_[b].ids.size(1));
+      for (int64_t first = 0; first < B; first += step) {
+        chunks_.push_back({{b, first}, embedding(pixels.narrow(0, first, std::min(step, B - first)))});
+      }
+    }
+  }
+
   /// Reads the rows of the embedding that occur, and splits the batches into chunks.
   void embed() {
+    if (reads_images(config_)) {
+      embed_images();
+      return;
+    }
     const bool projects = config_.embedding_width != config_.width;
     const at::Tensor projection = projects ? load("embedding_projection.weight") : at::Tensor();
     for (size_t b = 0; b < batches_.size(); ++b) {
@@ -177,7 +208,7 @@ class Run {
         const at::Tensor x = config_.final_norm ? normalise(config_, norm, chunk.hidden) : chunk.hidden;
         chunk.hidden = at::Tensor();
         tap.show(Point::final_norm_out, chunk.slice, x);
-        if (tap.wants(Point::logits)) show_logits(tap, chunk.slice, x);
+        if (!reads_images(config_) && tap.wants(Point::logits)) show_logits(tap, chunk.slice, x);
       }
     }
   }

@@ -15,10 +15,11 @@
 
 namespace outliers::models {
 
-/// Sequences of one length that are run together. ids int64 [B,T], CPU.
+/// Sequences of one length that are run together.
 struct Batch {
-  std::string name;  ///< "prompt", "corpus"
-  at::Tensor ids;
+  std::string name;        ///< "prompt", "corpus"
+  at::Tensor ids;          ///< int64 [B,T], CPU; of images the numbers of their tokens
+  at::Tensor pixels = {};  ///< [B,C,H,W] for models of images (models/image_embedding.h), else undefined
 };
 
 /// Where in the run a tensor belongs: sequences [first_sequence, first_sequence + x.size(0)) of

@@ -29,6 +29,10 @@ int64_t size_of_symbol(std::string_view symbol, const Config& c, int64_t B, int6
   if (symbol == "k") return c.experts.used;
   if (symbol == "Fe") return c.experts.width;
   if (symbol == "Fs") return c.experts.shared_width;
+  if (symbol == "C") return c.vision.channels;
+  if (symbol == "R") return c.vision.registers;
+  if (symbol == "ph") return c.vision.patch_height;
+  if (symbol == "pw") return c.vision.patch_width;
   int64_t number = 0;
   const auto [end, error] = std::from_chars(symbol.data(), symbol.data() + symbol.size(), number);
   TORCH_INTERNAL_ASSERT(error == std::errc() && end == symbol.data() + symbol.size(),
@@ -77,7 +81,11 @@ std::string find_name(const std::string& name, const std::string& prefix, const 
 }
 
 /// The shape in the file of what is `shape` after the transform.
-std::vector<int64_t> stored_shape(std::vector<int64_t> shape, Transform transform) {
+std::vector<int64_t> stored_shape(std::vector<int64_t> shape, Transform transform, const Config& config) {
+  if (transform == Transform::flatten) {
+    const Vision& v = config.vision;
+    return {shape.front(), v.channels, v.patch_height, v.patch_width};
+  }
   if (transform == Transform::transpose) std::swap(shape.end()[-1], shape.end()[-2]);
   return shape;
 }
@@ -147,7 +155,9 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
                         std::string_view(row.ours).find(".experts.") != std::string_view::npos};
     const bool is_bias = suffix == std::string_view(".bias");
     // Biases stand in their weight's order of rows, but are no matrices.
-    if (is_bias && weight.transform == Transform::transpose) weight.transform = Transform::none;
+    if (is_bias && (weight.transform == Transform::transpose || weight.transform == Transform::flatten)) {
+      weight.transform = Transform::none;
+    }
     const auto add_part = [&](const std::string& name, const std::vector<int64_t>& wanted) {
       const std::string stored = gguf ? name : find_name(name, prefix, checkpoint);
       known.insert(stored);
@@ -167,10 +177,10 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
     };
     if (pattern.find('#') != std::string::npos) {
       const std::vector<int64_t> wanted =
-          stored_shape(std::vector<int64_t>(shape.begin() + 1, shape.end()), weight.transform);
+          stored_shape(std::vector<int64_t>(shape.begin() + 1, shape.end()), weight.transform, config);
       for (int64_t part = 0; part < shape.front(); ++part) add_part(with_number(pattern, '#', part), wanted);
     } else {
-      add_part(pattern, stored_shape(shape, weight.transform));
+      add_part(pattern, stored_shape(shape, weight.transform, config));
     }
     index_.emplace(weight.name, weights_.size());
     weights_.push_back(std::move(weight));

@@ -35,8 +35,8 @@ class WeightMap {
 };
 
 /// The sizes of a symbolic shape: "[H*d + 2*Hk*d, D]" -> {1152, 896}. D, H, Hk, d, F, V, numbers, and: De
-/// embedding width, P positions, E experts, k of a token, Fe and Fs neurons of one and of the shared one.
-/// Shapes of points have B sequences of T tokens.
+/// embedding width, P positions, E experts, k of a token, Fe and Fs neurons of one and of the shared one; of
+/// images C channels, ph x pw pixels of a patch, R registers. Shapes of points have B sequences of T tokens.
 std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& config, int64_t B = 0,
                                    int64_t T = 0);
 

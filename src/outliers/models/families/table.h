@@ -30,6 +30,10 @@ std::vector<WeightRow> llama_weights(Transform gguf_queries_and_keys);
 /// The names of Gemma 2, with norms before and after attention and MLP.
 std::vector<WeightRow> gemma2_weights();
 
+/// What the families of ViT share, which transformers gives the names of BERT: config.json's keys, the
+/// traits, the names but for those of a layer's norms and MLP.
+Family vit_like_family();
+
 /// What Hugging Face calls the modules of a mixture of experts, by the names of WeightRow.
 struct ExpertNames {
   const char *router, *gate, *up, *down;  ///< where each expert is stored apart
