@@ -48,6 +48,8 @@ target_include_directories(outliers_flags SYSTEM BEFORE INTERFACE ${CMAKE_BINARY
 find_package(nlohmann_json REQUIRED)
 find_package(simdjson REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(PNG REQUIRED)
+find_package(JPEG REQUIRED)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 # The Hub: AUTO takes libcurl and OpenSSL where they are, and builds without fetching where not.

@@ -29,6 +29,9 @@ seed() {
     config_json) for file in tests/golden/models/*/config.json; do cp "$file" "$to/golden-$(basename "${file%/*}")"; done ;;
     gguf) for file in tests/golden/models/*/model.gguf; do cp "$file" "$to/golden-$(basename "${file%/*}")"; done ;;
     safetensors) for file in tests/golden/models/*/model.safetensors; do cp "$file" "$to/golden-$(basename "${file%/*}")"; done ;;
+    image) cp tests/golden/io/images/*.png tests/golden/io/images/*.jpg "$to" ;;
+    image_processor) printf '{"image_processor_type": "ViTImageProcessor", "size": {"height": 9, "width": 7}}' >"$to/vit"
+      printf '{"feature_extractor_type": "CLIPFeatureExtractor", "size": 8, "crop_size": 11, "resample": 1}' >"$to/clip" ;;
     npz) cp tests/golden/io/numpy*.npz "$to" ;;
     tokenizer_json) find tests/golden/text -name '*.json' -size -64k -exec cp {} "$to" \; ;;
     torch_file) cp tests/golden/io/torch/*.bin "$to" ;;

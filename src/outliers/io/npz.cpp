@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "outliers/core/error.h"
+#include "outliers/io/mapped_file.h"
 #include "outliers/io/unaligned.h"
 #include "outliers/io/zip.h"
 
@@ -51,6 +52,70 @@ std::string npy_header(const at::Tensor& tensor) {
 
 uint32_t crc(uint32_t start, const void* data, uint64_t bytes) {
   return static_cast<uint32_t>(crc32_z(start, static_cast<const Bytef*>(data), bytes));
+}
+
+/// The array in the bytes of an .npy file. `where` names it in messages.
+at::Tensor parse_npy(std::string_view raw, const std::string& where) {
+  const auto malformed = [&](const char* what) { fail("{} {}", where, what); };
+  if (raw.size() < 10 || raw.compare(0, 6, "\x93NUMPY") != 0) malformed("is no .npy array");
+  const auto* bytes = reinterpret_cast<const uint8_t*>(raw.data());
+  const int major = bytes[6];
+  const uint64_t preamble = major == 1 ? 10 : 12;
+  if (major < 1 || major > 3 || raw.size() < preamble) malformed("has an unknown .npy version");
+  const uint64_t length =
+      major == 1 ? read_unaligned<uint16_t>(bytes + 8) : read_unaligned<uint32_t>(bytes + 8);
+  if (length > raw.size() - preamble) malformed("ends inside its header");
+  const std::string header(raw.substr(preamble, length));
+
+  // The header is a Python literal of a fixed form: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3),
+  // }.
+  const auto value_of = [&](const char* key) {
+    const size_t place = header.find(fmt::format("'{}':", key));
+    if (place == std::string::npos) malformed("has an incomplete header");
+    return header.substr(place + std::strlen(key) + 3);
+  };
+  const std::string descr_text = value_of("descr"), order = value_of("fortran_order"),
+                    shape_text = value_of("shape");
+  const size_t quote = descr_text.find('\''), close = descr_text.find('\'', quote + 1);
+  if (quote == std::string::npos || close == std::string::npos) malformed("has a dtype with fields");
+  std::string descr = descr_text.substr(quote + 1, close - quote - 1);
+  const auto* type = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                  [&](const NumpyType& t) { return descr == t.descr; });
+  if (type == std::end(kTypes)) fail("{} has dtype {}, which is not known here", where, printable(descr));
+  const bool fortran_order = order.find("True") < order.find(',');
+
+  std::vector<int64_t> shape;
+  const size_t open = shape_text.find('('), shut = shape_text.find(')');
+  if (open == std::string::npos || shut == std::string::npos || shut < open)
+    malformed("has an incomplete header");
+  int64_t elements = 1;
+  const std::string sizes = shape_text.substr(open + 1, shut - open - 1);
+  for (size_t i = 0; i < sizes.size();) {
+    if (sizes[i] == ' ' || sizes[i] == ',') {
+      ++i;
+      continue;
+    }
+    int64_t size = 0;
+    const size_t begin = i;
+    for (; i < sizes.size() && sizes[i] >= '0' && sizes[i] <= '9' && i - begin < 18; ++i)
+      size = size * 10 + (sizes[i] - '0');
+    if (i == begin || shape.size() >= 64) malformed("has no valid shape");
+    if (__builtin_mul_overflow(elements, size, &elements)) malformed("has a shape that overflows");
+    shape.push_back(size);
+  }
+  const uint64_t start = preamble + length, width = c10::elementSize(type->dtype);
+  if (static_cast<uint64_t>(elements) > raw.size() / width ||
+      static_cast<uint64_t>(elements) * width != raw.size() - start) {
+    malformed("has another size than its shape");
+  }
+  // In Fortran order the first index runs fastest: the transpose stands there.
+  if (fortran_order) std::reverse(shape.begin(), shape.end());
+  at::Tensor out = at::empty(shape, type->dtype);
+  if (elements > 0) std::memcpy(out.data_ptr(), raw.data() + start, out.nbytes());
+  if (!fortran_order) return out;
+  std::vector<int64_t> backwards(shape.size());
+  std::iota(backwards.rbegin(), backwards.rend(), int64_t{0});
+  return out.permute(backwards).contiguous();
 }
 
 }  // namespace
@@ -171,71 +236,14 @@ bool NpzReader::has(const std::string& name) const {
 at::Tensor NpzReader::read(const std::string& name) const {
   const auto found = state_->members.find(name);
   require(found != state_->members.end(), "{} has no array {}", state_->zip.path(), printable(name));
-  const std::string raw = state_->zip.contents(*found->second);
-  const auto malformed = [&](const char* what) {
-    fail("{}: array {} {}", state_->zip.path(), printable(name), what);
-  };
-  if (raw.size() < 10 || raw.compare(0, 6, "\x93NUMPY") != 0) malformed("is no .npy array");
-  const auto* bytes = reinterpret_cast<const uint8_t*>(raw.data());
-  const int major = bytes[6];
-  const uint64_t preamble = major == 1 ? 10 : 12;
-  if (major < 1 || major > 3 || raw.size() < preamble) malformed("has an unknown .npy version");
-  const uint64_t length =
-      major == 1 ? read_unaligned<uint16_t>(bytes + 8) : read_unaligned<uint32_t>(bytes + 8);
-  if (length > raw.size() - preamble) malformed("ends inside its header");
-  const std::string header = raw.substr(preamble, length);
+  return parse_npy(state_->zip.contents(*found->second),
+                   fmt::format("{}: array {}", state_->zip.path(), printable(name)));
+}
 
-  // The header is a Python literal of a fixed form: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3),
-  // }.
-  const auto value_of = [&](const char* key) {
-    const size_t place = header.find(fmt::format("'{}':", key));
-    if (place == std::string::npos) malformed("has an incomplete header");
-    return header.substr(place + std::strlen(key) + 3);
-  };
-  const std::string descr_text = value_of("descr"), order = value_of("fortran_order"),
-                    shape_text = value_of("shape");
-  const size_t quote = descr_text.find('\''), close = descr_text.find('\'', quote + 1);
-  if (quote == std::string::npos || close == std::string::npos) malformed("has a dtype with fields");
-  std::string descr = descr_text.substr(quote + 1, close - quote - 1);
-  const auto* type = std::find_if(std::begin(kTypes), std::end(kTypes),
-                                  [&](const NumpyType& t) { return descr == t.descr; });
-  if (type == std::end(kTypes))
-    fail("{}: array {} has dtype {}, which is not known here", state_->zip.path(), printable(name),
-         printable(descr));
-  const bool fortran_order = order.find("True") < order.find(',');
-
-  std::vector<int64_t> shape;
-  const size_t open = shape_text.find('('), shut = shape_text.find(')');
-  if (open == std::string::npos || shut == std::string::npos || shut < open)
-    malformed("has an incomplete header");
-  int64_t elements = 1;
-  const std::string sizes = shape_text.substr(open + 1, shut - open - 1);
-  for (size_t i = 0; i < sizes.size();) {
-    if (sizes[i] == ' ' || sizes[i] == ',') {
-      ++i;
-      continue;
-    }
-    int64_t size = 0;
-    const size_t begin = i;
-    for (; i < sizes.size() && sizes[i] >= '0' && sizes[i] <= '9' && i - begin < 18; ++i)
-      size = size * 10 + (sizes[i] - '0');
-    if (i == begin || shape.size() >= 64) malformed("has no valid shape");
-    if (__builtin_mul_overflow(elements, size, &elements)) malformed("has a shape that overflows");
-    shape.push_back(size);
-  }
-  const uint64_t start = preamble + length, width = c10::elementSize(type->dtype);
-  if (static_cast<uint64_t>(elements) > raw.size() / width ||
-      static_cast<uint64_t>(elements) * width != raw.size() - start) {
-    malformed("has another size than its shape");
-  }
-  // In Fortran order the first index runs fastest: the transpose stands there.
-  if (fortran_order) std::reverse(shape.begin(), shape.end());
-  at::Tensor out = at::empty(shape, type->dtype);
-  if (elements > 0) std::memcpy(out.data_ptr(), raw.data() + start, out.nbytes());
-  if (!fortran_order) return out;
-  std::vector<int64_t> backwards(shape.size());
-  std::iota(backwards.rbegin(), backwards.rend(), int64_t{0});
-  return out.permute(backwards).contiguous();
+at::Tensor read_npy(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return parse_npy({reinterpret_cast<const char*>(file.bytes().data()), file.size()},
+                   fmt::format("{}: the array", printable(path.string())));
 }
 
 }  // namespace outliers::io

@@ -33,6 +33,9 @@ class NpzWriter {
   std::vector<Member> members_;
 };
 
+/// An .npy file alone, as NpzReader::read gives its arrays.
+at::Tensor read_npy(const std::filesystem::path& path);
+
 /// Holds the archive's directory; arrays are read when asked for.
 class NpzReader {
  public:
