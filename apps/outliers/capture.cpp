@@ -7,6 +7,8 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/error.h"
+#include "outliers/models/image_embedding.h"
+#include "outliers/models/image_processor.h"
 #include "outliers/report/format.h"
 
 #include "commands.h"
@@ -18,6 +20,7 @@ namespace {
 struct Options {
   ModelArgument model;
   std::string prompt, prompt_file, ids, points = "layer.*.resid_out", output, store = "float32";
+  std::vector<std::string> images;
   text::BosPolicy bos = text::BosPolicy::model;
   Compute compute;
   bool force = false, has_ids = false;
@@ -68,12 +71,33 @@ std::vector<int64_t> ids_of(const models::Model& model, const Options& options) 
   return {ids.begin(), ids.end()};
 }
 
+/// What to run, as the model reads it.
+models::Batch batch_of(const models::Model& model, const Options& options, bool has_text) {
+  const std::string name = printable(model.config().name);
+  if (models::reads_images(model.config())) {
+    if (has_text)
+      throw UsageError(fmt::format("{} reads images: name them with --images, and give no text", name));
+    const models::Images images =
+        models::read_images(model, {options.images.begin(), options.images.end()}, INT64_MAX);
+    return models::image_batch(model.config(), "capture", images.pixels);
+  }
+  if (!has_text) throw UsageError(fmt::format("--images: {} reads text", name));
+  const std::vector<int64_t> ids = ids_of(model, options);
+  const auto tokens = static_cast<int64_t>(ids.size());
+  const int64_t positions = model.config().max_positions;
+  require(positions <= 0 || tokens <= positions,
+          "there are {} tokens, but {} has {} positions; shorten the prompt", tokens, name, positions);
+  return {"capture", at::tensor(ids, at::kLong).unsqueeze(0)};
+}
+
 void run(Options& options, bool has_text) {
   if (options.points == "list") {
     list_points(*options.model.open());
     return;
   }
-  if (!has_text) throw UsageError("give the tokens with one of --prompt, --prompt-file and --ids");
+  if (!has_text && options.images.empty())
+    throw UsageError(
+        "give the tokens with one of --prompt, --prompt-file and --ids, or images with --images");
   if (options.output.empty())
     throw UsageError("--output is required: a file that ends in .npz or .safetensors");
 
@@ -84,13 +108,9 @@ void run(Options& options, bool has_text) {
   const auto model = options.model.open();
   capture.run.dtype = options.compute.resolve(model->checkpoint(), capture.run.device);
   const std::vector<models::Site> sites = models::parse_sites(options.points, model->config());
-  const std::vector<int64_t> ids = ids_of(*model, options);
-  const auto tokens = static_cast<int64_t>(ids.size());
-  const int64_t positions = model->config().max_positions;
-  require(positions <= 0 || tokens <= positions,
-          "there are {} tokens, but {} has {} positions; shorten the prompt", tokens,
-          printable(model->config().name), positions);
-  models::capture(*model, at::tensor(ids, at::kLong).unsqueeze(0), sites, options.output, capture);
+  const models::Batch batch = batch_of(*model, options, has_text);
+  const int64_t tokens = batch.ids.numel();
+  models::capture(*model, batch, sites, options.output, capture);
   std::printf("%s: %zu point%s of %ld token%s\n", options.output.c_str(), sites.size(),
               sites.size() == 1 ? "" : "s", static_cast<long>(tokens), tokens == 1 ? "" : "s");
 }
@@ -112,6 +132,10 @@ void add_capture(CLI::App& app) {
       command->add_option("--ids", options->ids, "token ids instead of text: 1,2,3")->type_name("IDS");
   file->excludes(prompt);
   ids->excludes(prompt)->excludes(file);
+  add_images(*command, options->images, "each is a sequence")
+      ->excludes(prompt)
+      ->excludes(file)
+      ->excludes(ids);
   command
       ->add_option(
           "--points", options->points,

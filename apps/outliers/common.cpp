@@ -42,11 +42,11 @@ std::unique_ptr<models::Model> ModelArgument::open() {
   return models::Model::open(path(), adapter_);
 }
 
-void add_bos(CLI::App& command, text::BosPolicy& bos) {
+CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos) {
   static const std::map<std::string, text::BosPolicy> policies = {{"model", text::BosPolicy::model},
                                                                   {"always", text::BosPolicy::always},
                                                                   {"never", text::BosPolicy::never}};
-  command
+  return command
       .add_option_function<std::string>(
           "--bos", [&bos](const std::string& name) { bos = policies.at(name); },
           "what stands before the first token: what the tokenizer adds (model), one BOS (always), none "
@@ -54,6 +54,14 @@ void add_bos(CLI::App& command, text::BosPolicy& bos) {
       ->check(CLI::IsMember({"model", "always", "never"}))
       ->type_name("POLICY")
       ->default_str("model");
+}
+
+CLI::Option* add_images(CLI::App& command, std::vector<std::string>& images, const char* use) {
+  return command
+      .add_option("--images", images,
+                  fmt::format("PNG, JPEG or .npy files, or folders of them, for models of images: {}", use))
+      ->expected(1, 1 << 20)
+      ->type_name("PATH...");
 }
 
 void Compute::add(CLI::App& command) {

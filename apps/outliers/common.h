@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 #include <CLI/CLI.hpp>
@@ -33,7 +34,9 @@ class ModelArgument {
   std::filesystem::path path_;
 };
 /// --bos model|always|never.
-void add_bos(CLI::App& command, text::BosPolicy& bos);
+CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos);
+/// --images PATH..., for models of images. `use`: what they are for.
+CLI::Option* add_images(CLI::App& command, std::vector<std::string>& images, const char* use);
 
 /// A number of 0 or above. (CLI11's own validator prints the largest double in its message.)
 CLI::Validator not_negative();

@@ -44,6 +44,9 @@ void run(Options& options) {
                   report::bytes(static_cast<double>(written.bytes)), written.files,
                   written.files == 1 ? "" : "s",
                   written.tokenizer ? ", the tokenizer's files"
+                  : models::reads_images(model->config())
+                      ? written.processor ? ", preprocessor_config.json"
+                                          : "; no preprocessor_config.json: there is none beside the weights"
                   : model->checkpoint().metadata() != nullptr
                       ? "; no tokenizer: that of a GGUF is not converted, take the original model's files"
                       : "; no tokenizer: there is none beside the weights")
@@ -59,7 +62,8 @@ void add_export(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->model.add(*command, {.adapter = true});
   command
-      ->add_option("-o,--output", options->output, "directory for the safetensors, config.json and tokenizer")
+      ->add_option("-o,--output", options->output,
+                   "directory for the safetensors, config.json and tokenizer or image processor")
       ->required()
       ->type_name("DIR");
   command->add_option("--dtype", options->dtype, "what the weights are written in")

@@ -18,9 +18,15 @@
 namespace outliers::apps {
 namespace {
 
+/// Images that are read where --sequences does not say how many.
+constexpr int64_t kImages = 64;
+
 struct Options {
   ModelArgument model;
   std::string output, corpus;
+  std::vector<std::string> images;
+  std::vector<CLI::Option*> of_text;  // options that models of images have no use for
+  CLI::Option* sequences = nullptr;
   studies::SurveyOptions survey;
   Compute compute;
   bool force = false, json = false, no_figures = false;
@@ -46,18 +52,37 @@ void write_page(const std::filesystem::path& directory) {
   report::write_page(report::read_results(directory), directory / "index.html");
 }
 
+/// The model, and what the survey has to know of it.
+std::unique_ptr<models::Model> open(Options& options) {
+  studies::SurveyOptions& survey = options.survey;
+  auto model = options.model.open();
+  survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
+  const std::string name = printable(model->config().name);
+  if (!models::reads_images(model->config())) {
+    if (!options.images.empty()) throw UsageError(fmt::format("--images: {} reads text", name));
+    return model;
+  }
+  for (const CLI::Option* option : options.of_text) {
+    if (option->count() > 0) throw UsageError(fmt::format("{}: {} reads images", option->get_name(), name));
+  }
+  if (options.images.empty()) {
+    throw UsageError(fmt::format(
+        "{} reads images: name PNG, JPEG or .npy files, or a folder of them, with --images", name));
+  }
+  survey.images = models::read_images(*model, {options.images.begin(), options.images.end()},
+                                      options.sequences->count() > 0 ? survey.sequences : kImages);
+  return model;
+}
+
 void run_rank(Options& options, Ranks* ranks) {
   studies::SurveyOptions& survey = options.survey;
   survey.ranks = ranks;
   if (ranks != nullptr && !ranks->is_root()) {
-    const auto model = options.model.open();
-    survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
-    studies::survey(*model, survey);
+    studies::survey(*open(options), survey);
     return;
   }
   OutputDirectory output(options.output, options.force, "results.json");
-  const auto model = options.model.open();
-  survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
+  const auto model = open(options);
   const studies::Survey result = studies::survey(*model, survey);
   studies::write_survey(result, output.temporary());
   write_page(output.temporary());
@@ -103,30 +128,36 @@ void add_report(CLI::App& app) {
                    "directory for the page, results.json, arrays.npz and figures")
       ->required()
       ->type_name("DIR");
-  command
-      ->add_option("--prompt", options->survey.prompt,
-                   "text to look at token by token (default: the paper's)")
-      ->type_name("TEXT");
-  command
-      ->add_option("--corpus", options->corpus,
-                   "text to measure on: .txt, .jsonl or .jsonl.gz (default: one that comes along)")
-      ->type_name("FILE");
-  command->add_option("--sequences", options->survey.sequences, "windows of the corpus")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
-      ->capture_default_str()
-      ->type_name("N");
-  command->add_option("--tokens", options->survey.tokens, "tokens of a window, a BOS counted")
-      ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
-      ->default_str("1024, or the positions there are")
-      ->type_name("N");
-  add_bos(*command, options->survey.bos);
+  CLI::Option* prompt = command
+                            ->add_option("--prompt", options->survey.prompt,
+                                         "text to look at token by token (default: the paper's)")
+                            ->type_name("TEXT");
+  CLI::Option* corpus =
+      command
+          ->add_option("--corpus", options->corpus,
+                       "text to measure on: .txt, .jsonl or .jsonl.gz (default: one that comes along)")
+          ->type_name("FILE");
+  add_images(*command, options->images, "the first is looked at token by token, all are measured on");
+  options->sequences =
+      command
+          ->add_option("--sequences", options->survey.sequences, "windows of the corpus, or images at most")
+          ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+          ->default_str(fmt::format("{}; {} images", options->survey.sequences, kImages))
+          ->type_name("N");
+  CLI::Option* tokens =
+      command->add_option("--tokens", options->survey.tokens, "tokens of a window, a BOS counted")
+          ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
+          ->default_str("1024, or the positions there are")
+          ->type_name("N");
+  CLI::Option* bos = add_bos(*command, options->survey.bos);
   options->compute.add(*command);
-  command
-      ->add_option("--seed", options->survey.seed,
-                   "0: the corpus from its start; else windows from random places")
-      ->check(not_negative())
-      ->capture_default_str()
-      ->type_name("N");
+  CLI::Option* seed = command
+                          ->add_option("--seed", options->survey.seed,
+                                       "0: the corpus from its start; else windows from random places")
+                          ->check(not_negative())
+                          ->capture_default_str()
+                          ->type_name("N");
+  options->of_text = {prompt, corpus, tokens, bos, seed};
   command->add_flag("--force", options->force, "replace the report in DIR");
   command->add_flag("--no-figures", options->no_figures, "draw no figures");
   command->add_flag("--json", options->json, "print results.json instead of the summary");

@@ -18,7 +18,7 @@ class Capture : public testing::Test {
   const std::filesystem::path folder_ = tests::golden("models/gemma3_caps");
   const std::unique_ptr<Model> model_ = Model::open(folder_ / "model.gguf");
   const std::vector<Site> sites_ = parse_sites("layer.*.*,*", model_->config());
-  at::Tensor ids() const { return io::NpzReader(folder_ / "reference.npz").read("ids"); }
+  Batch ids() const { return {"capture", io::NpzReader(folder_ / "reference.npz").read("ids")}; }
   tests::ScratchDirectory scratch_;
 };
 
@@ -101,7 +101,8 @@ TEST_F(Capture, ExplainsMistakes) {
   EXPECT_THAT(tests::error_of([&] { capture(*model_, ids(), sites_, scratch_ / "a.txt"); }),
               HasSubstr(".npz or a .safetensors"));
   capture(*model_, ids(), parse_sites("logits", model_->config()), scratch_ / "a.npz");
-  capture(*model_, ids().add(1).remainder(60), parse_sites("logits", model_->config()), scratch_ / "b.npz");
+  capture(*model_, {"capture", ids().ids.add(1).remainder(60)}, parse_sites("logits", model_->config()),
+          scratch_ / "b.npz");
   capture(*model_, ids(), parse_sites("final_norm_out", model_->config()), scratch_ / "c.npz");
   EXPECT_THAT(tests::error_of([&] { compare_captures(scratch_ / "a.npz", scratch_ / "b.npz"); }),
               HasSubstr("different token ids"));

@@ -5,7 +5,7 @@
                             [--points 'layer.*.resid_out,logits'] [--dtype float32] [--device cpu]
 
 MODEL is a directory or Hub name that AutoModelForCausalLM loads, or a .gguf file. --like takes the ids of another capture, so that both
-are of the same tokens. Points may use * as in the shell (layer.*.down_in); all of them by default. Attention is the eager
+are of the same tokens; of a model of images (which AutoModel loads then) its pixel_values. Points may use * as in the shell (layer.*.down_in); all of them by default. Attention is the eager
 implementation, with the softmax in float32, or in float64 in a float64 run.
 Needs torch, transformers, safetensors and numpy; for .gguf files also gguf and accelerate.
 """
@@ -18,27 +18,31 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from models_points import Points
+from models_points import Points, vision_tower
 
 PRECISION = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
 
 
-def load(name, dtype, device):
+def load(name, dtype, device, images=False):
     """The model and a function that loads its tokenizer."""
     path = pathlib.Path(name)
     where = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
     source = path.parent if where else name
-    model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32 if where else getattr(torch, dtype),
+    kind = transformers.AutoModel if images else transformers.AutoModelForCausalLM
+    model = kind.from_pretrained(source, dtype=torch.float32 if where else getattr(torch, dtype),
                                                               attn_implementation="eager", **where)
     return model.to(device, getattr(torch, dtype)).eval(), lambda: transformers.AutoTokenizer.from_pretrained(source, **where)
 
 
-def ids_of(arguments, tokenizer):
+def read_capture(path):
+    return {k: torch.from_numpy(v) for k, v in np.load(path).items() if k in ("ids", "pixel_values")} if path.endswith(".npz") else load_file(path)
+
+
+def ids_of(arguments, tokenizer, like):
     if arguments.ids:
         return torch.tensor([[int(i) for i in arguments.ids.split(",")]])
-    if arguments.like:
-        path = arguments.like
-        return torch.from_numpy(np.load(path)["ids"]) if path.endswith(".npz") else load_file(path)["ids"]
+    if like:
+        return like["ids"]
     return torch.tensor([tokenizer()(arguments.text).input_ids])
 
 
@@ -57,20 +61,30 @@ def main():
     if not arguments.out.endswith((".npz", ".safetensors")):
         parser.error("OUT should end in .npz or .safetensors")
 
-    model, tokenizer = load(arguments.model, arguments.dtype, arguments.device)
-    ids = ids_of(arguments, tokenizer).long()
+    like = read_capture(arguments.like) if arguments.like else {}
+    pixels = like.get("pixel_values")
+    model, tokenizer = load(arguments.model, arguments.dtype, arguments.device, pixels is not None)
+    ids = ids_of(arguments, tokenizer, like).long()
     patterns = [p.strip() for p in arguments.points.split(",")]
     tensors = {"ids": ids.cpu(), "precision": torch.tensor([PRECISION[arguments.dtype]])}
+    if pixels is not None:
+        model, options = vision_tower(model)
+        tensors["pixel_values"] = pixels.float()
+    given = len(tensors)
     points = Points(model, lambda name, x: tensors.__setitem__(name, x.detach().cpu().clone().contiguous()),
                     lambda name: any(fnmatch.fnmatchcase(name, p) for p in patterns))
-    points.run(ids.to(arguments.device))
-    if len(tensors) == 2:
+    if pixels is None:
+        points.run(ids.to(arguments.device))
+    else:
+        pixels = pixels.to(arguments.device, getattr(torch, arguments.dtype))
+        points.run_images(pixels, **options(pixels))
+    if len(tensors) == given:
         raise SystemExit(f"no point is called {arguments.points}")
     if arguments.out.endswith(".npz"):
         np.savez(arguments.out, **{k: (v.float() if v.dtype == torch.bfloat16 else v).numpy() for k, v in tensors.items()})
     else:
         save_file(tensors, arguments.out)
-    print(f"{arguments.out}: {len(tensors) - 2} points of {ids.shape[1]} tokens")
+    print(f"{arguments.out}: {len(tensors) - given} points of {ids.shape[1]} tokens")
 
 
 if __name__ == "__main__":

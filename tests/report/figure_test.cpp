@@ -63,7 +63,7 @@ TEST(Figure, PalettesAreComplete) {
   for (const Palette& p : palettes()) {
     EXPECT_EQ(p.series.size(), 4u);
     EXPECT_EQ(p.modules.size(), 7u);
-    EXPECT_EQ(p.classes.size(), 4u);
+    EXPECT_EQ(p.classes.size(), 7u);
   }
 }
 

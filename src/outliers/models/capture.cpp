@@ -21,6 +21,9 @@ bool is_npz(const std::filesystem::path& path) {
   return ending == ".npz";
 }
 
+/// What transformers calls a model's images.
+constexpr const char* kPixels = "pixel_values";
+
 bool is_scores(Point point) {
   return point == Point::attn_logits || point == Point::attn_probs;
 }
@@ -90,9 +93,11 @@ at::ScalarType dtype_of_precision(int64_t bits) {
 }
 
 /// The stored shape and dtype of every tensor, which safetensors wants up front.
-std::vector<io::TensorPlan> plan_of(const Model& model, const at::Tensor& ids, const std::vector<Site>& sites,
+std::vector<io::TensorPlan> plan_of(const Model& model, const Batch& batch, const std::vector<Site>& sites,
                                     const CaptureOptions& options) {
+  const at::Tensor& ids = batch.ids;
   std::vector<io::TensorPlan> plan = {{"ids", ids.sizes().vec(), at::kLong}, {"precision", {1}, at::kLong}};
+  if (batch.pixels.defined()) plan.push_back({kPixels, batch.pixels.sizes().vec(), at::kFloat});
   for (const Site& site : sites) {
     const char* symbolic = point_table()[static_cast<size_t>(site.point)].shape;
     const bool wide = is_scores(site.point) && options.run.dtype != at::kDouble;
@@ -203,7 +208,7 @@ void compare_tensors(const at::Tensor& a, const at::Tensor& b, PointComparison& 
 
 }  // namespace
 
-RunTimes capture(const Model& model, const at::Tensor& ids, const std::vector<Site>& sites,
+RunTimes capture(const Model& model, const Batch& batch, const std::vector<Site>& sites,
                  const std::filesystem::path& path, const CaptureOptions& options) {
   require(!sites.empty(), "there is no point to capture");
   const bool npz = is_npz(path);
@@ -216,12 +221,13 @@ RunTimes capture(const Model& model, const at::Tensor& ids, const std::vector<Si
     sink = std::make_unique<WriterSink<io::NpzWriter>>(path, options.force);
   } else {
     sink = std::make_unique<WriterSink<io::SafetensorsWriter>>(path, options.force,
-                                                               plan_of(model, ids, sites, complete));
+                                                               plan_of(model, batch, sites, complete));
   }
-  sink->add("ids", ids);
+  sink->add("ids", batch.ids);
   sink->add("precision", at::full({1}, precision_of(options.run.dtype), at::kLong));
+  if (batch.pixels.defined()) sink->add(kPixels, batch.pixels.to(at::kFloat).contiguous());
   Writing writing(sites, *sink, options.store_float32);
-  const RunTimes times = run(model, {{"capture", ids}}, {&writing}, complete.run);
+  const RunTimes times = run(model, {batch}, {&writing}, complete.run);
   writing.write();
   sink->commit();
   return times;
@@ -247,6 +253,12 @@ CaptureComparison compare_captures(const std::filesystem::path& path_a, const st
     // Another program's capture may hold the ids of its one sequence as [T].
     require(at::equal(a.read("ids").to(at::kLong).flatten(), b.read("ids").to(at::kLong).flatten()),
             "{} and {} are captures of different token ids", printable(path_a.string()),
+            printable(path_b.string()));
+  }
+  if (a.has(kPixels) && b.has(kPixels)) {
+    const at::Tensor x = a.read(kPixels).to(at::kFloat), y = b.read(kPixels).to(at::kFloat);
+    require(x.sizes() == y.sizes() && at::allclose(x, y, 1e-5, 1e-5),
+            "{} and {} are captures of different images", printable(path_a.string()),
             printable(path_b.string()));
   }
   CaptureComparison result;

@@ -21,12 +21,12 @@ struct CaptureOptions {
   bool force = false;          ///< replace an existing file
 };
 
-/// Runs ids (int64 [B,T]) and writes "ids", "precision" and every site under its name ("layer.3.down_in",
-/// "logits") to an .npz or .safetensors file, by its ending, layer by layer: one layer's tensors are in
-/// memory, never all. NumPy has no bfloat16: an .npz holds those as float32, with the same values.
-/// "precision" is an int64 of the significand bits of the run's dtype (8 bfloat16, 11 float16, 24 float32, 53
-/// float64).
-RunTimes capture(const Model& model, const at::Tensor& ids, const std::vector<Site>& sites,
+/// Runs a batch and writes "ids" (and, of images, "pixel_values"), "precision" and every site under its name
+/// ("layer.3.down_in", "logits") to an .npz or .safetensors file, by its ending, layer by layer: one layer's
+/// tensors are in memory, never all. NumPy has no bfloat16: an .npz holds those as float32, with the same
+/// values. "precision" is an int64 of the significand bits of the run's dtype (8 bfloat16, 11 float16, 24
+/// float32, 53 float64).
+RunTimes capture(const Model& model, const Batch& batch, const std::vector<Site>& sites,
                  const std::filesystem::path& path, const CaptureOptions& options = {});
 
 /// How far two implementations of one dtype may differ at a point before it is worth a look.
@@ -62,7 +62,7 @@ struct CaptureComparison {
 };
 
 /// Compares the points two captures share. `tolerance` replaces the defaults by dtype: pass nullptr for
-/// those. Throws when the files are of different ids or share no point.
+/// those. Throws when the files are of different ids or images, or share no point.
 CaptureComparison compare_captures(const std::filesystem::path& a, const std::filesystem::path& b,
                                    const CaptureTolerance* tolerance = nullptr);
 

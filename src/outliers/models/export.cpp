@@ -29,6 +29,8 @@ constexpr const char* kTokenizerFiles[] = {"tokenizer.json",     "tokenizer_conf
                                            "added_tokens.json",  "vocab.json",
                                            "merges.txt",         "chat_template.jinja",
                                            "chat_template.json", "generation_config.json"};
+/// How images become pixel values.
+constexpr const char* kProcessorFiles[] = {"preprocessor_config.json", "processor_config.json"};
 
 /// One tensor to write: under which name, of which shape, and how it is loaded.
 struct Part {
@@ -115,7 +117,9 @@ ordered_json config_of_hugging_face(const Model& model, at::ScalarType dtype) {
     }
   };
   state(config);
-  if (config.contains("text_config") && config["text_config"].is_object()) state(config["text_config"]);
+  for (const char* inner : {"text_config", "vision_config"}) {
+    if (config.contains(inner) && config[inner].is_object()) state(config[inner]);
+  }
   if (!config.contains("dtype") && !config.contains("torch_dtype")) config["torch_dtype"] = dtype_name(dtype);
   return config;
 }
@@ -283,12 +287,16 @@ Exported export_checkpoint(const Model& model, const fs::path& directory, const 
     write_text(directory / "model.safetensors.index.json", index.dump(1) + "\n");
   }
   write_text(directory / "config.json", config.dump(1) + "\n");
-  for (const char* name : kTokenizerFiles) {
+  const auto copy = [&](const char* name) {
     const fs::path file = model.checkpoint().directory() / name;
-    if (gguf || !fs::exists(file)) continue;
+    if (gguf || !fs::exists(file)) return false;
     write_text(directory / name, read_text_file(file));
-    result.tokenizer = result.tokenizer || std::string_view(name).starts_with("tokenizer.");
+    return true;
+  };
+  for (const char* name : kTokenizerFiles) {
+    if (copy(name)) result.tokenizer = result.tokenizer || std::string_view(name).starts_with("tokenizer.");
   }
+  for (const char* name : kProcessorFiles) result.processor = copy(name) || result.processor;
   return result;
 }
 

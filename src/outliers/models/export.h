@@ -1,5 +1,6 @@
 // Writes a checkpoint as transformers loads it: safetensors (sharded where they are large) with config.json
-// and the tokenizer's files, from any format this program reads, dequantised and with an adapter merged in.
+// and the files of the tokenizer or the image processor, from any format this program reads, dequantised and
+// with an adapter merged in.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@ struct Exported {
   int64_t tensors = 0, files = 0;
   uint64_t bytes = 0;
   bool tokenizer = false;  ///< whether the checkpoint's tokenizer could be written
+  bool processor = false;  ///< whether preprocessor_config.json was there
 };
 
 /// Writes into `directory`, which exists and is empty. From Hugging Face's formats all tensors keep their

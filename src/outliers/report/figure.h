@@ -27,7 +27,7 @@ struct Palette {
   std::string outlier, plain, weight;  ///< 3D figures
   std::vector<std::string> series;     ///< lines, by rank; the last is for medians
   std::vector<std::string> modules;    ///< down, up, gate, q, k, v, o
-  std::vector<std::string> classes;    ///< initial, strong delimiter, weak word, other
+  std::vector<std::string> classes;    ///< initial, strong delimiter, weak word, other; CLS, register, patch
   std::vector<std::string> heat;       ///< attention, low to high
 };
 

@@ -68,6 +68,10 @@ std::string title_of(const Results& r, const std::string& more, size_t columns =
   return shorten(printable(name), rest) + (more.empty() ? "" : ", " + more);
 }
 
+bool of_images(const Results& r) {
+  return r.json.contains("images");
+}
+
 // Tokens whose activations at the point are outliers of the layer, the largest first.
 std::vector<int64_t> outlier_tokens(const Results& r, const char* point, int64_t layer) {
   const at::Tensor maxima = r.array(fmt::format("prompt.{}.token_max", point))[layer][0].to(at::kDouble);
@@ -581,19 +585,22 @@ Figure attention_map(const Results& r, int64_t layer, const std::vector<int64_t>
   }
   f.data += "# query, key, probability\n";
   for (int64_t q = 0; q < count; ++q) {
-    for (int64_t k = 0; k <= q; ++k) f.data += fmt::format("{}\t{}\t{}\n", q, k, data_number(p[q][k]));
+    for (int64_t k = 0; k < (of_images(r) ? count : q + 1); ++k)
+      f.data += fmt::format("{}\t{}\t{}\n", q, k, data_number(p[q][k]));
   }
   f.settings = fmt::format(
       "n = {}\n"
-      "set xrange [-0.5:n-0.5]; set yrange [n-0.5:-0.5]; set cbrange [0:1]\n"
+      "set xrange [-0.5:n-0.5]; set yrange [n-0.5:-0.5]; set cbrange [0:{}\n"
       "unset xtics; unset ytics; unset border; unset key\n"
-      "set cbtics 0.2 scale 0.3 offset -0.6,0\n"
+      "set cbtics {} scale 0.3 offset -0.6,0\n"
       "set colorbox user origin graph 1.03, graph 0 size graph 0.035, graph 1 noborder\n"
       "set lmargin at screen {}; set rmargin at screen {}; set bmargin at screen {}; set tmargin at screen "
       "{}\n"
       "set object 1 rectangle from graph 0,0 to graph 1,1 fs solid noborder fc rgb '#f2f2f2' behind\n"
       "set label 1 {} at screen 0.5, 0.965 center\n",
-      count, wide ? 0.14 : 0.245, wide ? 0.90 : 0.87, wide ? 0.13 : 0.235, 0.925,
+      // Without a causal mask every query spreads its probability over all keys.
+      count, of_images(r) ? "*]" : "1]", of_images(r) ? "autofreq" : "0.2", wide ? 0.14 : 0.245,
+      wide ? 0.90 : 0.87, wide ? 0.13 : 0.235, 0.925,
       script_text(title_of(r, fmt::format("layer {}{}", layer, first_tokens(count, r.sizes.P)))));
   f.plot = "  plot data index 2 using 2:1:(0.5):(0.5):3 with boxxyerror fs solid noborder fc palette";
   for (const char* axis : {"(-0.5):1:2 with labels noenhanced right offset -0.4,0",
@@ -613,8 +620,10 @@ struct Share {
   size_t kind;  // place in kClasses
   double count;
 };
-constexpr std::array kClasses = {"initial", "strong_delimiter", "weak_word", "other"};
-constexpr std::array kClassNames = {"Initial token", "Strong delimiter", "Weak word", "Other"};
+constexpr std::array kClasses = {"initial", "strong_delimiter", "weak_word", "other",
+                                 "cls",     "register",         "patch"};
+constexpr std::array kClassNames = {"Initial token", "Strong delimiter", "Weak word", "Other",
+                                    "CLS",           "Register",         "Patch"};
 
 size_t class_of(const std::string& name) {
   return static_cast<size_t>(std::find(kClasses.begin(), kClasses.end(), name) - kClasses.begin());
@@ -629,6 +638,7 @@ Figure class_bars(const Results& r, const char* name, const char* shows, const s
   double sum = 0;
   for (const Share& share : counted) {
     bars[{share.kind, share.kind == 0 ? kClassNames[0]
+                      : of_images(r)  ? share.label
                                       : fmt::format("\"{}\"", token_label(share.label, 12))}] += share.count;
     sum += share.count;
   }
@@ -645,7 +655,10 @@ Figure class_bars(const Results& r, const char* name, const char* shows, const s
     }
   }
   Figure f{name, shows};
-  f.data = "# place, percent, class (0 initial, 1 strong delimiter, 2 weak word, 3 other), text\n";
+  f.data =
+      "# place, percent, class (0 initial, 1 strong delimiter, 2 weak word, 3 other; 4 CLS, 5 register, 6 "
+      "patch), "
+      "text\n";
   double most = 0;
   std::array<bool, kClasses.size()> used{};
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -703,8 +716,9 @@ std::optional<Figure> outlier_keys(const Results& r) {
   for (const ordered_json& key : r.json["attention"]["corpus"][static_cast<size_t>(layer)]["outlier_keys"])
     counted.push_back({key["token_text"].get<std::string>(), class_of(key["class"]), 1});
   if (counted.empty()) return std::nullopt;
-  return class_bars(r, "pos_attention_keys", "what the outlier keys are", "Outlier keys of the corpus, %",
-                    layer, counted);
+  return class_bars(r, "pos_attention_keys", "what the outlier keys are",
+                    of_images(r) ? "Outlier keys of all images, %" : "Outlier keys of the corpus, %", layer,
+                    counted);
 }
 
 std::optional<Figure> massive_tokens(const Results& r, const Chosen& chosen) {
@@ -736,6 +750,63 @@ std::optional<Figure> massive_tokens(const Results& r, const Chosen& chosen) {
   if (counted.empty()) return std::nullopt;
   return class_bars(r, "pos_out_tokens", "which tokens have massive activations",
                     "Tokens with massive activations, %", layer, counted);
+}
+
+// --- norms of images' tokens ------------------------------------------------------------------------------
+
+std::optional<Figure> norms_by_layer(const Results& r) {
+  if (!of_images(r)) return std::nullopt;
+  Figure f = over_layers(r, "norm_layers", "L2 norms of resid_out over all images, by layer", "L2 norm");
+  const bool registers = r.json["images"]["registers"] > 0;
+  std::vector<std::vector<double>> rows;
+  for (const ordered_json& layer : r.json["norms"]["corpus"]) {
+    std::vector<double> row = {number_of(layer["patches"]["max"]), number_of(layer["cls"]["median"])};
+    if (registers) row.push_back(number_of(layer["registers"]["median"]));
+    row.push_back(number_of(layer["patches"]["median"]));
+    rows.push_back(row);
+  }
+  std::vector<std::string> names = {"Top patch", "CLS", "Registers", "Median"};
+  if (!registers) names.erase(names.begin() + 2);
+  add_lines(f, "largest patch, medians of CLS, registers (where there are some) and patches", rows, names,
+            "series");
+  return f;
+}
+
+// The first image's patches where they are, in the last layer.
+std::optional<Figure> norm_map(const Results& r) {
+  if (!of_images(r)) return std::nullopt;
+  const ordered_json& images = r.json["images"];
+  const int64_t rows = images["rows"], columns = images["columns"],
+                first = 1 + images["registers"].get<int64_t>();
+  const int64_t layer = r.sizes.L - 1;
+  const at::Tensor norms = r.array("prompt.resid_out.token_norm")[layer][0].to(at::kDouble).contiguous();
+  const auto norm = norms.accessor<double, 1>();
+  Figure f{"norm_map", "L2 norms of the first image's patches in the output of the last layer"};
+  f.data = "# row, column, norm\n";
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t column = 0; column < columns; ++column) {
+      f.data += fmt::format("{}\t{}\t{}\n", row, column, data_number(norm[first + row * columns + column]));
+    }
+  }
+  // Square patches: the plot is as wide as the column, and as high as its rows need.
+  constexpr double kLeft = 0.12, kRight = 0.83, kBelow = 0.36, kAbove = 0.24;
+  const double inches =
+      kSingleInches * (kRight - kLeft) * static_cast<double>(rows) / static_cast<double>(columns);
+  f.height = std::clamp(inches, 0.5, 6.0) + kBelow + kAbove;
+  f.settings = fmt::format(
+      "set xrange [-0.5:{0}-0.5]; set yrange [{1}-0.5:-0.5]; set cbrange [0:*]\n"
+      "unset key; set border 0; set xtics {2} scale 0 offset 0,0.4; set ytics {3} scale 0 offset 0.5,0\n"
+      "set xlabel 'Column of patches' offset 0,1; set ylabel 'Row' offset 1.6,0\n"
+      "set cbtics scale 0.3 offset -0.6,0\n"
+      "set colorbox user origin graph 1.03, graph 0 size graph 0.035, graph 1 noborder\n"
+      "set lmargin at screen {4}; set rmargin at screen {5}; set bmargin at screen {6}/height; set tmargin "
+      "at screen "
+      "1-{7}/height\n"
+      "set label 1 {8} at screen 0.5, 1-0.1/height center\n",
+      columns, rows, layer_step(columns), layer_step(rows), kLeft, kRight, kBelow, kAbove,
+      script_text(title_of(r, fmt::format("layer {}", layer))));
+  f.plot = "  plot data using 2:1:(0.5):(0.5):3 with boxxyerror fs solid noborder fc palette\n";
+  return f;
 }
 
 // Layers by the score of down_proj, the largest first, without `except`.
@@ -815,6 +886,8 @@ const std::vector<Kind>& kinds() {
        }},
       {"pos_attention_keys", [](const Results& r, const Chosen&) { return outlier_keys(r); }},
       {"pos_attention_heads", [](const Results& r, const Chosen&) { return heads_by_layer(r); }},
+      {"norm_layers", [](const Results& r, const Chosen&) { return norms_by_layer(r); }},
+      {"norm_map", [](const Results& r, const Chosen&) { return norm_map(r); }},
   };
   return all;
 }

@@ -30,6 +30,7 @@ std::string attention(const ordered_json& model, const ordered_json& traits) {
   std::string text = fmt::format("{} heads, {} key/value heads, width {}", model["heads"].get<int64_t>(),
                                  model["kv_heads"].get<int64_t>(), model["head_width"].get<int64_t>());
   text += yes(traits["qk_norm"], "QK-norm") + yes(traits["attention_bias"], "biases on q, k, v");
+  if (!traits["causal"].get<bool>()) text += ", not causal";
   if (traits["positions"] != "rotary")
     text += fmt::format(", {} positions", traits["positions"].get<std::string>());
   if (traits["attention_softcap"] != 0.0)
@@ -48,6 +49,17 @@ std::string attention(const ordered_json& model, const ordered_json& traits) {
   return text;
 }
 
+// "224 x 224 pixels, 16 x 16 a patch: CLS, 4 registers, 14 x 14 patches"
+std::string vision(const ordered_json& v) {
+  const auto size = [&](const char* key) { return v[key].get<int64_t>(); };
+  const int64_t registers = size("registers");
+  return fmt::format(
+      "{} x {} pixels (height x width), {} x {} a patch: CLS, {}{} x {} patches", size("image_height"),
+      size("image_width"), size("patch_height"), size("patch_width"),
+      registers > 0 ? fmt::format("{} register{}, ", registers, registers == 1 ? "" : "s") : "",
+      size("image_height") / size("patch_height"), size("image_width") / size("patch_width"));
+}
+
 }  // namespace
 
 std::string inspect_text(const ordered_json& d) {
@@ -59,18 +71,22 @@ std::string inspect_text(const ordered_json& d) {
     text += line("family", fmt::format("{}, {} parameters, {} in {}", model["family"].get<std::string>(),
                                        count(model["parameters"]), bytes(model["weight_bytes"].get<double>()),
                                        model["format"].get<std::string>()));
+    const bool images = model.contains("vision");
     text +=
-        line("sizes", fmt::format("L {} layers, D {} width, F {} MLP width, V {} vocabulary, {} positions",
+        line("sizes", fmt::format("L {} layers, D {} width, F {} MLP width, {}{} positions",
                                   model["layers"].get<int64_t>(), model["width"].get<int64_t>(),
-                                  model["mlp_width"].get<int64_t>(), count(model["vocabulary"]),
+                                  model["mlp_width"].get<int64_t>(),
+                                  images ? "" : fmt::format("V {} vocabulary, ", count(model["vocabulary"])),
                                   count(model["positions"])));
+    if (images) text += line("images", vision(model["vision"]));
     text += line("attention", attention(model, traits));
     text +=
         line("MLP", fmt::format("{}{}, {} norm, epsilon {:g}{}{}", traits["activation"].get<std::string>(),
                                 traits["gated_mlp"].get<bool>() ? " with a gate" : "",
                                 traits["norm"].get<std::string>(), traits["norm_epsilon"].get<double>(),
                                 yes(traits["sandwich_norms"], "norms after attention and MLP too") +
-                                    yes(traits["parallel"], "in parallel with attention"),
+                                    yes(traits["parallel"], "in parallel with attention") +
+                                    yes(traits["layer_scale"], "LayerScale"),
                                 yes(traits["tied_embeddings"], "tied embeddings")));
     if (model.contains("experts")) {
       const ordered_json& experts = model["experts"];
@@ -82,7 +98,9 @@ std::string inspect_text(const ordered_json& d) {
                                       shared > 0 ? fmt::format(", Fs {} of the shared one", shared) : "",
                                       experts["layers"].get<int64_t>(), model["layers"].get<int64_t>()));
     }
-    if (d["tokenizer"].is_null()) {
+    if (images) {
+      // They have none, and need none.
+    } else if (d["tokenizer"].is_null()) {
       text += line("tokenizer", "none in the checkpoint");
     } else {
       std::string roles, others;

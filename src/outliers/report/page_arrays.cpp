@@ -84,17 +84,17 @@ class Writer {
     return spec;
   }
 
-  /// float [M.., P, P]: the lower triangles of the first `tokens` rows, row by row, in 65535ths.
-  ordered_json triangles(const at::Tensor& x, int64_t tokens) {
+  /// float [M.., P, P]: the first `tokens` rows, row by row, in 65535ths; of causal maps the lower triangles.
+  ordered_json maps(const at::Tensor& x, int64_t tokens, bool causal) {
     const at::Tensor values = x.to(at::kFloat).contiguous();
     std::vector<int64_t> shape(x.sizes().begin(), x.sizes().end() - 1);
     shape.back() = tokens;
-    ordered_json spec = {{"shape", shape}, {"values", arrays.bytes.size()}};
-    const int64_t P = x.size(-1), maps = P > 0 ? x.numel() / (P * P) : 0;
-    for (int64_t m = 0; m < maps; ++m) {
+    ordered_json spec = {{"shape", shape}, {"values", arrays.bytes.size()}, {"causal", causal}};
+    const int64_t P = x.size(-1), count = P > 0 ? x.numel() / (P * P) : 0;
+    for (int64_t m = 0; m < count; ++m) {
       const float* map = values.const_data_ptr<float>() + m * P * P;
       for (int64_t q = 0; q < tokens; ++q) {
-        for (int64_t k = 0; k <= q; ++k) {
+        for (int64_t k = 0; k < (causal ? q + 1 : tokens); ++k) {
           const float p = map[q * P + k];
           put(static_cast<uint16_t>(std::isfinite(p) ? std::lround(std::clamp(p, 0.0F, 1.0F) * 65535) : 0));
         }
@@ -112,9 +112,9 @@ class Writer {
   }
 };
 
-/// The first tokens of a prompt whose triangles fit `budget`.
-int64_t tokens_that_fit(int64_t maps, int64_t tokens, int64_t budget) {
-  while (tokens > 1 && maps * tokens * (tokens + 1) > budget) --tokens;
+/// The first tokens of a prompt whose maps fit `budget`.
+int64_t tokens_that_fit(int64_t maps, int64_t tokens, int64_t budget, bool causal) {
+  while (tokens > 1 && maps * tokens * (causal ? tokens + 1 : 2 * tokens) > budget) --tokens;
   return tokens;
 }
 
@@ -137,14 +137,20 @@ PageArrays page_arrays(const Results& results, int64_t tokens) {
     index[std::string("token_max.") + point] =
         writer.halves(results.array(name).select(1, 0).narrow(1, 0, tokens));
   }
+  const bool images = results.json.contains("images");
+  if (images) {
+    index["token_norm"] =
+        writer.halves(results.array("prompt.resid_out.token_norm").select(1, 0).narrow(1, 0, tokens));
+  }
   index["key_scores"] =
       writer.halves(results.array("prompt.attention.key_scores").select(1, 0).narrow(1, 0, tokens));
   if (!results.json["attention"]["prompt"]["probs_mean"].is_null()) {
-    const int64_t shown = tokens_that_fit(s.L, tokens, kMapBytes);
-    index["probs_mean"] = writer.triangles(results.array("prompt.attention.probs_mean"), shown);
+    const bool causal = !images;
+    const int64_t shown = tokens_that_fit(s.L, tokens, kMapBytes, causal);
+    index["probs_mean"] = writer.maps(results.array("prompt.attention.probs_mean"), shown, causal);
     // Single heads only where all of the tokens shown fit: a map should not change its size with the head.
-    if (tokens_that_fit(s.L * s.H, shown, kMapBytes) == shown)
-      index["probs"] = writer.triangles(results.array("prompt.attention.probs"), shown);
+    if (tokens_that_fit(s.L * s.H, shown, kMapBytes, causal) == shown)
+      index["probs"] = writer.maps(results.array("prompt.attention.probs"), shown, causal);
   }
   ordered_json columns = writer.buckets(results.array("weights.down.columns"), kColumnBytes);
   const at::Tensor numbers = results.array("weights.down.column_index").to(at::kLong).contiguous();

@@ -34,11 +34,13 @@ const std::vector<ArrayShape>& array_shapes() {
       {"corpus.ids", {"N", "T"}},
       {"corpus.resid_out.channel_max", {"L", "D"}},
       {"corpus.resid_out.token_max", {"L", "N", "T"}},
+      {"corpus.resid_out.token_norm", {"L", "N", "T"}},
       {"corpus.down_in.channel_max", {"L", "F"}},
       {"corpus.down_in.token_max", {"L", "N", "T"}},
       {"corpus.attention.key_scores", {"L", "N", "T"}},
       {"prompt.resid_out.channel_max", {"L", "D"}},
       {"prompt.resid_out.token_max", {"L", "1", "P"}},
+      {"prompt.resid_out.token_norm", {"L", "1", "P"}},
       {"prompt.down_in.channel_max", {"L", "F"}},
       {"prompt.down_in.token_max", {"L", "1", "P"}},
       {"prompt.attention.key_scores", {"L", "1", "P"}},
@@ -229,6 +231,7 @@ class Consistency {
     }
     layers(json_["weights"], "weights");
     writes(json_["writes"]);
+    images();
     summary(json_["summary"]);
   }
 
@@ -285,6 +288,38 @@ class Consistency {
         below(list[l][field]["token"], s_.P, child(path, "token"));
         below(list[l][field]["channel"], s_.D, child(path, "channel"));
         places(list[l][field]["neurons"], child(path, "neurons"), {{"neuron", s_.F}});
+      }
+    }
+  }
+  /// Of images: their number, the tokens of each, and norms with places in them.
+  void images() const {
+    require(json_.contains("images") == json_.contains("norms"),
+            "{}: images and norms stand together, or neither", file_);
+    if (!json_.contains("images")) return;
+    const ordered_json& images = json_["images"];
+    length(images["names"], s_.N, "images.names", "run.sequences");
+    const auto size = [&](const char* field, int64_t most) {
+      below(images[field], most + 1, child("images", field));
+      return images[field].get<int64_t>();
+    };
+    const int64_t patches = size("rows", s_.T) * size("columns", s_.T), others = 1 + size("registers", s_.T);
+    for (const int64_t tokens : {s_.T, s_.P}) {
+      require(others + patches == tokens,
+              "{}: images has {} patches and {} other tokens, but sequences have {}", file_, patches, others,
+              tokens);
+    }
+    for (const char* batch : {"prompt", "corpus"}) {
+      const ordered_json& list = json_["norms"][batch];
+      const std::string path = fmt::format("norms.{}", batch);
+      const bool prompt = batch == std::string_view("prompt");
+      layers(list, path);
+      for (size_t l = 0; l < list.size(); ++l) {
+        places(ordered_json::array({list[l]["patches"]["largest"]}), child(child(path, l), "patches.largest"),
+               {{"sequence", prompt ? 1 : s_.N}, {"token", s_.T}});
+        require(list[l].contains("registers") == (others > 1),
+                "{}: {}: registers stand where the model has some", file_, child(path, l));
+        if (others > 1)
+          length(list[l]["registers"]["each"], others - 1, child(path, l) + ".registers.each", "images");
       }
     }
   }

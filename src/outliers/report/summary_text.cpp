@@ -43,14 +43,19 @@ size_t index(const ordered_json& value) {
 
 // "strong_delimiter" as words.
 std::string class_words(std::string name) {
+  if (name == "cls") return "CLS";
   std::replace(name.begin(), name.end(), '_', ' ');
   return name;
 }
 
-// "the initial token "Summer"", "token 3 "." (strong delimiter)".
+// "the initial token "Summer"", "token 3 "." (strong delimiter)"; "the CLS token", "register 0", "patch
+// r3c7".
 std::string token_name(const ordered_json& prompt, int64_t token) {
   const std::string text = quoted(prompt["tokens"][static_cast<size_t>(token)]);
   const std::string kind = class_words(prompt["classes"][static_cast<size_t>(token)]);
+  if (kind == "CLS") return "the CLS token";
+  if (kind == "register") return fmt::format("register {}", token - 1);
+  if (kind == "patch") return "patch " + printable(prompt["tokens"][static_cast<size_t>(token)], 48);
   return token == 0 ? fmt::format("the initial token {}", text)
                     : fmt::format("token {} {} ({})", token, text, kind);
 }
@@ -99,6 +104,13 @@ std::string heading(const ordered_json& r) {
 
 std::string measured(const ordered_json& r) {
   const ordered_json& run = r["run"];
+  if (r.contains("images")) {
+    const ordered_json& images = r["images"];
+    return fmt::format("image {} ({} x {} patches, {} tokens), {}, {} on {}", quoted(r["prompt"]["text"]),
+                       images["rows"].get<int64_t>(), images["columns"].get<int64_t>(),
+                       r["prompt"]["ids"].size(), run["corpus"].get<std::string>(),
+                       run["dtype"].get<std::string>(), run["device"].get<std::string>());
+  }
   return fmt::format("prompt {} ({} tokens), {} x {} tokens of {}, BOS {}, {} on {}",
                      quoted(r["prompt"]["text"]), r["prompt"]["ids"].size(), run["sequences"].get<int64_t>(),
                      run["tokens_per_sequence"].get<int64_t>(), run["corpus"].get<std::string>(),
@@ -288,6 +300,22 @@ Lines headroom(const ordered_json& r) {
   return text.empty() ? Lines{} : line("head-room", text);
 }
 
+Lines norms(const ordered_json& r) {
+  if (!r["summary"].contains("norms")) return {};
+  const ordered_json &n = r["summary"]["norms"],
+                     &largest = r["norms"]["corpus"][index(n["layer"])]["patches"]["largest"];
+  std::string text = fmt::format("after the last layer patches have {} (median), at most {} ({} of image {})",
+                                 shown(n["patch_median"]), shown(n["patch_max"]),
+                                 printable(largest["token_text"], 24), largest["sequence"].get<int64_t>());
+  text += fmt::format(", CLS {}", shown(n["cls_median"]));
+  if (!n["register_median"].is_null()) text += fmt::format(", registers {}", shown(n["register_median"]));
+  const int64_t high = n["high_patches"];
+  text += high == 0
+              ? "; no patch is above 150"
+              : fmt::format("; {} of patches ({}) are above 150", percent(n["high_share"]), count(high));
+  return line("norms", text);
+}
+
 Lines cost(const ordered_json& r) {
   const ordered_json& s = r["run"]["seconds"];
   std::string text =
@@ -316,7 +344,7 @@ Lines nonfinite(const ordered_json& r) {
 
 Lines summary_lines(const ordered_json& r) {
   return line("measured", measured(r)) + life(r) + places(r) + weights(r) + attention(r) + alignment(r) +
-         headroom(r) + nonfinite(r) + cost(r);
+         headroom(r) + norms(r) + nonfinite(r) + cost(r);
 }
 
 std::string summary_text(const ordered_json& r) {

@@ -2,8 +2,8 @@
 
 namespace outliers::studies {
 
-nlohmann::ordered_json definitions() {
-  return {
+nlohmann::ordered_json definitions(bool images) {
+  nlohmann::ordered_json list = {
       {"massive",
        "abs x > 100 and abs x > 1000 x median of abs x over all tokens and channels of the layer "
        "(arXiv 2402.17762)"},
@@ -27,6 +27,14 @@ nlohmann::ordered_json definitions() {
        "first layer after the peak from which on the max stays below half of the peak's, on the "
        "prompt"},
   };
+  if (images) {
+    list["norm"] = "L2 norm of a token's resid_out";
+    list["high_patch"] =
+        "a patch whose norm in the last layer's output is above 150 (arXiv 2309.16588, for DINOv2-g; norms "
+        "differ "
+        "from model to model, so the median stands beside)";
+  }
+  return list;
 }
 
 }  // namespace outliers::studies

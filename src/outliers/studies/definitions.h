@@ -6,6 +6,7 @@
 namespace outliers::studies {
 
 /// Name of the field -> what it is and where that comes from.
-nlohmann::ordered_json definitions();
+/// `images`: of a model of images, with what concerns them alone.
+nlohmann::ordered_json definitions(bool images = false);
 
 }  // namespace outliers::studies

@@ -57,6 +57,8 @@ ordered_json describe_traits(const models::Config& c) {
           {"gated_mlp", c.gated_mlp},
           {"sandwich_norms", c.input_norms && c.branch_norms},
           {"parallel", c.parallel},
+          {"layer_scale", c.branch_scales},
+          {"causal", c.causal},
           {"positions", positions_name(c.positions)},
           {"qk_norm", c.qk_norm != models::QkNorm::none},
           {"attention_bias", c.attention_bias},
@@ -97,6 +99,13 @@ ordered_json describe_model(const models::Model& model) {
                               {"positions", c.max_positions},
                               {"parameters", model.parameters()},
                               {"weight_bytes", model.checkpoint().weight_bytes()}};
+  if (models::reads_images(c)) {
+    description["vision"] = {{"image_height", c.vision.image_height},
+                             {"image_width", c.vision.image_width},
+                             {"patch_height", c.vision.patch_height},
+                             {"patch_width", c.vision.patch_width},
+                             {"registers", c.vision.registers}};
+  }
   if (c.experts.count > 0) {
     description["experts"] = {{"count", c.experts.count},
                               {"used", c.experts.used},

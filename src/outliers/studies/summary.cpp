@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "outliers/studies/norms.h"
+
 namespace outliers::studies {
 namespace {
 
@@ -137,6 +139,7 @@ ordered_json summarise(const ordered_json& results, std::optional<double> activa
       {"activation_attention", activation_attention ? ordered_json(*activation_attention) : nullptr}};
   summary["headroom"] = {{"resid_out", headroom(results["activations"], "resid_out")},
                          {"down_in", headroom(results["activations"], "down_in")}};
+  if (results.contains("norms")) summary["norms"] = summarise_norms(results["norms"]["corpus"]);
   return summary;
 }
 

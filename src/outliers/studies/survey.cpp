@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 
 #include <ATen/ATen.h>
 #include <ATen/DeviceAccelerator.h>
@@ -20,8 +21,8 @@
 #include "outliers/studies/describe.h"
 #include "outliers/studies/summary.h"
 #include "outliers/studies/survey_observer.h"
+#include "outliers/studies/token_names.h"
 #include "outliers/text/corpus.h"
-#include "outliers/text/token_class.h"
 
 namespace outliers::studies {
 namespace {
@@ -79,18 +80,17 @@ at::Tensor prompt_ids(const models::Model& model, const SurveyOptions& options) 
   return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
 }
 
-ordered_json describe_prompt(const std::string& text, const at::Tensor& ids,
-                             const text::Tokenizer& tokenizer) {
-  ordered_json prompt = {{"text", text::replace_invalid_utf8(text)},
+ordered_json describe_prompt(const std::string& text, const at::Tensor& ids, const TokenNames& names) {
+  ordered_json prompt = {{"text", text},
                          {"ids", ordered_json::array()},
                          {"tokens", ordered_json::array()},
                          {"classes", ordered_json::array()}};
   const auto id = ids.accessor<int64_t, 2>();
   for (int64_t t = 0; t < ids.size(1); ++t) {
-    const auto token = static_cast<int32_t>(id[0][t]);
+    const int64_t token = id[0][t];
     prompt["ids"].push_back(token);
-    prompt["tokens"].push_back(tokenizer.display(token));
-    prompt["classes"].push_back(token_class_name(token_class(tokenizer, token, t)));
+    prompt["tokens"].push_back(names.text(token));
+    prompt["classes"].push_back(names.kind(token, t));
   }
   return prompt;
 }
@@ -102,9 +102,14 @@ uint64_t peak_device_bytes(at::Device device) {
   return static_cast<uint64_t>(stats.allocated_bytes[all].peak);
 }
 
-}  // namespace
+/// What a survey runs, and how results describe it.
+struct Input {
+  std::vector<models::Batch> batches;  // prompt, corpus
+  std::unique_ptr<TokenNames> names;
+  std::string prompt, corpus;
+};
 
-Survey survey(const models::Model& model, const SurveyOptions& options) {
+Input text_input(const models::Model& model, const SurveyOptions& options) {
   const models::Config& config = model.config();
   const text::Tokenizer& tokenizer = model.tokenizer();
   int64_t tokens = options.tokens;
@@ -118,8 +123,56 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   check_interrupt();
   const at::Tensor windows =
       text::make_windows(tokenizer, corpus, options.sequences, tokens, options.bos, options.seed);
+  return {{{"prompt", prompt}, {"corpus", windows}},
+          std::make_unique<TextNames>(tokenizer),
+          text::replace_invalid_utf8(options.prompt),
+          corpus.name};
+}
 
-  const std::vector<models::Batch> batches = {{"prompt", prompt}, {"corpus", windows}};
+Input image_input(const models::Model& model, const models::Images& images) {
+  const models::Config& config = model.config();
+  require(images.pixels.defined(),
+          "{} reads images, but there are none; name PNG, JPEG or .npy files, or a folder "
+          "of them, with --images",
+          printable(config.name));
+  const auto batch = [&](const char* name, const at::Tensor& pixels) {
+    return models::image_batch(config, name, pixels);
+  };
+  const int64_t height = images.pixels.size(2), width = images.pixels.size(3);
+  const models::PatchGrid grid = models::patch_grid(config, height, width, "images");
+  return {{batch("prompt", images.pixels.narrow(0, 0, 1)), batch("corpus", images.pixels)},
+          std::make_unique<PatchNames>(config, grid),
+          text::replace_invalid_utf8(images.names.front()),
+          fmt::format("{} image{} of {} x {} pixels{}", images.names.size(),
+                      images.names.size() == 1 ? "" : "s", height, width,
+                      images.left_out > 0 ? fmt::format(" ({} more left out)", images.left_out) : "")};
+}
+
+ordered_json describe_images(const models::Config& config, const models::Images& images) {
+  const models::Vision& vision = config.vision;
+  const models::PatchGrid grid =
+      models::patch_grid(config, images.pixels.size(2), images.pixels.size(3), "images");
+  ordered_json names = ordered_json::array();
+  for (const std::string& name : images.names) names.push_back(text::replace_invalid_utf8(name));
+  return {{"names", names},
+          {"left_out", images.left_out},
+          {"height", images.pixels.size(2)},
+          {"width", images.pixels.size(3)},
+          {"patch_height", vision.patch_height},
+          {"patch_width", vision.patch_width},
+          {"rows", grid.rows},
+          {"columns", grid.columns},
+          {"registers", vision.registers}};
+}
+
+}  // namespace
+
+Survey survey(const models::Model& model, const SurveyOptions& options) {
+  const models::Config& config = model.config();
+  const bool of_images = models::reads_images(config);
+  const Input input = of_images ? image_input(model, options.images) : text_input(model, options);
+  const std::vector<models::Batch>& batches = input.batches;
+  const at::Tensor &prompt = batches[0].ids, &windows = batches[1].ids;
   std::vector<models::Batch> mine = batches;
   if (options.ranks != nullptr) {
     const int ranks = options.ranks->size();
@@ -128,8 +181,9 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
             ranks);
     const auto [first, last] = options.ranks->part(windows.size(0));
     mine[1].ids = windows.slice(0, first, last);
+    if (of_images) mine[1].pixels = batches[1].pixels.slice(0, first, last);
   }
-  SurveyObserver observer(config, tokenizer, batches, options.ranks);
+  SurveyObserver observer(config, *input.names, batches, options.ranks);
   models::RunTimes times;
   {
     ProgressObserver progress(config.layers, prompt.numel() + mine[1].ids.numel(),
@@ -157,17 +211,21 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
                     {"bos", bos_name(options.bos)},
                     {"sequences", windows.size(0)},
                     {"tokens_per_sequence", windows.size(1)},
-                    {"corpus", printable(corpus.name)},
+                    {"corpus", printable(input.corpus)},
                     {"seed", options.seed}};
   if (options.ranks != nullptr) results["run"]["ranks"] = options.ranks->size();
-  results["prompt"] = describe_prompt(options.prompt, prompt, tokenizer);
+  results["prompt"] = describe_prompt(input.prompt, prompt, *input.names);
   results["prompt"]["embedding"] = std::move(measured["embedding"]);
   results["prompt"]["kept_tokens"] = std::min(kKeptTokens, prompt.size(1));
   for (const char* part : {"activations", "weights", "attention", "writes"}) {
     results[part] = std::move(measured[part]);
   }
+  if (of_images) {
+    results["images"] = describe_images(config, options.images);
+    results["norms"] = std::move(measured["norms"]);
+  }
   results["summary"] = summarise(results, observer.activation_attention());
-  results["definitions"] = definitions();
+  results["definitions"] = definitions(of_images);
   survey.arrays = observer.arrays();
 
   const std::chrono::duration<double> report = std::chrono::steady_clock::now() - begin;

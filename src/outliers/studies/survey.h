@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/ranks.h"
+#include "outliers/models/image_processor.h"
 #include "outliers/models/model.h"
 #include "outliers/text/tokenizer.h"
 
@@ -26,6 +27,9 @@ struct SurveyOptions {
   uint64_t seed = 0;  ///< of text::make_windows
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
+  /// For models of images, in place of prompt and corpus and what is said of them: the first image is the
+  /// prompt, all of them are the corpus.
+  models::Images images;
   Ranks* ranks = nullptr;  ///< the processes that share the sequences; outlives the survey
 };
 
@@ -34,9 +38,9 @@ struct Survey {
   std::vector<std::pair<std::string, at::Tensor>> arrays;
 };
 
-/// Shows progress on a terminal. Throws for an empty prompt or corpus, for more tokens than the model has
-/// positions, for fewer sequences than ranks, and what tokenizer, windows and run throw.
-/// With ranks, rank 0 returns the survey and the others an empty one.
+/// Shows progress on a terminal. Throws for an empty prompt or corpus, for a model of images without any, for
+/// more tokens than the model has positions, for fewer sequences than ranks, and what tokenizer, windows and
+/// run throw. With ranks, rank 0 returns the survey and the others an empty one.
 Survey survey(const models::Model& model, const SurveyOptions& options);
 
 /// Writes results.json and arrays.npz into an existing directory.

@@ -139,10 +139,11 @@ stats::ActivationSummary SurveyObserver::Measured::finish(int64_t layer) {
   return summary;
 }
 
-SurveyObserver::SurveyObserver(const models::Config& config, const text::Tokenizer& tokenizer,
+SurveyObserver::SurveyObserver(const models::Config& config, const TokenNames& names,
                                const std::vector<models::Batch>& batches, Ranks* ranks)
-    : config_(config), tokenizer_(tokenizer), batches_(batches), ranks_(ranks) {
+    : config_(config), names_(names), batches_(batches), ranks_(ranks) {
   const int64_t P = batches[kPrompt].ids.size(1);
+  if (models::reads_images(config)) norms_.assign(kBatches, TokenNorms(config));
   maps_ = config.layers * config.heads * P * P <= kMapBytes / static_cast<int64_t>(sizeof(float));
 }
 
@@ -254,6 +255,7 @@ void SurveyObserver::on_point(const models::Site& site, const models::Slice& sli
   for (size_t p = 0; p < kMeasured.size(); ++p) {
     if (site.point == kMeasured[p]) measured(slice.batch, p).add(x, number_of(slice));
   }
+  if (site.point == Point::resid_out && !norms_.empty()) norms_[slice.batch].add(x);
 }
 
 void SurveyObserver::on_attention_sums(int64_t, const models::Slice& slice, const ops::AttentionSums& sums) {
@@ -474,6 +476,7 @@ void SurveyObserver::on_layer_end(int64_t layer) {
   if (ranks_ != nullptr) {
     for (size_t p = 0; p < kMeasured.size(); ++p) measured(kCorpus, p).merge(*ranks_);
     attended_[kCorpus].merge(*ranks_);
+    if (!norms_.empty()) norms_[kCorpus].merge(*ranks_);
     if (routed) {
       routed_[kCorpus].merge(*ranks_);
       merge_experts();
@@ -482,6 +485,7 @@ void SurveyObserver::on_layer_end(int64_t layer) {
   if (!is_root()) {
     attended_[kCorpus] = Attended();
     routed_ = {};
+    for (TokenNorms& norms : norms_) norms.drop();
     return;
   }
   weights_.push_back({{"layer", layer}, {"modules", std::move(modules_)}});
@@ -504,19 +508,20 @@ void SurveyObserver::on_layer_end(int64_t layer) {
         at::Tensor& largest = measured(b, p).channel_max.back();
         largest = padded(largest, models::widest_mlp(config_));
       }
-      name_tokens(listed["massive"], batches_[b].ids, tokenizer_);
-      listed["massive_tokens"] = massive_tokens(summary, batches_[b].ids, tokenizer_);
+      name_tokens(listed["massive"], batches_[b].ids, names_);
+      listed["massive_tokens"] = massive_tokens(summary, batches_[b].ids, names_);
       if (kMeasured[p] == Point::resid_out) output[b] = std::move(summary);
     }
     Attended& attended = attended_[b];
     const stats::AttentionSummary summary = attended.accumulator.finish();
-    attended.layers.push_back(to_json(layer, summary, batches_[b].ids, tokenizer_));
+    attended.layers.push_back(to_json(layer, summary, batches_[b].ids, names_));
     attended.key_scores.push_back(at::cat(attended.parts));
     attended.parts.clear();
     attended.accumulator = stats::AttentionAccumulator();
     if (b == kCorpus) count_alignment(summary, output[b]);
   }
 
+  for (TokenNorms& norms : norms_) norms.finish(layer);
   Place place{0, 0};
   if (!output[kPrompt].top.empty()) place = {output[kPrompt].top[0].token, output[kPrompt].top[0].channel};
   ordered_json writes = {{"layer", layer}, {"largest", write_at(place)}};
@@ -545,6 +550,15 @@ ordered_json SurveyObserver::results() const {
       {"layers", attended_[kPrompt].layers}};
   results["attention"]["corpus"] = attended_[kCorpus].layers;
   results["writes"] = writes_;
+  for (size_t b = 0; b < norms_.size(); ++b) {
+    ordered_json layers = norms_[b].layers();
+    for (ordered_json& layer : layers) {
+      ordered_json largest = ordered_json::array({layer["patches"]["largest"]});
+      name_tokens(largest, batches_[b].ids, names_);
+      layer["patches"]["largest"] = largest[0];
+    }
+    results["norms"][batches_[b].name] = std::move(layers);
+  }
   return results;
 }
 
@@ -561,6 +575,7 @@ std::vector<std::pair<std::string, at::Tensor>> SurveyObserver::arrays() const {
       add(point + ".channel_max", m.channel_max);
       add(point + ".token_max", m.token_max);
     }
+    if (!norms_.empty()) add(batch + "resid_out.token_norm", norms_[b].norms());
     add(batch + "attention.key_scores", attended_[b].key_scores);
   }
   add("prompt.resid_out", prompt_resid_out_);

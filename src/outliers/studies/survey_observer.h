@@ -16,7 +16,8 @@
 #include "outliers/models/runner.h"
 #include "outliers/stats/activations.h"
 #include "outliers/stats/attention.h"
-#include "outliers/text/tokenizer.h"
+#include "outliers/studies/norms.h"
+#include "outliers/studies/token_names.h"
 
 namespace outliers::studies {
 
@@ -27,7 +28,7 @@ class SurveyObserver : public models::Observer {
  public:
   /// The batches are the prompt (one sequence) and the corpus. All references outlive the observer. With
   /// ranks, each runs the prompt and its part of the corpus, and rank 0 alone has results and arrays.
-  SurveyObserver(const models::Config& config, const text::Tokenizer& tokenizer,
+  SurveyObserver(const models::Config& config, const TokenNames& names,
                  const std::vector<models::Batch>& batches, Ranks* ranks = nullptr);
 
   bool wants(const models::Site& site, size_t batch) const override;
@@ -41,7 +42,7 @@ class SurveyObserver : public models::Observer {
   void on_weight(int64_t layer, const models::LayerWeight& weight) override;
   void on_layer_end(int64_t layer) override;
 
-  /// results.json's prompt.embedding, activations, weights, attention and writes.
+  /// results.json's prompt.embedding, activations, weights, attention, writes and, of images, norms.
   nlohmann::ordered_json results() const;
   /// The content of arrays.npz, in the order of docs/results.md.
   std::vector<std::pair<std::string, at::Tensor>> arrays() const;
@@ -119,7 +120,7 @@ class SurveyObserver : public models::Observer {
   void keep_prompt();
 
   const models::Config& config_;
-  const text::Tokenizer& tokenizer_;
+  const TokenNames& names_;
   const std::vector<models::Batch>& batches_;
   Ranks* ranks_;
   bool maps_;  // attention maps of the prompt are small enough to keep
@@ -127,6 +128,7 @@ class SurveyObserver : public models::Observer {
   std::array<Measured, kBatches * kMeasured.size()> measured_;
   std::array<Attended, kBatches> attended_;
   std::array<Routed, kBatches> routed_;
+  std::vector<TokenNorms> norms_;  // of each batch, where it is of images
   nlohmann::ordered_json embedding_;
   nlohmann::ordered_json modules_ = nlohmann::ordered_json::object(),
                          weights_ = nlohmann::ordered_json::array();

@@ -7,8 +7,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "outliers/text/token_class.h"
-
 namespace outliers::studies {
 namespace {
 
@@ -33,17 +31,16 @@ ordered_json lines(const std::vector<stats::WeightLine>& list, const char* index
   return result;
 }
 
-ordered_json keys(const std::vector<stats::KeyScore>& list, const at::Tensor& ids,
-                  const text::Tokenizer& tokenizer) {
+ordered_json keys(const std::vector<stats::KeyScore>& list, const at::Tensor& ids, const TokenNames& names) {
   const auto id = ids.accessor<int64_t, 2>();
   ordered_json result = ordered_json::array();
   for (const stats::KeyScore& key : list) {
-    const auto token = static_cast<int32_t>(id[key.sequence][key.key]);
+    const int64_t token = id[key.sequence][key.key];
     result.push_back({{"sequence", key.sequence},
                       {"key", key.key},
                       {"score", key.score},
-                      {"token_text", tokenizer.display(token)},
-                      {"class", token_class_name(token_class(tokenizer, token, key.key))}});
+                      {"token_text", names.text(token)},
+                      {"class", names.kind(token, key.key)}});
   }
   return result;
 }
@@ -70,37 +67,37 @@ ordered_json to_json(int64_t layer, const stats::ActivationSummary& s) {
           {"nonfinite", s.nan_count + s.inf_count}};
 }
 
-void name_tokens(ordered_json& places, const at::Tensor& ids, const text::Tokenizer& tokenizer) {
+void name_tokens(ordered_json& places, const at::Tensor& ids, const TokenNames& names) {
   const auto id = ids.accessor<int64_t, 2>();
   for (ordered_json& place : places) {
     const auto position = place["token"].get<int64_t>();
-    const auto token = static_cast<int32_t>(id[place["sequence"].get<int64_t>()][position]);
-    place["token_text"] = tokenizer.display(token);
-    place["class"] = token_class_name(token_class(tokenizer, token, position));
+    const int64_t token = id[place["sequence"].get<int64_t>()][position];
+    place["token_text"] = names.text(token);
+    place["class"] = names.kind(token, position);
   }
 }
 
 ordered_json massive_tokens(const stats::ActivationSummary& s, const at::Tensor& ids,
-                            const text::Tokenizer& tokenizer) {
+                            const TokenNames& names) {
   const stats::ActivationOptions options;
   const double above = std::max(options.massive_above, options.massive_ratio * s.median);
   const auto id = ids.accessor<int64_t, 2>();
   const auto max = s.token_max.accessor<float, 2>();
-  std::map<std::pair<int32_t, bool>, int64_t> counts;  // by id, and whether it is the first of its window
+  std::map<std::pair<int64_t, bool>, int64_t> counts;  // by id, and whether it is the first of its window
   for (int64_t n = 0; n < ids.size(0); ++n) {
     for (int64_t t = 0; t < ids.size(1); ++t) {
-      if (max[n][t] > above) ++counts[{static_cast<int32_t>(id[n][t]), t == 0}];
+      if (max[n][t] > above) ++counts[{id[n][t], t == 0}];
     }
   }
-  std::vector<std::pair<int64_t, std::pair<int32_t, bool>>> order;
+  std::vector<std::pair<int64_t, std::pair<int64_t, bool>>> order;
   for (const auto& [token, count] : counts) order.emplace_back(-count, token);
   std::sort(order.begin(), order.end());
   order.resize(std::min(order.size(), kMassiveTexts));
   ordered_json result = ordered_json::array();
   for (const auto& [count, token] : order) {
     const auto [number, first] = token;
-    result.push_back({{"token_text", tokenizer.display(number)},
-                      {"class", token_class_name(token_class(tokenizer, number, first ? 0 : 1))},
+    result.push_back({{"token_text", names.text(number)},
+                      {"class", names.kind(number, first ? 0 : 1)},
                       {"count", -count}});
   }
   return result;
@@ -120,15 +117,15 @@ ordered_json to_json(const stats::WeightSummary& s) {
 }
 
 ordered_json to_json(int64_t layer, const stats::AttentionSummary& s, const at::Tensor& ids,
-                     const text::Tokenizer& tokenizer) {
+                     const TokenNames& names) {
   ordered_json heads = ordered_json::array();
   for (size_t h = 0; h < s.heads.size(); ++h) {
     heads.push_back(
         {{"head", h}, {"outlier_share", s.heads[h].outlier_share}, {"sink_rate", s.heads[h].sink_rate}});
   }
   return {{"layer", layer},
-          {"top_keys", keys(s.top_keys, ids, tokenizer)},
-          {"outlier_keys", keys(s.outlier_keys, ids, tokenizer)},
+          {"top_keys", keys(s.top_keys, ids, names)},
+          {"outlier_keys", keys(s.outlier_keys, ids, names)},
           {"median", s.median},
           {"top3_mean", s.top3_mean},
           {"heads", heads},

@@ -44,8 +44,9 @@ class Arrays {
   probabilities(l, head) {
     const mean = head === "mean", spec = this.index[mean ? "probs_mean" : "probs"];
     if (!spec) return null;
-    const P = spec.shape.at(-1), size = (P * (P + 1)) / 2, map = mean ? l : l * spec.shape[1] + head;
+    const P = spec.shape.at(-1), size = spec.causal ? (P * (P + 1)) / 2 : P * P, map = mean ? l : l * spec.shape[1] + head;
     const raw = new Uint16Array(this.buffer, spec.values + 2 * size * map, size);
+    if (!spec.causal) return (q, k) => raw[q * P + k] / 65535;
     return (q, k) => (k > q ? 0 : raw[(q * (q + 1)) / 2 + k] / 65535);
   }
 }

@@ -47,7 +47,7 @@ function seconds(v) {
   const whole = Math.round(v);
   return whole < 3600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
-const words = (name) => String(name).replaceAll("_", " ");
+const words = (name) => (name === "cls" ? "CLS" : String(name).replaceAll("_", " "));
 /** A token's text, told apart from the words around it; " is" keeps its space. */
 const token = (text) => el("span", { class: "tok" }, text === "" ? " " : text);
 const short = (text, length = 14) => ([...text].length > length ? [...text].slice(0, length - 1).join("") + "…" : text);

@@ -4,6 +4,9 @@ const R = parseBlock("results");
 const L = R.model.layers, H = R.model.heads, P = R.prompt.tokens.length;  // of the prompt, as many tokens as the page shows
 const TOKENS = R.prompt.token_count;
 const summary = R.summary;
+// Of a model of images: the prompt is the first of them, the corpus all.
+const IMAGES = R.images ?? null;
+const BATCHES = IMAGES ? { prompt: "first image", corpus: "all images" } : { prompt: "prompt", corpus: "corpus" };
 const POINTS = { resid_out: "layer output", down_in: "down input" };
 const POINT_HELP = { resid_out: "the residual stream after the layer", down_in: "what down_proj reads: act(gate) × up" };
 const MODULES = ["q", "k", "v", "o", "gate", "up", "down"].filter((m) => R.weights.some((w) => w.modules[m]));
@@ -56,6 +59,8 @@ const isMassiveToken = (l, point, t) => layersOf("prompt", point)[l].massive.som
 // ---- head of the page
 function startHead() {
   const m = R.model;
+  if (IMAGES) for (const span of document.querySelectorAll(".of-text")) span.remove();
+  if (IMAGES) for (const span of document.querySelectorAll("[data-batch]")) span.textContent = BATCHES[span.dataset.batch];
   $("model-meta").textContent = [m.family, m.format, `${count(m.parameters)} parameters`, `${L} ${L === 1 ? "layer" : "layers"} of width ${m.width}`, `${H} heads`, `${R.run.dtype} on ${R.run.device}`].join(" · ");
   const lead = $("lead"), prompt = layersOf("prompt", "resid_out");
   if (!summary.found) {
@@ -78,9 +83,10 @@ function startHead() {
   const head = summary.headroom.resid_out;
   if (head) tile("Largest value", number(head.max), `layer output of layer ${head.layer}${finite(head.max_over_median) ? `, ${number(head.max_over_median)} medians` : ""}`);
   const channels = summary.massive_channels;
-  tile("Massive channels", channels.length ? channels.slice(0, 3).join(", ") + (channels.length > 3 ? " …" : "") : "none", channels.length > 3 ? `${channels.length} in all, on the prompt` : `of ${count(R.model.width)}, on the prompt`);
+  tile("Massive channels", channels.length ? channels.slice(0, 3).join(", ") + (channels.length > 3 ? " …" : "") : "none", channels.length > 3 ? `${channels.length} in all, on the ${BATCHES.prompt}` : `of ${count(R.model.width)}, on the ${BATCHES.prompt}`);
   const rates = R.attention.corpus.flatMap((l) => l.heads.map((h) => h.sink_rate)).filter(finite);
-  if (rates.length) tile("Sink rate", percent(rates.reduce((a, b) => a + b, 0) / rates.length), "of the heads, over layers and sequences, give the first token more than 0.3");
+  if (rates.length && !IMAGES) tile("Sink rate", percent(rates.reduce((a, b) => a + b, 0) / rates.length), "of the heads, over layers and sequences, give the first token more than 0.3");
+  if (summary.norms && finite(summary.norms.patch_max)) tile("Largest patch norm", number(summary.norms.patch_max), `in the last layer; median ${number(summary.norms.patch_median)}`);
   if (head) {
     tile("float16 head-room", percent(head.of_fp16_max), head.of_fp16_max > 1 ? "of the largest float16: it overflows" : "of the largest float16 is used");
     if (finite(head.int8_step_over_median)) tile("One int8 step", `${number(head.int8_step_over_median)} ×`, head.int8_step_over_median > 2 ? "the median: a median value rounds to zero" : "the median value");
@@ -152,11 +158,11 @@ function startStrip() {
 // ---- activations
 function startActivations() {
   const point = segmented(state, "point", "Point", Object.entries(POINTS));
-  const batch = segmented(state, "batch", "Measured on", [["prompt", "prompt"], ["corpus", "corpus"]]);
+  const batch = segmented(state, "batch", "Measured on", Object.entries(BATCHES));
   $("activation-controls").append(el("span", { class: "field" }, "point", point), el("span", { class: "field" }, "measured on", batch));
   state.watch(["point", "batch"], () => {
     const layers = layersOf(state.get("batch"), state.get("point"));
-    $("activation-lines-hint").textContent = `|x| of ${POINT_HELP[state.get("point")]}${state.get("batch") === "corpus" ? `; the top three are means over ${R.run.sequences} ${R.run.sequences === 1 ? "sequence" : "sequences"} of ${count(R.run.tokens_per_sequence)} tokens` : ""}.`;
+    $("activation-lines-hint").textContent = `|x| of ${POINT_HELP[state.get("point")]}${state.get("batch") === "corpus" ? `; the top three are means over ${R.run.sequences} ${(IMAGES ? "image" : "sequence") + (R.run.sequences === 1 ? "" : "s")} of ${count(R.run.tokens_per_sequence)} tokens` : ""}.`;
     const host = $("activation-lines");
     host.parentElement.querySelector("details.numbers")?.remove();
     const third = (i) => layers.map((l) => l.top3_mean[i] ?? null);
@@ -187,13 +193,13 @@ function startActivations() {
   const total = ["prompt", "corpus"].flatMap((where) => Object.keys(POINTS).flatMap((name) => layersOf(where, name))).reduce((sum, l) => sum + l.massive_count, 0);
   const table = dataTable($("massive"), {
     caption: "massive activations", rows, sort: ["size", true], limit: 10, search: (row) => `${row.text ?? ""} ${words(row.kind)} channel ${row.channel} layer ${row.layer}`,
-    filters: [{ key: "where", text: "from", options: ["prompt", "corpus"] }, { key: "point", text: "point", options: Object.keys(POINTS), names: POINTS }],
+    filters: [{ key: "where", text: "from", options: Object.keys(BATCHES), names: BATCHES }, { key: "point", text: "point", options: Object.keys(POINTS), names: POINTS }],
     columns: [
       { key: "layer", text: "layer", number: true, show: (row) => String(row.layer) }, { key: "point", text: "point", show: (row) => POINTS[row.point] }, { key: "channel", text: "channel", number: true, show: (row) => row.channel + ofExpert(row) },
       { key: "text", text: "token", value: (row) => row.text ?? "", show: (row) => (row.text === null ? el("span", {}, "–") : token(short(row.text, 24))) },
       { key: "token", text: "at", number: true, help: "position in its sequence, from 0", show: (row) => (row.where === "corpus" ? `${row.sequence}:${row.token}` : String(row.token)) },
       { key: "kind", text: "class", show: (row) => words(row.kind) || "–" },
-      { key: "where", text: "from" }, { key: "size", text: "value", number: true, show: (row) => number(row.value) }, { key: "medians", text: "× median", number: true, show: (row) => (row.medians === null ? "none" : number(row.medians)) },
+      { key: "where", text: "from", show: (row) => BATCHES[row.where] }, { key: "size", text: "value", number: true, show: (row) => number(row.value) }, { key: "medians", text: "× median", number: true, show: (row) => (row.medians === null ? "none" : number(row.medians)) },
     ],
     choose: (row) => goTo(row.layer, { point: row.point, ...(row.where === "prompt" && row.token < P ? { token: row.token } : {}) }),
     empty: "no activation is above 100 and above 1,000 medians of its layer",
@@ -204,7 +210,7 @@ function startActivations() {
 function startPromptView(arrays) {
   const host = $("prompt-3d");
   const tokensAt = (name) => arrays.index[name]?.shape[1] ?? 0;
-  if (!tokensAt("resid_out")) { host.append(el("p", { class: "empty" }, "This report keeps no activations of the prompt.")); return; }
+  if (!tokensAt("resid_out")) { host.append(el("p", { class: "empty" }, `This report keeps no activations of the ${BATCHES.prompt}.`)); return; }
   const views = segmented(state, "view", "View", [["3d", "3D"], ["flat", "flat"]]), heights = segmented(state, "height", "Height", [["linear", "linear"], ["log", "log"]]);
   const places3d = el("div"), flat = el("div"), said = el("p", { class: "readout" });
   host.append(el("div", { class: "controls no-print" }, views, heights), places3d, flat, said);
@@ -240,7 +246,7 @@ function startPromptView(arrays) {
   };
   state.watch(["layer", "point", "view", "height"], () => {
     const l = chosenLayer(), point = state.get("point"), layer = layersOf("prompt", point)[l], top = layer.top[0], spec = arrays.index[point];
-    $("prompt-3d-title").textContent = `The prompt at layer ${l}: ${POINTS[point]}`;
+    $("prompt-3d-title").textContent = `The ${BATCHES.prompt} at layer ${l}: ${POINTS[point]}`;
     $("prompt-3d-hint").textContent = `|x| of every token and ${point === "resid_out" ? "channel" : "neuron"}; tokens with a massive activation in the accent colour.${spec.bucket > 1 ? ` Each point is the largest of ${spec.bucket} neighbours.` : ""}${spec.shape[1] < TOKENS ? ` The first ${spec.shape[1]} of ${count(TOKENS)} tokens.` : ""}`;
     said.textContent = top && top.value !== null ? `Largest: ${number(top.value)} in channel ${top.channel} of token ${top.token} “${R.prompt.tokens[top.token] ?? "…"}”; median ${number(layer.median)}.` : "No finite values.";
     places3d.hidden = state.get("view") !== "3d";
@@ -250,6 +256,37 @@ function startPromptView(arrays) {
   });
   addEventListener("beforeprint", () => { flat.style.display = "block"; flat.style.width = "640px"; flatDraw.draw(); });
   addEventListener("afterprint", () => { flat.style.display = flat.style.width = ""; flatDraw.draw(); });
+}
+
+// ---- norms of images' tokens
+function startNorms(arrays) {
+  if (!IMAGES) return;
+  for (const part of [$("norms"), document.querySelector('nav a[href="#norms"]')]) part.hidden = false;
+  const layers = R.norms.corpus, registers = IMAGES.registers, { rows, columns } = IMAGES;
+  const chart = lineChart($("norm-lines"), {
+    log: true, yTitle: "L2 norm, log scale", selected: chosenLayer, pick: pickLayer, marks: [],
+    series: [
+      { name: "largest patch", colour: "s1", values: layers.map((l) => l.patches.max), width: 2.5 }, { name: "median patch", colour: "s2", values: layers.map((l) => l.patches.median), width: 2.5 },
+      { name: "CLS", colour: "s4", values: layers.map((l) => l.cls.median) }, ...(registers ? [{ name: "registers", colour: "s3", values: layers.map((l) => l.registers.median) }] : []),
+    ],
+    describe: () => { const l = layers[chosenLayer()]; return `Norms over the layers; at layer ${chosenLayer()} patches have ${number(l.patches.median)}, at most ${number(l.patches.max)}, CLS ${number(l.cls.median)}${registers ? `, registers ${number(l.registers.median)}` : ""}.`; },
+  });
+  const map = $("norm-map"), first = 1 + registers;
+  state.watch(["layer"], () => {
+    const l = chosenLayer(), norms = arrays.layer("token_norm", l), layer = layers[l];
+    const patches = Array.from(norms.slice(first)).filter(finite), high = patches.reduce((a, b) => Math.max(a, b), 0);
+    const at = (r, c) => norms[first + r * columns + c];
+    $("norm-map-title").textContent = `${R.prompt.text} at layer ${l}`;
+    $("norm-said").textContent = `Over all images: ${layer.patches.largest.token_text} of image ${layer.patches.largest.sequence} has the largest norm, ${number(layer.patches.max)}; ${count(layer.patches.high)} of ${count(layer.patches.count)} patches are above 150.${registers ? ` Registers, each: ${layer.registers.each.map(number).join(", ")}.` : ""}`;
+    heatMap(map, {
+      rows, columns, ramp: "size", square: true, numericColumns: true, rowText: String, columnText: String, rowTitle: "row", columnTitle: "column of patches",
+      value: (r, c) => (finite(at(r, c)) ? at(r, c) / (high || 1) : NaN), tell: (r, c) => [`r${r}c${c}`, ["L2 norm", number(at(r, c))]],
+      pick: (r, c) => { const t = first + r * columns + c; if (t < P) state.set({ token: t }); },
+      describe: () => `Norms of the first image's patches at layer ${l}, up to ${number(high)}.`,
+    });
+    map.append(el("div", { class: "scales" }, colourScale("size", "0", number(high), "L2 norm")));
+    chart.draw();
+  });
 }
 
 // ---- weights
@@ -311,7 +348,7 @@ function startWeights(arrays) {
       const big = Math.max(...known.filter(finite).map(Math.abs));
       barChart(fed, { height: 200, yTitle: name === "down" ? `down_in[${column.column}]` : `x[${column.column}]`, selected: () => state.get("token"), pick: (t) => state.set({ token: t }),
         items: known.map((value, t) => ({ text: R.prompt.tokens[t], value, hot: Math.abs(value) === big && big > 0 })),
-        describe: () => `Channel ${column.column} over the prompt's tokens: ${known.map((v, t) => `${R.prompt.tokens[t]} ${number(v)}`).slice(0, 12).join(", ")}.` });
+        describe: () => `Channel ${column.column} over the tokens of the ${BATCHES.prompt}: ${known.map((v, t) => `${R.prompt.tokens[t]} ${number(v)}`).slice(0, 12).join(", ")}.` });
     } else fed.append(el("p", { class: "hint" }, source ? "Smaller than its neighbours for every token, so the page does not hold it." : "Its input is not kept in a report."));
     if (name === "down") {
       const tokenRows = Math.min(arrays.index.resid_out?.shape[1] ?? 0, 64);
@@ -341,19 +378,22 @@ function startAttention(arrays) {
   const describeScores = () => { const best = scoreItems.reduce((a, item, t) => (item.value > scoreItems[a].value ? t : a), 0); return `Scores of the keys at layer ${chosenLayer()}: the largest is ${number(scoreItems[best].value)} of ${count(TOKENS)} for token ${best} “${scoreItems[best].text}”.`; };
   state.watch(["layer", "head"], () => {
     const l = chosenLayer(), probability = hasMaps ? arrays.probabilities(l, head()) : null;
-    $("map-title").textContent = `The prompt at layer ${l}, ${headText()}`;
+    $("map-title").textContent = `The ${BATCHES.prompt} at layer ${l}, ${headText()}`;
     if (probability) {
+      // Without a causal mask every query spreads its probability over all keys: the scale ends at the largest.
+      let most = IMAGES ? 0 : 1;
+      if (IMAGES) for (let q = 0; q < shownTokens; ++q) for (let k = 0; k < shownTokens; ++k) most = Math.max(most, probability(q, k));
       heatMap(map, {
         rows: shownTokens, columns: shownTokens, ramp: "probability", square: true, everyRow: true, rowText: (q) => R.prompt.tokens[q], columnText: (k) => R.prompt.tokens[k], rowTitle: "query", columnTitle: "key",
-        value: (q, k) => (k > q ? null : probability(q, k)), tell: (q, k) => [percent(probability(q, k)), ["query", `${q}: ${short(R.prompt.tokens[q], 30)}`], ["key", `${k}: ${short(R.prompt.tokens[k], 30)}`]], pick: (q, k) => state.set({ token: k }),
-        describe: () => { const last = shownTokens - 1; return `Attention of the prompt, ${headText()}, layer ${l}. The last token gives ${percent(probability(last, 0))} to the first.`; },
+        value: (q, k) => (k > q && !IMAGES ? null : probability(q, k) / (most || 1)), tell: (q, k) => [percent(probability(q, k)), ["query", `${q}: ${short(R.prompt.tokens[q], 30)}`], ["key", `${k}: ${short(R.prompt.tokens[k], 30)}`]], pick: (q, k) => state.set({ token: k }),
+        describe: () => { const last = shownTokens - 1; return `Attention of the ${BATCHES.prompt}, ${headText()}, layer ${l}. The last token gives ${percent(probability(last, 0))} to the first.`; },
       });
-      map.append(el("div", { class: "scales" }, colourScale("probability", "0", "1", "probability")));
+      map.append(el("div", { class: "scales" }, colourScale("probability", "0", IMAGES ? number(most) : "1", "probability")));
       if (shownTokens < TOKENS) map.append(el("p", { class: "hint" }, `The first ${shownTokens} of ${count(TOKENS)} tokens.`));
-    } else map.replaceChildren(el("p", { class: "empty" }, "The prompt is too long for its maps to be kept; the scores below are of all its tokens."));
+    } else map.replaceChildren(el("p", { class: "empty" }, `The ${BATCHES.prompt} is too long for its maps to be kept; the scores below are of all its tokens.`));
     // A head's own scores need its map; the mean's are kept for every token.
     const own = head() !== "mean" && probability;
-    const values = own ? Array.from({ length: shownTokens }, (_, k) => { let sum = 0; for (let q = k; q < shownTokens; ++q) sum += probability(q, k); return sum; }) : Array.from(arrays.layer("key_scores", l));
+    const values = own ? Array.from({ length: shownTokens }, (_, k) => { let sum = 0; for (let q = IMAGES ? 0 : k; q < shownTokens; ++q) sum += probability(q, k); return sum; }) : Array.from(arrays.layer("key_scores", l));
     $("scores-title").textContent = `Accumulated score of each key, layer ${l}, ${headText()}`;
     scoreItems = values.map((value, t) => ({ text: R.prompt.tokens[t], value, hot: value >= 0.1 * TOKENS, title: [["score", number(value)], ["share", percent(value / TOKENS)], ["class", words(R.prompt.classes[t])]] }));
     drawScores();
@@ -372,7 +412,7 @@ function startAttention(arrays) {
   const grid = $("heads");
   state.watch(["measure", "layer", "head"], () => {
     const measure = state.get("measure"), value = (l, h) => R.attention.corpus[l].heads[h][measure];
-    $("heads-hint").textContent = measure === "sink_rate" ? "Share of the corpus's sequences whose first key gets more than 0.3 of the probability, on average over the first 64 queries (Gu et al., 2410.10781). Choose a cell to see that head." : "The part of the head's probability that goes to the layer's outlier keys (2502.06415). Choose a cell to see that head.";
+    $("heads-hint").textContent = measure === "sink_rate" ? `Share of the ${IMAGES ? "images whose CLS" : "corpus's sequences whose first key"} gets more than 0.3 of the probability, on average over the first 64 queries (Gu et al., 2410.10781). Choose a cell to see that head.` : "The part of the head's probability that goes to the layer's outlier keys (2502.06415). Choose a cell to see that head.";
     heatMap(grid, {
       rows: L, columns: H, ramp: "probability", numericColumns: true, cellHeight: Math.max(6, Math.min(18, 400 / L)), rowText: String, columnText: String, rowTitle: "layer (from 0)", columnTitle: "head (from 0)", value: (l, h) => value(l, h) ?? NaN,
       tell: (l, h) => [`layer ${l}, head ${h}`, ["sink rate", percent(R.attention.corpus[l].heads[h].sink_rate)], ["outlier share", percent(R.attention.corpus[l].heads[h].outlier_share)]],
@@ -393,9 +433,9 @@ function startAttention(arrays) {
   state.watch(["layer"], () => {
     lines.draw();
     const l = chosenLayer(), layer = corpus[l], host = el("div");
-    $("keys-title").textContent = `Top keys of the corpus at layer ${l}`;
+    $("keys-title").textContent = `Top keys of ${IMAGES ? "all images" : "the corpus"} at layer ${l}`;
     const classes = new Map(Object.entries(layer.outlier_classes).sort((a, b) => b[1] - a[1]));
-    const total = [...classes.values()].reduce((a, b) => a + b, 0), colours = { initial: "s1", strong_delimiter: "s3", weak_word: "s4", other: "s7" };
+    const total = [...classes.values()].reduce((a, b) => a + b, 0), colours = { initial: "s1", strong_delimiter: "s3", weak_word: "s4", other: "s7", cls: "s1", register: "s3", patch: "s7" };
     const bar = el("div", { class: "stackbar", "aria-hidden": "true" }, [...classes].map(([name, n]) => { const part = el("i"); part.style.flex = n; part.style.background = `var(--${colours[name]})`; return part; }));
     $("keys").replaceChildren(el("p", { class: "hint" }, total ? `${count(total)} outlier ${total === 1 ? "key" : "keys"} (score at least a tenth of ${count(T)}): ${[...classes].map(([name, n]) => `${words(name)} ${percent(n / total)}`).join(", ")}.` : `No key reaches a tenth of ${count(T)}.`), total ? bar : "", host);
     dataTable(host, {
@@ -410,11 +450,18 @@ function startAttention(arrays) {
 
 // ---- tokens
 function startTokens(arrays) {
-  $("tokens-intro").textContent = `The prompt as the model reads it, ${count(TOKENS)} ${TOKENS === 1 ? "token" : "tokens"}${P < TOKENS ? `, of which the first ${count(P)} are shown` : ""}. Colour shows the largest activation of a token, the line below it the attention it receives. Choose a token to see its numbers.`;
+  const amount = `${count(TOKENS)} ${TOKENS === 1 ? "token" : "tokens"}${P < TOKENS ? `, of which the first ${count(P)} are shown` : ""}`;
+  $("tokens-intro").textContent = `${IMAGES ? `The image ${R.prompt.text} as the model reads it, ${amount}: CLS${IMAGES.registers ? ", registers" : ""} and its patches in their places` : `The prompt as the model reads it, ${amount}`}. Colour shows the largest activation of a token, the line below it the attention it receives. Choose a token to see its numbers.`;
   $("token-controls").append(el("span", { class: "field" }, "point", segmented(state, "point", "Point", Object.entries(POINTS))));
   const host = $("prompt-text");
-  const buttons = R.prompt.tokens.map((text, t) => el("button", { type: "button", "data-token": t, tabindex: t === 0 ? "0" : "-1" }, text === "" ? " " : text.replaceAll("\\n", "↵")));
-  host.append(...buttons);
+  const isPatch = (t) => IMAGES && R.prompt.classes[t] === "patch";
+  const buttons = R.prompt.tokens.map((text, t) => el("button", { type: "button", "data-token": t, tabindex: t === 0 ? "0" : "-1", "aria-label": isPatch(t) ? text : null }, isPatch(t) ? "" : text === "" ? " " : text.replaceAll("\\n", "↵")));
+  if (IMAGES) {
+    const grid = el("div", { class: "patches" }, buttons.filter((_, t) => isPatch(t)));
+    grid.style.setProperty("--columns", IMAGES.columns);
+    host.classList.add("image");
+    host.append(el("div", {}, buttons.filter((_, t) => !isPatch(t))), grid);
+  } else host.append(...buttons);
   host.addEventListener("click", (event) => { const t = event.target.dataset?.token; if (t !== undefined) state.set({ token: Number(t) }); });
   host.addEventListener("keydown", (event) => {
     const now = state.get("token"), next = { ArrowRight: now + 1, ArrowLeft: now - 1, Home: 0, End: P - 1 }[event.key];
@@ -448,6 +495,7 @@ function startTokens(arrays) {
       el("dt", {}, "id, class"), el("dd", {}, `${R.prompt.ids[t]}, ${words(R.prompt.classes[t])}`),
       el("dt", {}, `largest |x|, ${POINTS[point]}`), el("dd", {}, `${number(sizesOf[t])}${layer.median > 0 && finite(sizesOf[t]) ? `, ${number(sizesOf[t] / layer.median)} medians` : ""}`),
       strongest.length ? el("dt", {}, "strongest channels") : null, strongest.length ? el("dd", {}, strongest.map(([v, c]) => `${c}: ${number(v)}`).join("; ")) : null,
+      arrays.has("token_norm") ? el("dt", {}, "L2 norm of the layer output") : null, arrays.has("token_norm") ? el("dd", {}, number(arrays.layer("token_norm", l)[t])) : null,
       el("dt", {}, "attention received"), el("dd", {}, `${number(attended[t])} of ${count(TOKENS)}, ${percent(attended[t] / TOKENS)}`)));
   };
   state.watch(["layer", "point", "token"], shade);
@@ -461,7 +509,8 @@ function startMethod() {
   const run = R.run, s = run.seconds;
   pairs($("run"), [
     ["program", `outliers ${run.version} (${run.commit}), LibTorch ${run.libtorch}`], ["computed on", `${run.device}, ${run.dtype}, ${run.threads} ${run.threads === 1 ? "thread" : "threads"}`], ["machine", run.machine],
-    ["prompt", R.prompt.text.length > 200 ? `${R.prompt.text.slice(0, 200)}…` : R.prompt.text], ["BOS", run.bos], ["corpus", `${run.corpus}: ${count(run.sequences)} × ${count(run.tokens_per_sequence)} tokens, seed ${run.seed}`],
+    [BATCHES.prompt, R.prompt.text.length > 200 ? `${R.prompt.text.slice(0, 200)}…` : R.prompt.text], ["BOS", IMAGES ? "" : run.bos],
+    IMAGES ? [BATCHES.corpus, `${run.corpus}, ${count(run.tokens_per_sequence)} tokens each`] : ["corpus", `${run.corpus}: ${count(run.sequences)} × ${count(run.tokens_per_sequence)} tokens, seed ${run.seed}`],
     ["time", `load ${seconds(s.load)}, forward ${seconds(s.forward)}, statistics ${seconds(s.statistics)}, report ${seconds(s.report)}`], ["first product", `after ${seconds(run.first_product_seconds)}`],
     ["peak memory", bytes(run.peak_host_bytes)], ["on the device", run.peak_device_bytes ? bytes(run.peak_device_bytes) : ""], ["weights", bytes(R.model.weight_bytes)],
   ]);
@@ -497,6 +546,7 @@ async function start() {
   document.documentElement.dataset.ready = "numbers";
   const arrays = await Arrays.open();
   startPromptView(arrays);
+  startNorms(arrays);
   startWeights(arrays);
   startAttention(arrays);
   startTokens(arrays);
