@@ -43,6 +43,7 @@ class InputFolder {
     std::filesystem::create_directories(path_);
     fill(path_);
   }
+  InputFolder() : InputFolder([](const std::filesystem::path&) {}) {}
   ~InputFolder() {
     std::error_code ec;
     std::filesystem::remove_all(path_, ec);
@@ -57,6 +58,9 @@ inline void write(const std::filesystem::path& path, const void* data, size_t si
   std::ofstream(path, std::ios::binary)
       .write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
 }
+
+/// For tokenizers: words, digits, line ends, several scripts and a byte that is no UTF-8.
+inline constexpr const char* kVariedText = "It's 2024, na\xc3\xafve!\n\n  \xe6\x97\xa5\xe6\x9c\xac \xff x";
 
 /// Runs `action`; an Error ends it quietly.
 template <typename Action>

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Beginnings for the fuzzer that are made, not copied. usage: seeds.py TARGET FOLDER [PROGRAM]"""
+import gzip
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TESTS / "apps"))
+import tiny  # noqa: E402
+
+
+def corpus():
+    """The first byte is the kind of file: .jsonl, .txt, and both compressed."""
+    lines = b'{"text": "The sea was calm.\\n"}\n{"text": "na\\u00efve", "meta": {"n": [1, null]}}\n'
+    for kind, content in enumerate((lines, b"The sea was calm.\n\nna\xc3\xafve", gzip.compress(lines), gzip.compress(b"The sea."))):
+        yield str(kind), bytes([kind]) + content
+
+
+def vocab_merges():
+    model = json.loads((TESTS / "golden/text/small_byte_level.json").read_text())["model"]
+    pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    yield "golden", (json.dumps(model["vocab"]) + "\0#version: 0.2\n" + "\n".join(pairs)).encode()
+
+
+def results(program):
+    """A report of four tokens."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        text = folder / "corpus.txt"
+        text.write_text("The sea was calm.")
+        subprocess.run([program, "report", tiny.write_model(folder / "tiny"), "-o", folder / "out", "--prompt", "ab", "--corpus", text, "--sequences", "1",
+                        "--tokens", "4", "--no-figures"], check=True, stdout=subprocess.DEVNULL)
+        report = json.loads((folder / "out/results.json").read_text())
+        yield "report", json.dumps(report, separators=(",", ":")).encode() + b"\0" + (folder / "out/arrays.npz").read_bytes()
+
+
+if __name__ == "__main__":
+    target, to = sys.argv[1:3]
+    for name, content in {"corpus": corpus, "vocab_merges": vocab_merges, "results": results}[target](*sys.argv[3:]):
+        (pathlib.Path(to) / name).write_bytes(content)
