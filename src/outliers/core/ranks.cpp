@@ -1,6 +1,7 @@
 #include "outliers/core/ranks.h"
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <functional>
 #include <optional>
@@ -155,6 +156,8 @@ std::unique_ptr<Ranks> Ranks::join(const RankPlace& place) {
   if (place.size <= 1) return nullptr;
   require(!place.address.empty(), "rank {} of {}: set MASTER_ADDR to the machine of rank 0", place.rank,
           place.size);
+  // A write to a rank that has just died would end this one without a word.
+  std::signal(SIGPIPE, SIG_IGN);
   auto state = std::make_unique<State>();
   state->place = place;
   try {

@@ -26,7 +26,7 @@ struct RankPlace {
 class Ranks {
  public:
   /// nullptr where there is one process only. Waits for the others; throws when they do not come within a
-  /// minute.
+  /// minute. From then on a write to a closed pipe or socket is an error, not the end (SIGPIPE is ignored).
   static std::unique_ptr<Ranks> join(const RankPlace& place);
   ~Ranks();
   Ranks(const Ranks&) = delete;
