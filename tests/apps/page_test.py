@@ -484,6 +484,13 @@ class ImagesPageTest(PageCase):
             self.assertNotRegex(said.split("\nMethod\n")[0], word)
         self.assertIn("first image", said)
 
+    def test_comparison_says_what_stands_for_the_prompt(self):
+        other, out = self.dir / "other", self.dir / "compared"
+        shutil.copytree(self.images, other)
+        self.succeed("compare", self.images, other, "-o", out)
+        page.open(out / "index.html")
+        self.assertIn("the prompt is the first image", self.text("#images-said"))
+
     def test_fits_a_telephone(self):
         page.size(390, 844, mobile=True)
         self.open(self.images)

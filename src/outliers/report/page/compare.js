@@ -97,6 +97,7 @@ function room(models) {
 }
 
 function method(models) {
+  if (models.some((m) => m.results.images)) $("images-said").textContent = "Of models of images, the prompt is the first image and the corpus all of them.";
   const same = (text, of) => { const values = [...new Set(models.map((m) => of(m.results)))]; return values.length > 1 ? `${text} (${values.map((v) => short(String(v), 40)).join("; ")})` : null; };
   const differ = [same("prompt", (r) => r.prompt.text.trim()), same("corpus", (r) => r.run.corpus), same("tokens of a window", (r) => r.run.tokens_per_sequence), same("sequences", (r) => r.run.sequences), same("BOS", (r) => r.run.bos), same("dtype", (r) => r.run.dtype)].filter(Boolean);
   $("differences").append(el("p", { class: "card" }, differ.length ? `The reports were not made alike; they differ in ${differ.join(", ")}.` : "All reports were made with the same prompt, corpus, window, BOS policy and dtype."));
