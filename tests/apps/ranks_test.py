@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -174,6 +175,9 @@ class RanksTest(ProgramTest):
         processes = self.start([self.command(out), waits])
         writer = os.open(pipe, os.O_WRONLY)  # returns when the rank has begun to read
         self.addCleanup(os.close, writer)
+        # A write to the dead has to fail, not to end the writer.
+        ignored = int(re.search(r"SigIgn:\s*([0-9a-f]+)", pathlib.Path(f"/proc/{processes[0].pid}/status").read_text())[1], 16)
+        self.assertTrue(ignored >> (signal.SIGPIPE - 1) & 1)
         processes[1].send_signal(signal.SIGKILL)
         self.ends_with("another rank is gone|rank 1", processes, codes=(1, -signal.SIGKILL))
         self.assertFalse(out.exists())
