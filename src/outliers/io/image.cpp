@@ -1,5 +1,5 @@
 // libpng and libjpeg report errors by longjmp, which runs no destructors: each `guarded` action holds nothing
-// that has one, and what it fills belongs to the decoder object outside.
+// that has one, and what it fills belongs to the decoder object outside. (C cannot be thrown through.)
 #include "outliers/io/image.h"
 
 #include <algorithm>
@@ -129,6 +129,7 @@ class PngDecoder {
  private:
   template <typename Action>
   void guarded(const Action& action) {
+    // NOLINTNEXTLINE(cert-err52-cpp)
     if (setjmp(png_jmpbuf(png_)) != 0) fail("{}: this PNG is damaged: {}", where_, printable(message_));
     action();
   }
@@ -216,6 +217,7 @@ class JpegDecoder {
 
   template <typename Action>
   void guarded(const Action& action) {
+    // NOLINTNEXTLINE(cert-err52-cpp)
     if (setjmp(escape_) != 0) fail("{}: this JPEG is damaged: {}", where_, printable(message_));
     action();
   }
@@ -225,6 +227,7 @@ class JpegDecoder {
     char text[JMSG_LENGTH_MAX];
     jpeg->err->format_message(jpeg, text);
     std::snprintf(self(jpeg).message_, sizeof(self(jpeg).message_), "%s", text);
+    // NOLINTNEXTLINE(cert-err52-cpp)
     std::longjmp(self(jpeg).escape_, 1);
   }
   [[noreturn]] static void on_error(j_common_ptr jpeg) { give_up(jpeg); }
@@ -238,6 +241,7 @@ class JpegDecoder {
     JpegDecoder& decoder = self(jpeg);
     if (decoder.jpeg_.input_scan_number <= kLargestScans) return;
     std::snprintf(decoder.message_, sizeof(decoder.message_), "it has more than %d scans", kLargestScans);
+    // NOLINTNEXTLINE(cert-err52-cpp)
     std::longjmp(decoder.escape_, 1);
   }
 
