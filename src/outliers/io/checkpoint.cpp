@@ -150,6 +150,7 @@ at::ScalarType Checkpoint::native_dtype(const std::string& name) const {
 at::Tensor Checkpoint::decode(const TensorInfo& info, int64_t first, int64_t elements,
                               at::ScalarType dtype) const {
   const Encoding& encoding = *find_encoding(info.encoding);
+  count_read(static_cast<uint64_t>(elements / encoding.elements * encoding.bytes));
   return decode_bytes(info.encoding, data(info) + first / encoding.elements * encoding.bytes, elements,
                       dtype);
 }
@@ -171,13 +172,23 @@ at::Tensor Checkpoint::decode_bytes(const std::string& name, const uint8_t* byte
     decode_wide(name, bytes, elements, out.data_ptr<double>());
     return out.to(dtype);
   }
-  at::Tensor out = at::empty({elements}, at::kFloat);
-  float* target = out.data_ptr<float>();
+  at::Tensor out = at::empty({elements}, dtype);
   const int64_t grain = std::max<int64_t>(1, (1 << 16) / encoding.elements);
   at::parallel_for(0, elements / encoding.elements, grain, [&](int64_t begin, int64_t end) {
-    encoding.decode(bytes + begin * encoding.bytes, end - begin, target + begin * encoding.elements);
+    if (dtype == at::kFloat) {
+      encoding.decode(bytes + begin * encoding.bytes, end - begin,
+                      out.data_ptr<float>() + begin * encoding.elements);
+      return;
+    }
+    // Rounded piece by piece: there is never a float32 copy of the whole.
+    const at::Tensor piece = at::empty({std::min(grain, end - begin) * encoding.elements}, at::kFloat);
+    for (int64_t block = begin; block < end; block += grain) {
+      const int64_t blocks = std::min(grain, end - block), count = blocks * encoding.elements;
+      encoding.decode(bytes + block * encoding.bytes, blocks, piece.data_ptr<float>());
+      out.narrow(0, block * encoding.elements, count).copy_(piece.narrow(0, 0, count));
+    }
   });
-  return dtype == at::kFloat ? out : out.to(dtype);
+  return out;
 }
 
 at::Tensor Checkpoint::load(const std::string& name, at::ScalarType dtype) const {

@@ -3,6 +3,7 @@
 // never read whole, and every offset, product and count in them is checked before use.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -57,6 +58,8 @@ class Checkpoint {
   at::Tensor load_row_range(const std::string& name, int64_t begin, int64_t end, at::ScalarType dtype) const;
   /// The dtype the tensor is stored in, or float32 for quantised and integer encodings.
   virtual at::ScalarType native_dtype(const std::string& name) const;
+  /// Bytes of the file's tensors that were decoded so far; those decoded twice count twice.
+  virtual uint64_t bytes_read() const { return bytes_read_; }
 
   /// Asks the kernel to read the tensor's pages in the background / to forget them.
   virtual void prefetch(const std::string& name) const = 0;
@@ -86,6 +89,7 @@ class Checkpoint {
   /// The same of values that stand contiguously from `bytes` on.
   static at::Tensor decode_bytes(const std::string& encoding, const uint8_t* bytes, int64_t elements,
                                  at::ScalarType dtype);
+  void count_read(uint64_t bytes) const { bytes_read_ += bytes; }
   /// Size of one row along dimension 0.
   static uint64_t row_bytes(const TensorInfo& info);
   /// Takes over the tensors; throws for a name that occurs twice, or elements that do not fit their bytes.
@@ -98,6 +102,7 @@ class Checkpoint {
  private:
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string, size_t> index_;
+  mutable std::atomic<uint64_t> bytes_read_ = 0;
 };
 
 }  // namespace outliers::io

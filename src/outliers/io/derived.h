@@ -37,6 +37,7 @@ class DerivedCheckpoint : public Checkpoint {
   void release_row(const std::string& name, int64_t row) const override;
   const GgufMetadata* metadata() const override { return base_->metadata(); }
   at::ScalarType native_dtype(const std::string& name) const override;
+  uint64_t bytes_read() const override { return base_->bytes_read(); }
 
  protected:
   const uint8_t* data(const TensorInfo& info) const override;

@@ -203,6 +203,7 @@ class TorchCheckpoint : public Checkpoint {
     if (elements == 0 || is_contiguous(tensor)) return Checkpoint::decode(info, first, elements, dtype);
     const auto width = static_cast<size_t>(tensor.encoding->bytes);
     std::vector<uint8_t> bytes(static_cast<size_t>(elements) * width);
+    count_read(bytes.size());
     const uint8_t* storage = place.file->bytes(tensor).data();
     const auto copy = width == 1 ? gather<1> : width == 2 ? gather<2> : width == 4 ? gather<4> : gather<8>;
     copy(tensor, storage, first, elements, bytes.data());
