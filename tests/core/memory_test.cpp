@@ -38,6 +38,26 @@ TEST(Memory, KeepsNoMoreThanItsLimit) {
   EXPECT_EQ(kept_memory_bytes(), 0u);
 }
 
+TEST(Memory, KeepsWhatABoundLeaves) {
+  install_tensor_allocator(uint64_t{64} << 20);
+  release_kept_memory();
+  {
+    const TensorMemoryBound bound(uint64_t{24} << 20);
+    { const at::Tensor a = at::ones({4 * kMebi}); }  // 16 MiB
+    EXPECT_EQ(kept_memory_bytes(), uint64_t{16} << 20);
+    const at::Tensor b = at::ones({2 * kMebi});  // 8 MiB more: just fits
+    EXPECT_EQ(kept_memory_bytes(), uint64_t{16} << 20);
+    const at::Tensor c = at::ones({kMebi / 2});
+    EXPECT_EQ(kept_memory_bytes(), 0u) << "given back before more is taken";
+    { const at::Tensor more = at::ones({8 * kMebi}); }  // tensors themselves may be more
+    EXPECT_EQ(kept_memory_bytes(), 0u);
+  }
+  release_kept_memory();
+  { const at::Tensor a = at::ones({8 * kMebi}); }
+  EXPECT_EQ(kept_memory_bytes(), uint64_t{32} << 20);
+  release_kept_memory();
+}
+
 TEST(Memory, FreesWhatOthersAllocated) {
   // A tensor made before the allocator was installed, and a small one, both come from malloc.
   const at::Tensor small = at::ones({10});
@@ -52,6 +72,15 @@ TEST(Memory, TooMuchThrows) {
   EXPECT_ANY_THROW(at::empty({int64_t{1} << 50}));
 }
 #endif
+
+TEST(Memory, KnowsTheResidentSet) {
+  const uint64_t now = resident_bytes(), peak = peak_resident_bytes();
+  EXPECT_GT(now, uint64_t{1} << 20);
+  EXPECT_GE(peak, now);
+  std::vector<char> block(size_t{200} << 20, 1);
+  EXPECT_GE(resident_bytes(), now + (uint64_t{150} << 20));
+  EXPECT_GE(peak_resident_bytes(), now + (uint64_t{150} << 20));
+}
 
 }  // namespace
 }  // namespace outliers

@@ -1,12 +1,16 @@
 #include "outliers/core/memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <list>
 #include <mutex>
 #include <new>
+#include <string>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include <unordered_map>
 
 #include <c10/core/Allocator.h>
@@ -39,6 +43,14 @@ class TensorAllocator : public c10::Allocator {
     limit_ = bytes;
     trim(limit_);
   }
+  /// 0: none. Returns the bound before.
+  uint64_t set_bound(uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const uint64_t before = bound_ == kNoBound ? 0 : bound_;
+    bound_ = bytes == 0 ? kNoBound : bytes;
+    trim(room_for(0));
+    return before;
+  }
   void drop_kept() {
     const std::lock_guard lock(mutex_);
     trim(0);
@@ -68,16 +80,19 @@ class TensorAllocator : public c10::Allocator {
       if (block->bytes < wanted || block->bytes > wanted + wanted / 4) continue;
       void* data = block->data;
       kept_bytes_ -= block->bytes;
+      used_bytes_ += block->bytes;
       used_.emplace(data, block->bytes);
       kept_.erase(block);
       return data;
     }
+    trim(room_for(wanted));
     void* data = map(wanted);
     if (data == nullptr) {
       trim(0);
       data = map(wanted);
     }
     if (data == nullptr) throw std::bad_alloc();
+    used_bytes_ += wanted;
     used_.emplace(data, wanted);
     return data;
   }
@@ -103,12 +118,19 @@ class TensorAllocator : public c10::Allocator {
       if (block != self.used_.end()) {
         self.kept_.push_front({data, block->second});
         self.kept_bytes_ += block->second;
+        self.used_bytes_ -= block->second;
         self.used_.erase(block);
-        self.trim(self.limit_);
+        self.trim(self.room_for(0));
         return;
       }
     }
     std::free(data);
+  }
+
+  /// How much may be kept beside what is in use and `wanted` more.
+  uint64_t room_for(uint64_t wanted) const {
+    const uint64_t taken = used_bytes_ + wanted;
+    return std::min(limit_, taken < bound_ ? bound_ - taken : 0);
   }
 
   void trim(uint64_t limit) {
@@ -122,7 +144,8 @@ class TensorAllocator : public c10::Allocator {
   std::mutex mutex_;
   std::unordered_map<void*, size_t> used_;
   std::list<Block> kept_;  // newest first
-  uint64_t kept_bytes_ = 0, limit_ = 0;
+  static constexpr uint64_t kNoBound = UINT64_MAX;
+  uint64_t used_bytes_ = 0, kept_bytes_ = 0, limit_ = 0, bound_ = kNoBound;
 };
 
 }  // namespace
@@ -136,6 +159,13 @@ void install_tensor_allocator(uint64_t keep_bytes) {
 #endif
 }
 
+TensorMemoryBound::TensorMemoryBound(uint64_t bytes)
+    : before_(TensorAllocator::instance().set_bound(bytes)) {}
+
+TensorMemoryBound::~TensorMemoryBound() {
+  TensorAllocator::instance().set_bound(before_);
+}
+
 void release_kept_memory() {
   TensorAllocator::instance().drop_kept();
 }
@@ -144,7 +174,19 @@ uint64_t kept_memory_bytes() {
   return TensorAllocator::instance().kept();
 }
 
+uint64_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  uint64_t size = 0, resident = 0;
+  if (!(file >> size >> resident)) return 0;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
 uint64_t peak_resident_bytes() {
+  // getrusage() also counts the process that started this one, up to its exec().
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("VmHWM:", 0) == 0) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+  }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;

@@ -1,6 +1,7 @@
 #include "outliers/core/progress.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <unistd.h>
 
@@ -27,17 +28,17 @@ bool Progress::visible() {
   return terminal;
 }
 
-void Progress::update(int64_t done) {
+void Progress::update(double done) {
   done_ = done;
   if (!visible()) return;
   const auto now = Clock::now();
-  if (now - last_ < std::chrono::milliseconds(100) && done < total_) return;
+  if (now - last_ < std::chrono::milliseconds(100) && done < static_cast<double>(total_)) return;
   last_ = now;
   const double seconds = std::chrono::duration<double>(now - start_).count();
-  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
-  std::string line = fmt::format("{}: {}/{} {}", what_, done, total_, unit_);
+  const double rate = seconds > 0 ? done / seconds : 0;
+  std::string line = fmt::format("{}: {:.0f}/{} {}", what_, std::floor(done), total_, unit_);
   if (rate > 0) {
-    const auto left = static_cast<int64_t>(static_cast<double>(total_ - done) / rate + 0.5);
+    const auto left = static_cast<int64_t>((static_cast<double>(total_) - done) / rate + 0.5);
     line += fmt::format("  {:.3g} {}/s  {}:{:02} left", rate, unit_, left / 60, left % 60);
   }
   std::fprintf(stderr, "\r\033[K%s", line.c_str());

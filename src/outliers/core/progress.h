@@ -16,9 +16,9 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// Sets the amount done; draws at most ten times a second.
-  void update(int64_t done);
-  void advance(int64_t by = 1) { update(done_ + by); }
+  /// Sets the amount done, which may be a part of one; draws at most ten times a second.
+  void update(double done);
+  void advance(int64_t by = 1) { update(done_ + static_cast<double>(by)); }
 
   /// Whether progress is drawn at all: standard error is a terminal.
   static bool visible();
@@ -26,7 +26,8 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
   std::string what_, unit_;
-  int64_t total_, done_ = 0;
+  int64_t total_;
+  double done_ = 0;
   Clock::time_point start_, last_;
   bool drawn_ = false;
 };
