@@ -93,6 +93,17 @@ TEST(WeightSummary, EqualsTheDefinitions) {
   }
 }
 
+TEST(WeightSummary, TakesTransposedMatricesOfManyRows) {
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor w = tests::random({24, 5000}, dtype);
+    expect_summary(w.t(), 10);
+    // A sample that meets no number says nothing of the median.
+    at::Tensor sparse = at::full_like(w, std::numeric_limits<double>::quiet_NaN());
+    sparse.narrow(1, 4000, 3).copy_(w.narrow(1, 0, 3));
+    expect_summary(sparse.t(), 3);
+  }
+}
+
 TEST(WeightSummary, FindsASuperWeight) {
   at::Tensor w = tests::random({300, 500}, at::kBFloat16) * 0.02;
   w[17][404] = -1.9453125;

@@ -11,7 +11,8 @@
 namespace outliers::stats::cpu {
 namespace {
 
-constexpr int64_t kGroups = 16;     // parts of the rows with column sums of their own, whatever the threads
+constexpr int64_t kGroups = 16;  // parts of the rows with column sums of their own, whatever the threads
+constexpr int64_t kBlockRows = 16 * kTileRows;  // of a transposed matrix, copied at a time
 constexpr double kGuessErrors = 4;  // misses one matrix in 16,000, which then costs two more passes
 
 struct Group {
@@ -59,6 +60,13 @@ std::optional<double> median_of(const std::vector<Group>& groups, const Bracket&
   return (low + high) / 2;
 }
 
+/// Rows [first, last) with their columns side by side. Of a transposed matrix that takes a copy, so few rows
+/// are asked for at a time: a second matrix may be more than there is memory.
+at::Tensor dense_rows(const at::Tensor& w, int64_t first, int64_t last) {
+  const at::Tensor rows = w.narrow(0, first, last - first);
+  return w.stride(1) == 1 || w.size(1) == 1 ? rows : rows.contiguous();
+}
+
 /// By a histogram, and for float32 a second pass over the bins of the middle values.
 template <typename Scalar>
 double counted_median(const at::Tensor& w) {
@@ -66,16 +74,18 @@ double counted_median(const at::Tensor& w) {
   ActivationPartial partial;
   partial.histogram.resize(static_cast<size_t>(kBins), 0);
   std::vector<std::unique_ptr<BinCounter>> counters(static_cast<size_t>(at::get_num_threads()));
-  const Scalar* data = w.const_data_ptr<Scalar>();
   at::parallel_for(0, w.size(0), std::max<int64_t>(1, 32768 / w.size(1)), [&](int64_t first, int64_t last) {
     auto& mine = counters[static_cast<size_t>(at::get_thread_num())];
     if (!mine) mine = std::make_unique<BinCounter>();
-    for (int64_t r = first; r < last; ++r) {
-      const Scalar* row = data + r * w.stride(0);
-      if constexpr (kWide) {
-        mine->count(row, w.size(1));
-      } else {
-        mine->count(reinterpret_cast<const uint16_t*>(row), w.size(1));
+    for (int64_t begin = first; begin < last; begin += kBlockRows) {
+      const at::Tensor rows = dense_rows(w, begin, std::min(begin + kBlockRows, last));
+      for (int64_t r = 0; r < rows.size(0); ++r) {
+        const Scalar* row = rows.const_data_ptr<Scalar>() + r * rows.stride(0);
+        if constexpr (kWide) {
+          mine->count(row, w.size(1));
+        } else {
+          mine->count(reinterpret_cast<const uint16_t*>(row), w.size(1));
+        }
       }
     }
   });
@@ -86,15 +96,17 @@ double counted_median(const at::Tensor& w) {
   magnitudes.add(partial);
   if (const std::optional<double> median = magnitudes.median()) return *median;
   const std::vector<int64_t> bins = magnitudes.median_bins();
-  magnitudes.add_counts(bins, key_counts(w, bins));
+  const int64_t step = w.is_contiguous() ? w.size(0) : kBlockRows;
+  for (int64_t first = 0; first < w.size(0); first += step) {
+    magnitudes.add_counts(bins, key_counts(dense_rows(w, first, std::min(first + step, w.size(0))), bins));
+  }
   return *magnitudes.median();
 }
 
 template <typename Scalar>
 WeightPartial look(const at::Tensor& w) {
   constexpr bool kWide = std::is_same_v<Scalar, float>;
-  const int64_t R = w.size(0), C = w.size(1), stride = w.stride(0);
-  const Scalar* data = w.const_data_ptr<Scalar>();
+  const int64_t R = w.size(0), C = w.size(1);
   WeightPartial partial;
   partial.rows.max.resize(static_cast<size_t>(R));
   partial.rows.abs_sum.resize(static_cast<size_t>(R));
@@ -111,9 +123,14 @@ WeightPartial look(const at::Tensor& w) {
       g.kept = KeyList((last - first) * C / 16 + C + kLanes);
       g.column_bits.resize(static_cast<size_t>(C), 0);
       g.column_sums.resize(static_cast<size_t>(C), 0.0);
+      at::Tensor block;
       for (int64_t row = first; row < last; row += kTileRows) {
+        if ((row - first) % kBlockRows == 0) block = dense_rows(w, row, std::min(row + kBlockRows, last));
+        const int64_t in_block = (row - first) % kBlockRows;
         tile.clear();
-        for (int64_t r = row; r < std::min(row + kTileRows, last); ++r) tile.add(data + r * stride);
+        for (int64_t r = in_block; r < std::min(in_block + kTileRows, block.size(0)); ++r) {
+          tile.add(block.const_data_ptr<Scalar>() + r * block.stride(0));
+        }
         g.moments.add(tile.moments());
         add_columns(tile.filled(), tile.count(), C, g.column_bits.data(), g.column_sums.data());
         for (int64_t r = 0; r < tile.count(); ++r) {
@@ -153,8 +170,7 @@ WeightPartial look(const at::Tensor& w) {
 
 }  // namespace
 
-WeightPartial weight_partial(const at::Tensor& tensor) {
-  const at::Tensor w = tensor.stride(1) == 1 || tensor.size(1) == 1 ? tensor : tensor.contiguous();
+WeightPartial weight_partial(const at::Tensor& w) {
   switch (w.scalar_type()) {
     case at::kFloat:
       return look<float>(w);
