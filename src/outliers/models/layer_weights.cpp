@@ -9,16 +9,6 @@ namespace outliers::models {
 
 namespace {
 
-template <typename Action>
-void for_weights_of(const Model& model, int64_t layer, const Action& action) {
-  const std::string prefix = fmt::format("layer.{}.", layer);
-  for (const StoredWeight& weight : model.weights().all()) {
-    if (!weight.of_experts && std::string_view(weight.name).substr(0, prefix.size()) == prefix) {
-      for (const std::string& stored : weight.stored) action(stored);
-    }
-  }
-}
-
 /// gate and up [F, D] (or their biases [F]) from one tensor of both.
 void split_gate_up(const Config& c, const at::Tensor& both, at::Tensor& gate, at::Tensor& up) {
   const int64_t F = both.size(0) / 2;
@@ -54,9 +44,15 @@ Mlp load_mlp(const Config& c, bool fused, const Part& part) {
 
 }  // namespace
 
+at::Tensor load_once(const Model& model, const std::string& name, at::ScalarType dtype) {
+  at::Tensor tensor = model.load(name, dtype);
+  for (const std::string& stored : model.weights().find(name)->stored) model.checkpoint().release(stored);
+  return tensor;
+}
+
 Norm load_norm(const Model& model, const std::string& name, at::ScalarType dtype, at::Device device) {
   const auto part = [&](const std::string& full) {
-    return model.has(full) ? model.load(full, wide_type(dtype)) : at::Tensor();
+    return model.has(full) ? load_once(model, full, wide_type(dtype)) : at::Tensor();
   };
   Norm norm{part(name + ".weight"), part(name + ".bias")};
   if (norm.weight.defined()) {
@@ -71,14 +67,27 @@ LayerWeights load_layer(const Model& model, int64_t layer, at::ScalarType dtype,
   const auto name = [&](const std::string& part) { return fmt::format("layer.{}.{}", layer, part); };
   const auto norm = [&](const char* part) { return load_norm(model, name(part), dtype, device); };
   const auto plain = [&](const std::string& part) {
-    return model.has(name(part)) ? model.load(name(part), dtype).to(device) : at::Tensor();
+    return model.has(name(part)) ? load_once(model, name(part), dtype).to(device) : at::Tensor();
   };
   const auto joined = [&](std::initializer_list<const char*> parts) {
-    std::vector<at::Tensor> tensors;
+    std::vector<int64_t> shape;
     for (const char* part : parts) {
-      if (model.has(name(part))) tensors.push_back(model.load(name(part), dtype));
+      const StoredWeight* weight = model.weights().find(name(part));
+      if (weight == nullptr) continue;
+      const int64_t rows = shape.empty() ? 0 : shape.front();
+      shape = weight->shape;
+      shape.front() += rows;
     }
-    return tensors.empty() ? at::Tensor() : at::cat(tensors).to(device);
+    if (shape.empty()) return at::Tensor();
+    at::Tensor all = at::empty(shape, dtype);
+    int64_t begin = 0;
+    for (const char* part : parts) {
+      if (!model.has(name(part))) continue;
+      const at::Tensor rows = load_once(model, name(part), dtype);
+      all.narrow(0, begin, rows.size(0)).copy_(rows);
+      begin += rows.size(0);
+    }
+    return all.to(device);
   };
   const Config& c = model.config();
   LayerWeights w;
@@ -180,11 +189,11 @@ const Mlp& LayerExperts::operator[](int64_t expert) {
 }
 
 void prefetch_layer(const Model& model, int64_t layer) {
-  for_weights_of(model, layer, [&](const std::string& stored) { model.checkpoint().prefetch(stored); });
-}
-
-void release_layer(const Model& model, int64_t layer) {
-  for_weights_of(model, layer, [&](const std::string& stored) { model.checkpoint().release(stored); });
+  const std::string prefix = fmt::format("layer.{}.", layer);
+  for (const StoredWeight& weight : model.weights().all()) {
+    if (weight.of_experts || !std::string_view(weight.name).starts_with(prefix)) continue;
+    for (const std::string& stored : weight.stored) model.checkpoint().prefetch(stored);
+  }
 }
 
 }  // namespace outliers::models

@@ -73,11 +73,13 @@ class LayerExperts {
 inline at::ScalarType wide_type(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;
 }
+/// Model::load() and, as its pages are not needed any more, none of them in memory: no weight is there twice.
+at::Tensor load_once(const Model& model, const std::string& name, at::ScalarType dtype);
+
 /// `name`: "layer.3.attn_norm", "final_norm".
 Norm load_norm(const Model& model, const std::string& name, at::ScalarType dtype, at::Device device);
 
-/// Tells the kernel that a layer's pages are wanted soon, or no more; but for those of its experts.
+/// Tells the kernel that a layer's pages are wanted soon, but for those of its experts.
 void prefetch_layer(const Model& model, int64_t layer);
-void release_layer(const Model& model, int64_t layer);
 
 }  // namespace outliers::models

@@ -91,7 +91,7 @@ class Run {
   }
 
   at::Tensor load(const std::string& name) {
-    return loading_.time([&] { return model_.load(name, options_.dtype).to(options_.device); });
+    return loading_.time([&] { return load_once(model_, name, options_.dtype).to(options_.device); });
   }
 
   void embed_images() {
@@ -143,13 +143,15 @@ class Run {
   }
 
   at::Tensor load_rows(const std::string& name, const at::Tensor& rows) const {
-    return model_.checkpoint().load_rows(model_.weights().find(name)->stored.front(), rows, options_.dtype);
+    const std::string& stored = model_.weights().find(name)->stored.front();
+    at::Tensor loaded = model_.checkpoint().load_rows(stored, rows, options_.dtype);
+    model_.checkpoint().release(stored);
+    return loaded;
   }
 
   void run_one_layer(int64_t layer, bool has_next) {
     const LayerWeights weights =
         loading_.time([&] { return load_layer(model_, layer, options_.dtype, options_.device); });
-    release_layer(model_, layer);
     if (has_next) prefetch_layer(model_, layer + 1);
     show_weights(layer, projections(weights, config_));
     LayerExperts experts(
