@@ -103,6 +103,8 @@ void run(Options& options, bool has_text) {
 
   models::CaptureOptions capture;
   capture.run.device = options.compute.prepare();
+  capture.run.memory_limit = options.compute.memory;
+  capture.run.spill_directory = spill_directory(options.output);
   capture.store_float32 = options.store == "float32";
   capture.force = options.force;
   const auto model = options.model.open();

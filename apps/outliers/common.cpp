@@ -1,6 +1,8 @@
 #include "common.h"
 
 #include <cerrno>
+#include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -15,6 +17,28 @@
 #include "outliers/io/hub.h"
 
 namespace outliers::apps {
+namespace {
+
+/// "16GiB", "1.5 GB", "512m", "1000000" -> bytes.
+uint64_t parse_size(const std::string& text) {
+  static const std::map<std::string, double> units = {
+      {"", 1},         {"b", 1},      {"k", 0x1p10},   {"kb", 1e3},    {"kib", 0x1p10},
+      {"m", 0x1p20},   {"mb", 1e6},   {"mib", 0x1p20}, {"g", 0x1p30},  {"gb", 1e9},
+      {"gib", 0x1p30}, {"t", 0x1p40}, {"tb", 1e12},    {"tib", 0x1p40}};
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string unit = CLI::detail::to_lower(std::string(end, text.data() + text.size()));
+  CLI::detail::ltrim(unit);
+  const auto factor = units.find(unit);
+  const double bytes = factor == units.end() ? -1 : number * factor->second;
+  if (error != std::errc() || !(bytes >= 1) || bytes > 0x1p62) {
+    throw UsageError(fmt::format(
+        "--memory: '{}' is no size; write a number with its unit, as in 16GiB or 6GB", printable(text, 20)));
+  }
+  return static_cast<uint64_t>(bytes);
+}
+
+}  // namespace
 
 void ModelArgument::add(CLI::App& command, With with) {
   command
@@ -74,6 +98,13 @@ void Compute::add(CLI::App& command) {
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()
       ->type_name("N");
+  command
+      .add_option_function<std::string>(
+          "--memory", [this](const std::string& text) { memory = parse_size(text); },
+          "resident memory that the program may take: 16GiB, 6GB, or bytes; what does not fit waits "
+          "on disk, in TMPDIR or beside the output")
+      ->default_str("no limit")
+      ->type_name("SIZE");
 }
 
 CLI::Validator not_negative() {
@@ -127,6 +158,12 @@ at::ScalarType Compute::resolve(const io::Checkpoint& checkpoint, at::Device pla
     return native == at::kDouble ? at::kFloat : native;
   }
   return at::kFloat;
+}
+
+std::filesystem::path spill_directory(const std::filesystem::path& output) {
+  if (const char* chosen = std::getenv("TMPDIR"); chosen != nullptr && *chosen != '\0') return chosen;
+  const std::filesystem::path parent = std::filesystem::absolute(output).lexically_normal().parent_path();
+  return output.has_filename() ? parent : parent.parent_path();
 }
 
 std::string read_text(const std::string& path) {

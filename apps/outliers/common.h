@@ -41,10 +41,11 @@ CLI::Option* add_images(CLI::App& command, std::vector<std::string>& images, con
 /// A number of 0 or above. (CLI11's own validator prints the largest double in its message.)
 CLI::Validator not_negative();
 
-/// --device, --dtype and --threads.
+/// --device, --dtype, --threads and --memory.
 struct Compute {
   std::string device = "cpu", dtype = "auto";
   int threads = 0;
+  uint64_t memory = 0;  ///< bytes; 0: no limit
 
   void add(CLI::App& command);
   /// Sets the number of threads and switches TF32 off. Throws where the device is not there.
@@ -52,6 +53,10 @@ struct Compute {
   /// `auto` is float32 on the CPU, and what the checkpoint stores (float32 where quantised) elsewhere.
   at::ScalarType resolve(const io::Checkpoint& checkpoint, at::Device device) const;
 };
+
+/// Where a command that writes to `output` may put what does not fit the memory: TMPDIR, or beside the
+/// output, for /tmp is memory on many systems.
+std::filesystem::path spill_directory(const std::filesystem::path& output);
 
 /// Contents of a file, or of standard input for "-".
 std::string read_text(const std::string& path);

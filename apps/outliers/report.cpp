@@ -105,6 +105,8 @@ void run(Options& options) {
   if (place.size > 1 && options.compute.device == "cuda")
     options.compute.device = fmt::format("cuda:{}", place.local_rank);
   options.survey.corpus = options.corpus;
+  options.survey.memory_limit = options.compute.memory;
+  options.survey.spill_directory = spill_directory(options.output);
   // First, so that the others hear of all that fails here.
   const auto ranks = Ranks::join(place);
   try {

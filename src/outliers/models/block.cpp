@@ -13,10 +13,6 @@ namespace outliers::models {
 
 namespace {
 
-/// Tokens of the MLP computed at a time: enough for the products to run at full speed (fewer cost 4 % at 512,
-/// 9 % at 256 on Zen 4), few enough to bound the memory of gate and up.
-constexpr int64_t kMlpTokens = 1024;
-
 /// Whether writing into x can disturb nobody: no observer kept it or a view of it.
 bool is_ours_alone(const at::Tensor& x) {
   return x.use_count() == 1 && x.storage().use_count() == 1;

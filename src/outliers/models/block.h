@@ -12,6 +12,10 @@
 
 namespace outliers::models {
 
+/// Tokens of the MLP computed at a time: enough for the products to run at full speed (fewer cost 4 % at 512,
+/// 9 % at 256 on Zen 4), few enough to bound the memory of gate and up.
+inline constexpr int64_t kMlpTokens = 1024;
+
 /// The model's kind of norm over the last dimension of x.
 at::Tensor normalise(const Config& config, const Norm& norm, const at::Tensor& x);
 

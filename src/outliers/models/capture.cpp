@@ -28,6 +28,12 @@ bool is_scores(Point point) {
   return point == Point::attn_logits || point == Point::attn_probs;
 }
 
+/// Of a point's tensor in the file.
+at::ScalarType stored_dtype(Point point, at::ScalarType run, bool store_float32) {
+  if (point == Point::experts_index) return at::kLong;
+  return store_float32 || (is_scores(point) && run != at::kDouble) ? at::kFloat : run;
+}
+
 /// Where the tensors go; both formats take them one by one.
 class Sink {
  public:
@@ -51,8 +57,8 @@ class WriterSink : public Sink {
 /// Collects one layer's tensors and writes them in order at its end.
 class Writing : public Observer {
  public:
-  Writing(const std::vector<Site>& sites, Sink& sink, bool store_float32)
-      : sites_(sites.begin(), sites.end()), sink_(sink), store_float32_(store_float32) {}
+  Writing(const Config& config, const std::vector<Site>& sites, Sink& sink, bool store_float32)
+      : config_(config), sites_(sites.begin(), sites.end()), sink_(sink), store_float32_(store_float32) {}
 
   bool wants(const Site& site, size_t) const override { return sites_.count(site) > 0; }
   void on_point(const Site& site, const Slice&, const at::Tensor& x) override {
@@ -60,6 +66,23 @@ class Writing : public Observer {
     parts_[site].push_back(kept.cpu());
   }
   void on_layer_end(int64_t) override { write(); }
+  /// A layer's points, and once more the one that is put together and written.
+  ObserverMemory memory(const std::vector<Batch>& batches, at::ScalarType dtype, int64_t) const override {
+    std::map<int64_t, uint64_t> layers;
+    uint64_t largest = 0;
+    for (const Site& site : sites_) {
+      const at::Tensor& ids = batches.front().ids;
+      const std::vector<int64_t> shape = resolve_shape(point_table()[static_cast<size_t>(site.point)].shape,
+                                                       config_, ids.size(0), ids.size(1));
+      const auto elements = static_cast<uint64_t>(c10::multiply_integers(shape));
+      const uint64_t bytes = elements * c10::elementSize(stored_dtype(site.point, dtype, store_float32_));
+      layers[site.layer] += bytes;
+      largest = std::max(largest, bytes);
+    }
+    uint64_t held = 0;
+    for (const auto& [layer, bytes] : layers) held = std::max(held, bytes);
+    return {.held = held + largest};
+  }
   void write() {
     for (auto& [site, parts] : parts_) {
       sink_.add(site_name(site), (parts.size() == 1 ? parts.front() : at::cat(parts)).contiguous());
@@ -69,6 +92,7 @@ class Writing : public Observer {
   }
 
  private:
+  const Config& config_;
   std::set<Site> sites_;
   Sink& sink_;
   bool store_float32_;
@@ -100,11 +124,8 @@ std::vector<io::TensorPlan> plan_of(const Model& model, const Batch& batch, cons
   if (batch.pixels.defined()) plan.push_back({kPixels, batch.pixels.sizes().vec(), at::kFloat});
   for (const Site& site : sites) {
     const char* symbolic = point_table()[static_cast<size_t>(site.point)].shape;
-    const bool wide = is_scores(site.point) && options.run.dtype != at::kDouble;
-    const at::ScalarType real = options.store_float32 || wide ? at::kFloat : options.run.dtype;
-    const at::ScalarType dtype = site.point == Point::experts_index ? at::kLong : real;
-    plan.push_back(
-        {site_name(site), resolve_shape(symbolic, model.config(), ids.size(0), ids.size(1)), dtype});
+    plan.push_back({site_name(site), resolve_shape(symbolic, model.config(), ids.size(0), ids.size(1)),
+                    stored_dtype(site.point, options.run.dtype, options.store_float32)});
   }
   return plan;
 }
@@ -226,7 +247,7 @@ RunTimes capture(const Model& model, const Batch& batch, const std::vector<Site>
   sink->add("ids", batch.ids);
   sink->add("precision", at::full({1}, precision_of(options.run.dtype), at::kLong));
   if (batch.pixels.defined()) sink->add(kPixels, batch.pixels.to(at::kFloat).contiguous());
-  Writing writing(sites, *sink, options.store_float32);
+  Writing writing(model.config(), sites, *sink, options.store_float32);
   const RunTimes times = run(model, {batch}, {&writing}, complete.run);
   writing.write();
   sink->commit();

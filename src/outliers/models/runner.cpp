@@ -9,10 +9,12 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
+#include "outliers/core/memory.h"
 #include "outliers/core/shape.h"
 #include "outliers/models/block.h"
 #include "outliers/models/image_embedding.h"
 #include "outliers/models/layer_weights.h"
+#include "outliers/models/memory_plan.h"
 #include "outliers/models/process_age.h"
 #include "outliers/models/rotary.h"
 #include "outliers/models/tap.h"
@@ -21,15 +23,11 @@ namespace outliers::models {
 
 namespace {
 
-/// Logits of one group of sequences stay below this many elements (unless one sequence has more).
-constexpr int64_t kLogitElements = int64_t{1} << 28;
-/// Rows of the output matrix that are dequantised at a time.
-constexpr int64_t kVocabularyRows = 8192;
-
 /// Whole sequences that pass a layer together.
 struct Chunk {
   Slice slice;
-  at::Tensor hidden;  // [b,T,D]
+  int64_t sequences, tokens;
+  at::Tensor hidden;  // [b,T,D]; undefined while it is on disk
 };
 
 class Run {
@@ -43,11 +41,15 @@ class Run {
   RunTimes operator()() {
     const at::NoGradGuard no_grad;
     const double begin = process_age_seconds();
+    const uint64_t read_before = model_.checkpoint().bytes_read();
     const int64_t layers = options_.layers < 0 ? config_.layers : options_.layers;
+    const TensorMemoryBound bound(plan());
     prefetch_layer(model_, 0);
     embed();
     for (int64_t layer = 0; layer < layers; ++layer) run_one_layer(layer, layer + 1 < layers);
     if (options_.logits) finish();
+    times_.weight_bytes_read = model_.checkpoint().bytes_read() - read_before;
+    for (const std::unique_ptr<Spill>& spill : spills_) times_.spilled_bytes += spill->bytes_written();
     times_.load_seconds = loading_.seconds();
     times_.observer_seconds = observing_.seconds();
     times_.forward_seconds = process_age_seconds() - begin - times_.load_seconds - times_.observer_seconds;
@@ -94,16 +96,52 @@ class Run {
     return loading_.time([&] { return load_once(model_, name, options_.dtype).to(options_.device); });
   }
 
+  /// Settles chunks and what goes to disk; returns the bound on tensors and kept memory, 0 for none.
+  uint64_t plan() {
+    const uint64_t process = resident_bytes();
+    plan_ = plan_memory(model_, batches_, observers_, options_, process);
+    if (plan_.spills) {
+      spill_ = new_spill(plan_.hidden_on_disk);
+      for (Observer* observer : observers_) {
+        const uint64_t bytes = observer->memory(batches_, options_.dtype, plan_.chunk_tokens).on_disk;
+        if (bytes > 0) observer->spill_to(*new_spill(bytes));
+      }
+    }
+    if (options_.memory_limit == 0) return 0;
+    const uint64_t others = process + kMemoryReserve + plan_.mapped;
+    return options_.memory_limit > others ? options_.memory_limit - others : 1;
+  }
+
+  Spill* new_spill(uint64_t bytes) {
+    const std::filesystem::path& asked = options_.spill_directory;
+    spills_.push_back(
+        std::make_unique<Spill>(asked.empty() ? std::filesystem::temp_directory_path() : asked, bytes));
+    return spills_.back().get();
+  }
+
+  void add_chunk(const Slice& slice, at::Tensor hidden) {
+    chunks_.push_back({slice, hidden.size(0), hidden.size(1), {}});
+    if (spill_ != nullptr) {
+      spill_->add(hidden);
+    } else {
+      chunks_.back().hidden = std::move(hidden);
+    }
+  }
+
+  /// Tokens of images; the weights are read once where the images have one size.
   void embed_images() {
+    std::map<std::pair<int64_t, int64_t>, ImageEmbedding> embeddings;  // by grid
     for (size_t b = 0; b < batches_.size(); ++b) {
       const at::Tensor& pixels = batches_[b].pixels;
       const PatchGrid grid = patch_grid(config_, pixels.size(2), pixels.size(3), batches_[b].name);
-      const ImageEmbedding embedding =
-          loading_.time([&] { return ImageEmbedding(model_, grid, options_.dtype, options_.device); });
-      const int64_t B = pixels.size(0),
-                    step = std::max<int64_t>(1, options_.chunk_tokens / batches_[b].ids.size(1));
+      const ImageEmbedding& embedding = loading_.time([&]() -> const ImageEmbedding& {
+        return embeddings
+            .try_emplace({grid.rows, grid.columns}, model_, grid, options_.dtype, options_.device)
+            .first->second;
+      });
+      const int64_t B = pixels.size(0), step = chunk_sequences(plan_.chunk_tokens, batches_[b].ids.size(1));
       for (int64_t first = 0; first < B; first += step) {
-        chunks_.push_back({{b, first}, embedding(pixels.narrow(0, first, std::min(step, B - first)))});
+        add_chunk({b, first}, embedding(pixels.narrow(0, first, std::min(step, B - first))));
       }
     }
   }
@@ -116,28 +154,37 @@ class Run {
     }
     const bool projects = config_.embedding_width != config_.width;
     const at::Tensor projection = projects ? load("embedding_projection.weight") : at::Tensor();
+    std::vector<at::Tensor> all_ids;
+    int64_t longest = 0;
+    for (const Batch& batch : batches_) {
+      all_ids.push_back(batch.ids.flatten());
+      longest = std::max(longest, batch.ids.size(1));
+    }
+    const auto [unique, index] = at::_unique(at::cat(all_ids), /*sorted=*/true, /*return_inverse=*/true);
+    at::Tensor rows = loading_.time([&, unique_ids = unique] {
+      at::Tensor loaded = load_rows("embedding.weight", unique_ids);
+      if (config_.embedding_scale != 1.0) {
+        loaded.mul_(at::scalar_tensor(config_.embedding_scale, loaded.options()));
+      }
+      return loaded.to(options_.device);
+    });
+    if (projects) rows = at::linear(rows, projection);
+    at::Tensor positions;  // [longest,D]
+    if (config_.positions == Positions::learned) {
+      const at::Tensor taken = at::arange(longest, at::kLong) + config_.position_offset;
+      positions = loading_.time([&] { return load_rows("positions.weight", taken).to(options_.device); });
+    }
+    int64_t place = 0;
     for (size_t b = 0; b < batches_.size(); ++b) {
       const at::Tensor& ids = batches_[b].ids;
-      const auto [unique, index] = at::_unique(ids, /*sorted=*/true, /*return_inverse=*/true);
-      at::Tensor rows = loading_.time([&, unique_ids = unique] {
-        at::Tensor loaded = load_rows("embedding.weight", unique_ids);
-        if (config_.embedding_scale != 1.0) {
-          loaded.mul_(at::scalar_tensor(config_.embedding_scale, loaded.options()));
-        }
-        return loaded.to(options_.device);
-      });
-      if (projects) rows = at::linear(rows, projection);
-      const at::Tensor where = index.to(options_.device);
-      const int64_t T = ids.size(1), step = std::max<int64_t>(1, options_.chunk_tokens / T);
-      at::Tensor positions;  // [T,D]
-      if (config_.positions == Positions::learned) {
-        const at::Tensor taken = at::arange(T, at::kLong) + config_.position_offset;
-        positions = loading_.time([&] { return load_rows("positions.weight", taken).to(options_.device); });
-      }
+      const at::Tensor where = index.narrow(0, place, ids.numel()).view(ids.sizes()).to(options_.device);
+      place += ids.numel();
+      const int64_t T = ids.size(1), step = chunk_sequences(plan_.chunk_tokens, T);
       for (int64_t first = 0; first < ids.size(0); first += step) {
         const at::Tensor part = where.narrow(0, first, std::min(step, ids.size(0) - first));
-        chunks_.push_back({{b, first}, at::embedding(rows, part)});
-        if (positions.defined()) chunks_.back().hidden.add_(positions);
+        at::Tensor hidden = at::embedding(rows, part);
+        if (positions.defined()) hidden.add_(positions.narrow(0, 0, T));
+        add_chunk({b, first}, std::move(hidden));
       }
     }
   }
@@ -147,6 +194,21 @@ class Run {
     at::Tensor loaded = model_.checkpoint().load_rows(stored, rows, options_.dtype);
     model_.checkpoint().release(stored);
     return loaded;
+  }
+
+  /// The hidden states of a chunk, which has none after that; has the next chunk's read meanwhile.
+  at::Tensor take(size_t chunk) {
+    if (spill_ == nullptr) return std::move(chunks_[chunk].hidden);
+    if (chunk + 1 < chunks_.size()) spill_->expect(chunk + 1);
+    return spill_->get(chunk).to(options_.device);
+  }
+
+  void put(size_t chunk, at::Tensor hidden) {
+    if (spill_ == nullptr) {
+      chunks_[chunk].hidden = std::move(hidden);
+    } else {
+      spill_->replace(chunk, hidden);
+    }
   }
 
   void run_one_layer(int64_t layer, bool has_next) {
@@ -160,16 +222,17 @@ class Run {
 
     std::vector<Tap> taps;
     for (size_t b = 0; b < batches_.size(); ++b) taps.emplace_back(observers_, layer, b, observing_);
-    for (Chunk& chunk : chunks_) {
+    for (size_t i = 0; i < chunks_.size(); ++i) {
       check_interrupt();
+      const Chunk& chunk = chunks_[i];
       const int rotary = config_.rotary_of_layer[static_cast<size_t>(layer)];
-      const ops::RotaryTable& table = rotary_table(rotary, chunk.hidden.size(1));
-      chunk.hidden = run_layer(config_, layer, weights, experts, table, std::move(chunk.hidden), chunk.slice,
-                               taps[chunk.slice.batch], [&] {
-                                 if (times_.first_product_seconds == 0) {
-                                   times_.first_product_seconds = process_age_seconds();
-                                 }
-                               });
+      const ops::RotaryTable& table = rotary_table(rotary, chunk.tokens);
+      put(i, run_layer(config_, layer, weights, experts, table, take(i), chunk.slice, taps[chunk.slice.batch],
+                       [&] {
+                         if (times_.first_product_seconds == 0) {
+                           times_.first_product_seconds = process_age_seconds();
+                         }
+                       }));
     }
     observing_.time([&] {
       for (Observer* observer : observers_) observer->on_layer_end(layer);
@@ -198,29 +261,50 @@ class Run {
     return it->second;
   }
 
+  bool shows_logits(const Tap& tap) const { return !reads_images(config_) && tap.wants(Point::logits); }
+
   void finish() {
     const Norm norm = load_norm(model_, "final_norm", options_.dtype, options_.device);
     if (model_.has("head_projection.weight")) head_projection_ = load("head_projection.weight");
     if (config_.head_bias) head_bias_ = load("head.bias");
-    for (size_t b = 0; b < batches_.size(); ++b) {
-      const Tap tap(observers_, -1, b, observing_);
-      for (Chunk& chunk : chunks_) {
-        if (chunk.slice.batch != b) continue;
-        check_interrupt();
-        const at::Tensor x = config_.final_norm ? normalise(config_, norm, chunk.hidden) : chunk.hidden;
-        chunk.hidden = at::Tensor();
-        tap.show(Point::final_norm_out, chunk.slice, x);
-        if (!reads_images(config_) && tap.wants(Point::logits)) show_logits(tap, chunk.slice, x);
-      }
+    std::vector<Tap> taps;
+    for (size_t b = 0; b < batches_.size(); ++b) taps.emplace_back(observers_, -1, b, observing_);
+    int64_t groups = 0;
+    for (const Chunk& chunk : chunks_) {
+      if (!shows_logits(taps[chunk.slice.batch])) continue;
+      const int64_t group = logit_group(config_, chunk.tokens);
+      groups += (chunk.sequences + group - 1) / group;
+    }
+    keeps_head_ = groups > 1 && plan_.keeps_head;
+    for (size_t i = 0; i < chunks_.size(); ++i) {
+      check_interrupt();
+      const Slice& slice = chunks_[i].slice;
+      const Tap& tap = taps[slice.batch];
+      at::Tensor hidden = take(i);
+      const at::Tensor x = config_.final_norm ? normalise(config_, norm, hidden) : hidden;
+      hidden = at::Tensor();
+      tap.show(Point::final_norm_out, slice, x);
+      if (shows_logits(tap)) show_logits(tap, slice, x);
     }
   }
 
+  /// Rows [begin, end) of the output matrix, on the device.
+  at::Tensor head_rows(int64_t begin, int64_t end) {
+    if (const auto known = head_.find(begin); known != head_.end()) return known->second;
+    const std::string& stored = model_.head().stored.front();
+    const at::Tensor rows = loading_.time([&] {
+      return model_.checkpoint().load_row_range(stored, begin, end, options_.dtype).to(options_.device);
+    });
+    model_.checkpoint().release(stored);
+    if (keeps_head_) head_.emplace(begin, rows);
+    return rows;
+  }
+
   /// x [b,T,D]. The output matrix is read in blocks of rows: whole, it is often the largest tensor of the
-  /// run.
+  /// run, and is kept only where other groups of sequences follow.
   void show_logits(const Tap& tap, const Slice& slice, const at::Tensor& x) {
     const int64_t B = x.size(0), T = x.size(1), V = config_.vocabulary;
-    const std::string& stored = model_.head().stored.front();
-    const int64_t step = std::clamp<int64_t>(kLogitElements / (T * V), 1, B);
+    const int64_t step = logit_group(config_, T);
     for (int64_t first = 0; first < B; first += step) {
       const int64_t b = std::min(step, B - first);
       at::Tensor rows = x.narrow(0, first, b).reshape({b * T, -1});
@@ -229,9 +313,7 @@ class Run {
       for (int64_t begin = 0; begin < V; begin += kVocabularyRows) {
         check_interrupt();
         const int64_t end = std::min(begin + kVocabularyRows, V);
-        const at::Tensor head = loading_.time([&] {
-          return model_.checkpoint().load_row_range(stored, begin, end, options_.dtype).to(options_.device);
-        });
+        const at::Tensor head = head_rows(begin, end);
         at::Tensor part = logits.narrow(1, begin, end - begin);
         at::mm_out(part, rows, head.t());
         if (head_bias_.defined()) part.add_(head_bias_.narrow(0, begin, end - begin));
@@ -248,14 +330,32 @@ class Run {
   const std::vector<Batch>& batches_;
   const std::vector<Observer*>& observers_;
   const RunOptions& options_;
+  MemoryPlan plan_;
+  std::vector<std::unique_ptr<Spill>> spills_;
+  Spill* spill_ = nullptr;  // of hidden states, by number of the chunk; none where they are in memory
   std::vector<Chunk> chunks_;
   at::Tensor head_projection_, head_bias_;
+  std::map<int64_t, at::Tensor> head_;  // blocks of the output matrix, by first row
+  bool keeps_head_ = false;
   std::map<std::pair<int, int64_t>, ops::RotaryTable> rotaries_;
   Stopwatch loading_, observing_;
   RunTimes times_;
 };
 
 }  // namespace
+
+const char* dtype_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return "float32";
+  }
+}
 
 RunTimes run(const Model& model, const std::vector<Batch>& batches, const std::vector<Observer*>& observers,
              const RunOptions& options) {

@@ -3,12 +3,14 @@
 // while they exist.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/spill.h"
 #include "outliers/models/model.h"
 #include "outliers/models/points.h"
 #include "outliers/ops/attention.h"
@@ -37,6 +39,14 @@ struct LayerWeight {
   std::string module;  ///< "q", "k", "v", "o", "router", "gate", "up", "down"
   at::Tensor tensor;   ///< [out, in], compute dtype, on the run's device
   int64_t expert = kNoExpert;
+};
+
+/// What an observer takes, in bytes, beside the tensors while it is shown them.
+struct ObserverMemory {
+  uint64_t held = 0;       ///< at most, from layer to layer and for a moment
+  uint64_t spillable = 0;  ///< of one layer's tensors, until it ends; on disk after spill_to()
+  uint64_t on_disk = 0;    ///< what they take there, with those that are in memory anyway otherwise
+  uint64_t at_end = 0;     ///< beside `held`, when the run is over and its weights are gone
 };
 
 /// What a run shows. Tensors live on the run's device; keep a reference to retain one, never write into it.
@@ -71,7 +81,21 @@ class Observer {
     (void)weight;
   }
   virtual void on_layer_end(int64_t layer) { (void)layer; }
+
+  /// Asked before the run where memory is limited. chunk_tokens: as in RunOptions.
+  virtual ObserverMemory memory(const std::vector<Batch>& batches, at::ScalarType dtype,
+                                int64_t chunk_tokens) const {
+    (void)batches;
+    (void)dtype;
+    (void)chunk_tokens;
+    return {};
+  }
+  /// Where memory is short: until the run ends, what is spillable is to be kept here.
+  virtual void spill_to(Spill& spill) { (void)spill; }
 };
+
+/// As options and results.json call it: "float32".
+const char* dtype_name(at::ScalarType dtype);
 
 struct RunOptions {
   at::ScalarType dtype = at::kFloat;
@@ -81,6 +105,10 @@ struct RunOptions {
   int64_t chunk_tokens = 2048;
   bool logits = false;  ///< compute final_norm_out and, where an observer wants them, logits
   int64_t layers = -1;  ///< stop after this many layers; -1 = all; fewer than all cannot have logits
+  /// Resident bytes that the whole process may take, 0: any number. Chunks may become smaller, and hidden
+  /// states and what observers keep go to disk where they must (models/memory_plan.h).
+  uint64_t memory_limit = 0;
+  std::filesystem::path spill_directory;  ///< where they go; empty: the system's temporary directory
 };
 
 struct RunTimes {
@@ -88,12 +116,14 @@ struct RunTimes {
   double first_product_seconds = 0;  ///< from process start to the end of the first projection of layer 0
   double forward_seconds = 0;        ///< everything but load and observers
   double observer_seconds = 0;       ///< inside Observer calls
+  uint64_t weight_bytes_read = 0;    ///< of the checkpoint's tensors, as stored
+  uint64_t spilled_bytes = 0;        ///< written to disk for lack of memory
 };
 
 /// Runs the batches through the model and calls the observers in layer order; within a layer batch by batch,
 /// within a batch in order of sequences. Tensors shown are never written to afterwards while an observer
-/// holds them. dtype: float32, bfloat16, float16 or float64. Throws for ids outside the vocabulary, and
-/// Interrupted.
+/// holds them. dtype: float32, bfloat16, float16 or float64. Throws for ids outside the vocabulary, for a
+/// memory limit that is too small, for a disk without room for what it has to take, and Interrupted.
 RunTimes run(const Model& model, const std::vector<Batch>& batches, const std::vector<Observer*>& observers,
              const RunOptions& options);
 

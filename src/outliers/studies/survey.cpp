@@ -41,7 +41,7 @@ class ProgressObserver : public models::Observer {
   }
   void on_point(const models::Site&, const models::Slice&, const at::Tensor& x) override {
     passed_ += x.size(0) * x.size(1);
-    progress_.update(passed_ / layers_);
+    progress_.update(static_cast<double>(passed_) / static_cast<double>(layers_));
   }
 
  private:
@@ -60,10 +60,6 @@ const char* bos_name(text::BosPolicy bos) {
       break;
   }
   return "model";
-}
-
-const char* dtype_name(at::ScalarType dtype) {
-  return dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : "float32";
 }
 
 void check_positions(int64_t tokens, const models::Config& config, const char* what, const char* remedy) {
@@ -191,6 +187,8 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
     models::RunOptions run_options;
     run_options.dtype = options.dtype;
     run_options.device = options.device;
+    run_options.memory_limit = options.memory_limit;
+    run_options.spill_directory = options.spill_directory;
     times = models::run(model, mine, {&observer, &progress}, run_options);
   }
 
@@ -206,7 +204,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
                     {"libtorch", libtorch_version()},
                     {"machine", machine_description()},
                     {"device", options.device.str()},
-                    {"dtype", dtype_name(options.dtype)},
+                    {"dtype", models::dtype_name(options.dtype)},
                     {"threads", at::get_num_threads()},
                     {"bos", bos_name(options.bos)},
                     {"sequences", windows.size(0)},
@@ -235,6 +233,11 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
                     {"statistics", times.observer_seconds},
                     {"report", report.count()}};
   run["first_product_seconds"] = times.first_product_seconds;
+  run["weight_bytes_read"] = times.weight_bytes_read;
+  if (options.memory_limit > 0) {
+    run["memory_limit_bytes"] = options.memory_limit;
+    run["spilled_bytes"] = times.spilled_bytes;
+  }
   run["peak_host_bytes"] = peak_resident_bytes();
   run["peak_device_bytes"] = peak_device_bytes(options.device);
   return survey;

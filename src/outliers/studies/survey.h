@@ -30,7 +30,9 @@ struct SurveyOptions {
   /// For models of images, in place of prompt and corpus and what is said of them: the first image is the
   /// prompt, all of them are the corpus.
   models::Images images;
-  Ranks* ranks = nullptr;  ///< the processes that share the sequences; outlives the survey
+  Ranks* ranks = nullptr;     ///< the processes that share the sequences; outlives the survey
+  uint64_t memory_limit = 0;  ///< as in models::RunOptions, of this process
+  std::filesystem::path spill_directory;
 };
 
 struct Survey {

@@ -6,6 +6,8 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/bytes.h"
+#include "outliers/models/memory_plan.h"
+#include "outliers/stats/magnitudes.h"
 #include "outliers/stats/partial.h"
 #include "outliers/stats/weights.h"
 #include "outliers/studies/to_json.h"
@@ -64,9 +66,14 @@ std::vector<int64_t> columns_to_keep(const std::vector<stats::WeightLine>& top, 
 
 }  // namespace
 
-void SurveyObserver::Measured::add(const at::Tensor& x, int64_t first_sequence) {
+void SurveyObserver::Measured::add(const at::Tensor& x, int64_t first_sequence, Spill* spill) {
   accumulator.add(x, first_sequence);
-  if (x.scalar_type() == at::kFloat) shown.emplace_back(x, first_sequence);
+  if (x.scalar_type() != at::kFloat) return;
+  if (spill == nullptr) {
+    shown.push_back({x, nullptr, 0, first_sequence});
+  } else {
+    shown.push_back({{}, spill, spill->add(x), first_sequence});
+  }
 }
 
 void SurveyObserver::Measured::merge(Ranks& ranks) {
@@ -85,8 +92,8 @@ void SurveyObserver::Measured::merge(Ranks& ranks) {
   const auto bins = ByteReader(answer).get_vector<int64_t>();
   if (!bins.empty()) {
     ByteWriter counted;
-    for (const auto& [x, first_sequence] : shown) {
-      for (const std::vector<int64_t>& counts : stats::key_counts(x, bins)) counted.put(counts);
+    for (const Shown& tensor : shown) {
+      for (const std::vector<int64_t>& counts : stats::key_counts(tensor.get(), bins)) counted.put(counts);
     }
     for (const std::string& bytes : ranks.gather(counted.bytes())) {
       for (ByteReader in(bytes); !in.empty();) {
@@ -128,7 +135,7 @@ void SurveyObserver::Routed::merge(Ranks& ranks) {
 
 stats::ActivationSummary SurveyObserver::Measured::finish(int64_t layer) {
   if (accumulator.needs_refinement()) {
-    for (const auto& [x, first_sequence] : shown) accumulator.refine(x, first_sequence);
+    for (const Shown& tensor : shown) accumulator.refine(tensor.get(), tensor.first_sequence);
   }
   shown.clear();
   stats::ActivationSummary summary = accumulator.finish();
@@ -214,7 +221,7 @@ void SurveyObserver::add_routed(const models::Site& site, const models::Slice& s
       if (config_.experts.shared_width > 0) {
         routed.waiting = x;
       } else {
-        down_in.add(x.flatten(2), number_of(slice));
+        down_in.add(x.flatten(2), number_of(slice), spill_);
       }
       return;
     case Point::experts_down_out:
@@ -225,7 +232,7 @@ void SurveyObserver::add_routed(const models::Site& site, const models::Slice& s
       return;
     case Point::shared_down_in:
       if (prompt) shared_down_in_ = x;
-      down_in.add(at::cat({routed.waiting.flatten(2), x}, 2), number_of(slice));
+      down_in.add(at::cat({routed.waiting.flatten(2), x}, 2), number_of(slice), spill_);
       routed.waiting = at::Tensor();
       return;
     default:
@@ -253,7 +260,7 @@ void SurveyObserver::on_point(const models::Site& site, const models::Slice& sli
     }
   }
   for (size_t p = 0; p < kMeasured.size(); ++p) {
-    if (site.point == kMeasured[p]) measured(slice.batch, p).add(x, number_of(slice));
+    if (site.point == kMeasured[p]) measured(slice.batch, p).add(x, number_of(slice), spill_);
   }
   if (site.point == Point::resid_out && !norms_.empty()) norms_[slice.batch].add(x);
 }
@@ -486,6 +493,7 @@ void SurveyObserver::on_layer_end(int64_t layer) {
     attended_[kCorpus] = Attended();
     routed_ = {};
     for (TokenNorms& norms : norms_) norms.drop();
+    if (spill_ != nullptr) spill_->clear();
     return;
   }
   weights_.push_back({{"layer", layer}, {"modules", std::move(modules_)}});
@@ -533,6 +541,53 @@ void SurveyObserver::on_layer_end(int64_t layer) {
   expert_weight_ = expert_down_in_ = shared_weight_ = shared_down_in_ = at::Tensor();
   downs_.clear();
   routed_ = {};
+  if (spill_ != nullptr) spill_->clear();
+}
+
+models::ObserverMemory SurveyObserver::memory(const std::vector<models::Batch>& batches, at::ScalarType dtype,
+                                              int64_t chunk_tokens) const {
+  constexpr int64_t kFloat = sizeof(float);
+  // By layer: results that list what stands out, and of each point a histogram, kept keys or their counts.
+  constexpr int64_t kListed = int64_t{100} << 10, kHistograms = int64_t{10} << 20;
+  const models::Config& c = config_;
+  const auto e = static_cast<int64_t>(c10::elementSize(dtype));
+  const int64_t L = c.layers, D = c.width, H = c.heads, F = models::widest_mlp(c), k = c.experts.used;
+  const bool routed = c.experts.count > 0;
+  const int64_t inputs = std::max(F, routed ? k * c.experts.width + c.experts.shared_width : 0);
+  const int64_t P = batches[kPrompt].ids.size(1);
+
+  int64_t arrays = L * kColumns * D * kFloat + L * std::min(P, kKeptTokens) * (D + F) * kFloat;
+  if (maps_) arrays += L * (H + 1) * P * P * kFloat;
+  int64_t held = L * kListed + P * (3 * D + inputs) * e, spillable = 0, on_disk = 0, largest_chunk = 0;
+  for (const models::Batch& batch : batches) {
+    const int64_t T = batch.ids.size(1), tokens = batch.ids.numel();
+    // Maxima by channel and by token at two points, keys' scores, norms.
+    arrays += L * (D + F + (norms_.empty() ? 3 : 4) * tokens) * kFloat;
+    if (!norms_.empty()) held += 4 * tokens * static_cast<int64_t>(sizeof(double));  // in order, for a median
+    held += 2 * (H + 1) * tokens * kFloat;  // attention's sums, until the layer ends
+    held += tokens * k * static_cast<int64_t>(sizeof(int64_t));
+    for (const int64_t channels : {D, inputs}) {
+      const int64_t keys =
+          dtype == at::kFloat ? std::min(stats::Magnitudes::kKeptLimit, tokens * channels) : 0;
+      held += kHistograms + keys * kFloat;
+    }
+    if (dtype == at::kFloat) {
+      spillable += tokens * inputs * e;  // resid_out in memory is the hidden states
+      on_disk += tokens * (D + inputs) * e;
+    }
+    largest_chunk =
+        std::max(largest_chunk, std::min(batch.ids.size(0), models::chunk_sequences(chunk_tokens, T)) * T);
+  }
+  // While a tensor is looked at: a quarter of its keys, and of experts' tensors absolute values in order.
+  held += largest_chunk * inputs * kFloat / 4;
+  if (routed) {
+    held += largest_chunk * (k * (std::max(c.experts.width, D) * 3 * kFloat) + inputs * e);
+    held += 2 * c.experts.count * c.experts.width * kFloat;
+  }
+  return {.held = static_cast<uint64_t>(arrays + held),
+          .spillable = static_cast<uint64_t>(spillable),
+          .on_disk = static_cast<uint64_t>(on_disk),
+          .at_end = static_cast<uint64_t>(arrays)};
 }
 
 ordered_json SurveyObserver::results() const {

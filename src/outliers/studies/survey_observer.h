@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/ranks.h"
+#include "outliers/core/spill.h"
 #include "outliers/models/config.h"
 #include "outliers/models/runner.h"
 #include "outliers/stats/activations.h"
@@ -41,6 +42,10 @@ class SurveyObserver : public models::Observer {
   void on_attention_sums(int64_t layer, const models::Slice& slice, const ops::AttentionSums& sums) override;
   void on_weight(int64_t layer, const models::LayerWeight& weight) override;
   void on_layer_end(int64_t layer) override;
+  /// The tensors kept for a second look are spillable.
+  models::ObserverMemory memory(const std::vector<models::Batch>& batches, at::ScalarType dtype,
+                                int64_t chunk_tokens) const override;
+  void spill_to(Spill& spill) override { spill_ = &spill; }
 
   /// results.json's prompt.embedding, activations, weights, attention, writes and, of images, norms.
   nlohmann::ordered_json results() const;
@@ -54,16 +59,25 @@ class SurveyObserver : public models::Observer {
   static constexpr size_t kPrompt = 0, kCorpus = 1;
   static constexpr std::array kMeasured = {models::Point::resid_out, models::Point::down_in};
 
+  /// A tensor of this layer, in memory or on disk.
+  struct Shown {
+    at::Tensor x;  // undefined on disk
+    const Spill* spill;
+    size_t number;  // there
+    int64_t first_sequence;
+    at::Tensor get() const { return x.defined() ? x : spill->get(number); }
+  };
   /// One point of one batch.
   struct Measured {
     stats::ActivationAccumulator accumulator;
-    /// float32 tensors of this layer with their first sequences, in case the median needs a second look.
-    std::vector<std::pair<at::Tensor, int64_t>> shown;
+    /// float32 tensors of this layer, in case the median needs a second look.
+    std::vector<Shown> shown;
     // By layer:
     nlohmann::ordered_json layers = nlohmann::ordered_json::array();
     std::vector<at::Tensor> channel_max, token_max;
 
-    void add(const at::Tensor& x, int64_t first_sequence);
+    /// `spill`: where to keep x, nullptr for memory.
+    void add(const at::Tensor& x, int64_t first_sequence, Spill* spill = nullptr);
     /// Takes in what the other ranks have; on those, nothing is left.
     void merge(Ranks& ranks);
     stats::ActivationSummary finish(int64_t layer);
@@ -123,6 +137,7 @@ class SurveyObserver : public models::Observer {
   const TokenNames& names_;
   const std::vector<models::Batch>& batches_;
   Ranks* ranks_;
+  Spill* spill_ = nullptr;
   bool maps_;  // attention maps of the prompt are small enough to keep
 
   std::array<Measured, kBatches * kMeasured.size()> measured_;

@@ -1,0 +1,349 @@
+// What a run is said to need against the tensors that are alive in it, what follows from a limit, and that
+// numbers do not depend on it.
+#include "outliers/models/memory_plan.h"
+
+#include <array>
+#include <set>
+
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "outliers/core/error.h"
+#include "outliers/core/memory.h"
+#include "outliers/models/layer_weights.h"
+
+#include "models/counting_allocator.h"
+#include "models/golden_models.h"
+#include "models/recorder.h"
+#include "support.h"
+
+namespace outliers::models {
+namespace {
+
+using testing::HasSubstr;
+using testing::MatchesRegex;
+
+constexpr uint64_t kEnough = uint64_t{1} << 60;
+
+std::unique_ptr<Model> open(const std::string& name) {
+  return Model::open(tests::golden("models/" + name + "/model.safetensors"));
+}
+
+at::Tensor ids(const Model& model, int64_t B, int64_t T) {
+  at::manual_seed(5);
+  return at::randint(model.config().vocabulary, {B, T}, at::kLong);
+}
+
+/// B sequences of T tokens, or B images.
+Batch batch(const Model& model, const std::string& name, int64_t B, int64_t T) {
+  const Config& c = model.config();
+  if (!reads_images(c)) return {name, ids(model, B, T)};
+  at::manual_seed(5);
+  return image_batch(c, name, at::randn({B, c.vision.channels, c.vision.image_height, c.vision.image_width}));
+}
+
+/// Asks for what a survey does, and keeps nothing.
+class Looker : public Observer {
+ public:
+  bool wants(const Site& site, size_t batch) const override {
+    return site.layer < 0 || site.point == Point::down_in || site.point == Point::resid_out ||
+           site.point == Point::experts_down_in || site.point == Point::experts_down_out ||
+           (batch == 0 && site.point == Point::attn_probs);
+  }
+  bool wants_attention_sums(int64_t, size_t) const override { return true; }
+  bool wants_weights(int64_t) const override { return true; }
+};
+
+/// Models this small compute for less time than threads wait for each other on a busy machine.
+class OneThread {
+ public:
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_ = at::get_num_threads();
+};
+
+TEST(MemoryPlan, IsNotExceededByAnyFamily) {
+  const OneThread one;
+  double loosest = 0;
+  for (const std::string& name : tests::golden_models()) {
+    const auto model = open(name);
+    const std::vector<Batch> batches = {batch(*model, "a", 1, 7), batch(*model, "b", 9, 11)};
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kDouble}) {
+      for (const int64_t chunk : {1, 2048}) {
+        Looker looker;
+        RunOptions options;
+        options.dtype = dtype;
+        options.chunk_tokens = chunk;
+        options.logits = true;
+        options.memory_limit = kEnough;
+        const MemoryPlan plan = plan_memory(*model, batches, {&looker}, options, 0);
+        EXPECT_FALSE(plan.spills);
+        EXPECT_EQ(plan.chunk_tokens, chunk);
+        options.memory_limit = 0;
+        uint64_t peak = 0;
+        {
+          const tests::CountingAllocator counting;
+          run(*model, batches, {&looker}, options);
+          peak = tests::CountingAllocator::peak();
+        }
+        const uint64_t planned = plan.total - kMemoryReserve;
+        EXPECT_LE(peak, planned) << name << " " << toString(dtype) << " chunk " << chunk;
+        if (dtype != at::kDouble) {  // there the plan counts scores in blocks of 64 MiB
+          loosest = std::max(loosest, static_cast<double>(planned) / static_cast<double>(peak));
+        }
+      }
+    }
+  }
+  EXPECT_LT(loosest, 6) << "a plan that asks for so much more than is used refuses what would fit";
+}
+
+class Limited : public testing::Test {
+ protected:
+  const std::unique_ptr<Model> model_ = open("llama_untied");
+  const std::vector<Batch> batches_ = {{"a", ids(*model_, 1, 7)}, {"b", ids(*model_, 400, 8)}};
+  MemoryPlan plan(uint64_t limit, const std::vector<Observer*>& observers = {}) const {
+    RunOptions options;
+    options.memory_limit = limit;
+    options.logits = true;
+    return plan_memory(*model_, batches_, observers, options, 1000);
+  }
+};
+
+TEST_F(Limited, SpillsBeforeItComputesLessAtATime) {
+  const MemoryPlan free = plan(kEnough);
+  EXPECT_FALSE(free.spills);
+  EXPECT_EQ(free.chunk_tokens, RunOptions().chunk_tokens);
+  EXPECT_EQ(free.hidden, 3207u * 4 * static_cast<uint64_t>(model_->config().width));
+  EXPECT_EQ(free.process, 1000u);
+  EXPECT_FALSE(plan(free.total).spills);
+
+  const MemoryPlan spilled = plan(free.total - 1);
+  EXPECT_TRUE(spilled.spills);
+  EXPECT_EQ(spilled.chunk_tokens, RunOptions().chunk_tokens);
+  EXPECT_EQ(spilled.hidden, 0u);
+  EXPECT_EQ(spilled.hidden_on_disk, free.hidden);
+  EXPECT_LT(spilled.total, free.total);
+
+  const MemoryPlan small = plan(spilled.total - 1);
+  EXPECT_TRUE(small.spills);
+  EXPECT_LT(small.chunk_tokens, spilled.chunk_tokens);
+  EXPECT_LT(small.work, spilled.work);
+}
+
+TEST_F(Limited, SaysWhatIsNeededWhereNothingFits) {
+  const std::string message = tests::error_of([&] { plan(1'000'000); });
+  EXPECT_THAT(message, HasSubstr("1 MB of memory are too few"));
+  EXPECT_THAT(message, HasSubstr(" in float32: "));
+  EXPECT_THAT(message, HasSubstr("raise --memory, or take a 16-bit --dtype or fewer tokens"));
+  // What it names is enough.
+  const size_t at = message.find(": ") + 2;
+  const uint64_t named = std::stoull(message.substr(at)) * 1'000'000;
+  EXPECT_NO_THROW(plan(named));
+  EXPECT_ANY_THROW(plan(named - 2'000'000));
+}
+
+TEST_F(Limited, CountsLayersExpertsAndWhatObserversKeep) {
+  uint64_t layer = 0;
+  for (const StoredWeight& weight : model_->weights().all()) {
+    if (weight.name.starts_with("layer.0."))
+      layer += 4 * static_cast<uint64_t>(c10::multiply_integers(weight.shape));
+  }
+  EXPECT_GE(plan(kEnough).weights, layer);
+  EXPECT_LT(plan(kEnough).weights, 2 * layer);
+
+  class Keeper : public Looker {
+   public:
+    ObserverMemory memory(const std::vector<Batch>&, at::ScalarType, int64_t) const override {
+      return {.held = 5'000'000, .spillable = 70'000'000, .on_disk = 70'000'000, .at_end = 0};
+    }
+  } keeper;
+  const MemoryPlan kept = plan(kEnough, {&keeper});
+  EXPECT_EQ(kept.observers, 75'000'000u);
+  const MemoryPlan spilled = plan(kept.total - 1, {&keeper});
+  EXPECT_EQ(spilled.observers, 5'000'000u);
+  EXPECT_LE(spilled.total + 70'000'000, kept.total);
+
+  // One token cannot choose more than its k experts.
+  const auto experts = open("mixtral_experts");
+  RunOptions options;
+  options.memory_limit = kEnough;
+  const auto weights = [&](int64_t T) {
+    return plan_memory(*experts, {{"a", ids(*experts, 1, T)}}, {}, options, 0).weights;
+  };
+  EXPECT_LT(weights(1), weights(2));
+  EXPECT_EQ(weights(20), weights(21));
+}
+
+/// Hidden states of a run that are enough to tell from what a process takes otherwise.
+constexpr int64_t kSpilled = int64_t{4} << 20;
+
+/// A limit at which the model's hidden states just do not fit, and no less.
+uint64_t tight(const Model& model, const std::vector<Batch>& batches, RunOptions options) {
+  options.memory_limit = kEnough;
+  const MemoryPlan free = plan_memory(model, batches, {}, options, 0);
+  EXPECT_GE(free.hidden, static_cast<uint64_t>(kSpilled));
+  return resident_bytes() + free.total - free.hidden / 2;
+}
+
+TEST(RunOfLimitedMemory, GivesTheSameNumbersFromDisk) {
+  const OneThread one;
+  for (const char* name :
+       {"llama_untied", "gemma3_caps", "gpt2_tied", "opt_after", "mixtral_experts", "gpt_oss_sinks",
+        "falcon_alibi", "qwen2_moe_mixed", "vit_rectangle", "dinov2_with_registers_shrunk"}) {
+    const auto model = open(name);
+    const bool of_images = reads_images(model->config());
+    const int64_t T = of_images ? batch(*model, "one", 1, 0).ids.size(1) : 8,
+                  B = kSpilled / (T * 4 * model->config().width);
+    const std::vector<Batch> batches = {batch(*model, "a", 2, 7), batch(*model, "b", B + 1, T)};
+    RunOptions options;
+    options.logits = true;
+    const std::vector<Site> sites =
+        parse_sites(of_images ? "layer.1.resid_out,layer.-1.resid_out,final_norm_out"
+                              : "layer.1.resid_out,layer.-1.resid_out,logits",
+                    model->config());
+    std::array<Recorder, 2> free = {Recorder(sites, 0), Recorder(sites, 1)},
+                            limited = {Recorder(sites, 0), Recorder(sites, 1)};
+    EXPECT_EQ(run(*model, batches, {&free[0], &free[1]}, options).spilled_bytes, 0u);
+    options.memory_limit = tight(*model, batches, options);
+    const RunTimes times = run(*model, batches, {&limited[0], &limited[1]}, options);
+    const auto hidden =
+        static_cast<uint64_t>((batches[0].ids.numel() + batches[1].ids.numel()) * 4 * model->config().width);
+    // Once as embeddings, and once after each layer.
+    EXPECT_EQ(times.spilled_bytes, hidden * static_cast<uint64_t>(1 + model->config().layers)) << name;
+    for (size_t b = 0; b < batches.size(); ++b) {
+      for (const Site& site : sites) {
+        EXPECT_TRUE(at::equal(free[b].get(site_name(site)), limited[b].get(site_name(site))))
+            << name << " " << site_name(site);
+      }
+    }
+  }
+}
+
+TEST(RunOfLimitedMemory, LeavesNoFile) {
+  const auto model = open("llama_untied");
+  const std::vector<Batch> batches = {{"a", ids(*model, kSpilled / (32 * model->config().width) + 1, 8)}};
+  class Interrupter : public Looker {
+   public:
+    explicit Interrupter(const std::filesystem::path& directory) : directory_(directory) {}
+    void on_layer_end(int64_t) override {
+      EXPECT_TRUE(std::filesystem::is_empty(directory_));
+      throw outliers::Error("stop");
+    }
+    const std::filesystem::path& directory_;
+  };
+  const tests::ScratchDirectory scratch;
+  Interrupter interrupter(scratch.path());
+  RunOptions options;
+  options.spill_directory = scratch.path();
+  options.memory_limit = tight(*model, batches, options);
+  EXPECT_EQ(tests::error_of([&] { run(*model, batches, {&interrupter}, options); }), "stop");
+  EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
+  options.spill_directory = scratch / "missing";
+  options.memory_limit = tight(*model, batches, options);
+  EXPECT_THAT(
+      tests::error_of([&] { run(*model, batches, {}, options); }),
+      HasSubstr(
+          "missing: No such file or directory; name a directory for what does not fit the memory by TMPDIR"));
+}
+
+/// Bytes of the tensors of one model by our names.
+uint64_t stored_bytes(const Model& model, const std::function<bool(const StoredWeight&)>& wanted) {
+  uint64_t bytes = 0;
+  for (const StoredWeight& weight : model.weights().all()) {
+    if (!wanted(weight)) continue;
+    for (const std::string& stored : weight.stored) bytes += model.checkpoint().find(stored)->bytes;
+  }
+  return bytes;
+}
+
+uint64_t embedding_rows(const Model& model, const std::vector<Batch>& batches) {
+  std::set<int64_t> rows;
+  for (const Batch& batch : batches) {
+    for (int64_t i = 0; i < batch.ids.numel(); ++i) rows.insert(batch.ids.flatten()[i].item<int64_t>());
+  }
+  const io::TensorInfo& info =
+      *model.checkpoint().find(model.weights().find("embedding.weight")->stored.front());
+  return info.bytes / static_cast<uint64_t>(info.shape.front()) * rows.size();
+}
+
+TEST(BytesRead, AreThoseOfTheTensorsUsedOnce) {
+  for (const std::string& name : tests::golden_models()) {
+    const auto model = open(name);
+    const bool of_images = reads_images(model->config());
+    // Of experts the chosen ones are read, and of learnt positions the rows that sequences have.
+    if (model->config().experts.count > 0 ||
+        (model->config().positions == Positions::learned && !of_images)) {
+      continue;
+    }
+    const std::vector<Batch> batches = {batch(*model, "a", 1, 5), batch(*model, "b", 3, 8)};
+    RunOptions options;
+    options.chunk_tokens = 8;
+    if (of_images) {
+      const uint64_t all =
+          stored_bytes(*model, [](const StoredWeight& w) { return !w.name.starts_with("final_norm."); });
+      EXPECT_EQ(run(*model, batches, {}, options).weight_bytes_read, all) << name;
+      continue;
+    }
+    const uint64_t layers =
+        stored_bytes(*model, [](const StoredWeight& w) { return w.name.starts_with("layer."); });
+    const uint64_t rows = embedding_rows(*model, batches);
+    const bool projects = model->has("embedding_projection.weight");
+    const uint64_t projection =
+        projects ? stored_bytes(*model,
+                                [](const StoredWeight& w) { return w.name == "embedding_projection.weight"; })
+                 : 0;
+    EXPECT_EQ(run(*model, batches, {}, options).weight_bytes_read, layers + rows + projection) << name;
+
+    // The output matrix once, though several groups of sequences need it.
+    Looker looker;
+    options.logits = true;
+    const uint64_t others = stored_bytes(*model, [&](const StoredWeight& w) {
+      return !w.name.starts_with("layer.") && w.name != "embedding.weight" && w.name != model->head().name;
+    });
+    const uint64_t head = model->checkpoint().find(model->head().stored.front())->bytes;
+    EXPECT_EQ(run(*model, batches, {&looker}, options).weight_bytes_read, layers + rows + others + head)
+        << name;
+  }
+}
+
+TEST(BytesRead, AreNotOfExpertsThatNoTokenChose) {
+  for (const char* name : {"mixtral_experts", "mixtral_early", "qwen3_moe_stacked", "qwen2_moe_shared",
+                           "gpt_oss_sinks", "gpt_oss_mxfp4"}) {
+    const auto model = open(name);
+    const Config& c = model->config();
+    const std::vector<Batch> one = {{"a", at::full({1, 1}, 3, at::kLong)}};
+    class Chosen : public Looker {
+     public:
+      void on_weight(int64_t layer, const LayerWeight& weight) override {
+        if (weight.expert >= 0) experts.insert({layer, weight.expert});
+      }
+      std::set<std::pair<int64_t, int64_t>> experts;
+    } chosen;
+    const uint64_t read = run(*model, one, {&chosen}, {}).weight_bytes_read;
+    uint64_t dense = embedding_rows(*model, one), of_experts = 0, biases = 0;
+    for (const StoredWeight& weight : model->weights().all()) {
+      if (!weight.name.starts_with("layer.")) continue;
+      uint64_t bytes = 0;
+      for (const std::string& stored : weight.stored) bytes += model->checkpoint().find(stored)->bytes;
+      if (!weight.of_experts) {
+        dense += bytes;
+      } else {
+        (weight.name.ends_with(".bias") ? biases : of_experts) += bytes;
+      }
+    }
+    const auto routed = static_cast<uint64_t>(std::count(c.routed.begin(), c.routed.end(), true));
+    EXPECT_EQ(chosen.experts.size(), routed * static_cast<uint64_t>(c.experts.used)) << name;
+    EXPECT_LT(c.experts.used, c.experts.count) << name;
+    EXPECT_EQ(read, dense + (of_experts + biases) / static_cast<uint64_t>(c.experts.count) / routed *
+                                chosen.experts.size())
+        << name;
+  }
+}
+
+}  // namespace
+}  // namespace outliers::models

@@ -1,0 +1,93 @@
+// What a survey says it takes against the tensors that are alive in it, in memory and with a disk.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "outliers/core/memory.h"
+#include "outliers/models/memory_plan.h"
+#include "outliers/models/runner.h"
+#include "outliers/studies/survey_observer.h"
+#include "outliers/studies/token_names.h"
+
+#include "models/counting_allocator.h"
+#include "support.h"
+
+namespace outliers::studies {
+namespace {
+
+/// As many tokens as the model has, of one or two letters.
+std::unique_ptr<text::Tokenizer> letters(int64_t vocabulary) {
+  nlohmann::json file = {{"model", {{"type", "BPE"}, {"merges", nlohmann::json::array()}}},
+                         {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+                         {"decoder", {{"type", "ByteLevel"}}}};
+  for (int64_t i = 0; i < vocabulary; ++i) {
+    std::string piece(1, static_cast<char>('a' + i % 26));
+    if (i >= 26) piece += static_cast<char>('a' + i / 26);
+    file["model"]["vocab"][piece] = i;
+  }
+  return text::Tokenizer::from_json(file.dump());
+}
+
+/// The observer's histograms, which are no tensors.
+constexpr uint64_t kHistograms = uint64_t{45} << 20;
+
+/// A prompt and a corpus of some 24,000 tokens.
+std::vector<models::Batch> batches_for(const models::Config& c) {
+  at::manual_seed(3);
+  if (!models::reads_images(c)) {
+    return {{"prompt", at::randint(c.vocabulary, {1, 6}, at::kLong)},
+            {"corpus", at::randint(c.vocabulary, {3000, 8}, at::kLong)}};
+  }
+  const models::PatchGrid grid = models::patch_grid(c, c.vision.image_height, c.vision.image_width, "images");
+  const at::Tensor pixels = at::randn({24000 / models::image_tokens(c, grid), c.vision.channels,
+                                       c.vision.image_height, c.vision.image_width});
+  return {models::image_batch(c, "prompt", pixels.narrow(0, 0, 1)), models::image_batch(c, "corpus", pixels)};
+}
+
+TEST(ObserverMemory, CoversWhatASurveyKeeps) {
+  for (const char* name :
+       {"llama_untied", "gpt2_tied", "mixtral_experts", "qwen2_moe_mixed", "dinov2_with_registers_shrunk"}) {
+    const auto model =
+        models::Model::open(tests::golden(std::string("models/") + name + "/model.safetensors"));
+    const models::Config& c = model->config();
+    const bool of_images = models::reads_images(c);
+    const auto tokenizer = letters(of_images ? 26 : c.vocabulary);
+    const TextNames texts(*tokenizer);
+    const PatchNames patches(c, {1, 1});
+    const TokenNames& names = of_images ? static_cast<const TokenNames&>(patches) : texts;
+    const std::vector<models::Batch> batches = batches_for(c);
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      models::RunOptions options;
+      options.dtype = dtype;
+      options.memory_limit = uint64_t{1} << 60;
+      const auto plan = [&] {
+        SurveyObserver observer(c, names, batches);
+        return models::plan_memory(*model, batches, {&observer}, options, 0);
+      };
+      const auto peak = [&](uint64_t limit) {
+        options.memory_limit = limit;
+        SurveyObserver observer(c, names, batches);
+        const tests::CountingAllocator counting;
+        const models::RunTimes times = models::run(*model, batches, {&observer}, options);
+        EXPECT_EQ(times.spilled_bytes > 0, limit > 0);
+        EXPECT_FALSE(observer.arrays().empty());
+        return tests::CountingAllocator::peak();
+      };
+      const models::MemoryPlan free = plan();
+      const uint64_t in_memory = peak(0);
+      EXPECT_LE(in_memory, free.total - models::kMemoryReserve) << name << " " << toString(dtype);
+      EXPECT_LT(free.total - models::kMemoryReserve, kHistograms + 4 * in_memory)
+          << name << " " << toString(dtype);
+
+      options.memory_limit = free.total - 1;
+      const models::MemoryPlan spilled = plan();
+      EXPECT_TRUE(spilled.spills);
+      const uint64_t on_disk = peak(resident_bytes() + spilled.total + (free.total - spilled.total) / 2);
+      EXPECT_LE(on_disk, spilled.total - models::kMemoryReserve) << name << " " << toString(dtype);
+      EXPECT_LT(on_disk, in_memory) << name << " " << toString(dtype);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace outliers::studies
