@@ -502,7 +502,7 @@ void HubRemote::fetch(const std::string& commit, const std::vector<std::string>&
                      [](const Described& a, const Described& b) { return a.size > b.size; });
     std::atomic<int64_t> received{0};
     Progress progress("fetching " + name_.text(), static_cast<int64_t>((needed + 999999) / 1000000), "MB");
-    const auto tick = [&] { progress.update(std::max<int64_t>(received, 0) / 1000000); };
+    const auto tick = [&] { progress.update(static_cast<double>(std::max<int64_t>(received, 0)) / 1e6); };
     in_parallel(settings_, name_, wanted.size(), tick, [&](Client& client, size_t i) {
       const Described& file = wanted[i];
       const fs::path blob = cache_.blob(file.etag);
