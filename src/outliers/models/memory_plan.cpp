@@ -1,6 +1,7 @@
 #include "outliers/models/memory_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 
 #include <ATen/core/Tensor.h>
@@ -295,7 +296,7 @@ class Planner {
 /// "3.42 GB", "812 MB": rounded up, so that what is named is enough.
 std::string size_text(uint64_t bytes) {
   if (bytes < 1'000'000'000) return fmt::format("{} MB", (bytes + 999'999) / 1'000'000);
-  return fmt::format("{:.2f} GB", static_cast<double>((bytes + 9'999'999) / 10'000'000) / 100);
+  return fmt::format("{:.2f} GB", std::ceil(static_cast<double>(bytes) / 1e7) / 100);
 }
 
 }  // namespace
