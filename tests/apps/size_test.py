@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ROOT, ProgramTest, full_disk  # noqa: E402
+from program import PROGRAM, ROOT, ProgramTest, full_disk, run  # noqa: E402
 
 CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n"
 WORDS = "the sea was calm and the crew slept. "
@@ -89,11 +89,21 @@ class SizeTest(ProgramTest):
         (free, free_arrays), (bound, bound_arrays) = self.read(name + ".free"), self.read(name + ".bound")
         self.assertEqual(bound["run"]["memory_limit_bytes"], limit)
         self.assertGreater(bound["run"]["spilled_bytes"], 1e7)
+        self.assertLessEqual(bound["run"]["peak_host_bytes"], limit)
         self.assertNotIn("spilled_bytes", free["run"])
         self.assertEqual(self.timeless(free), self.timeless(bound))
         self.assertEqual(free_arrays.keys(), bound_arrays.keys())
         for array in free_arrays:
             np.testing.assert_array_equal(free_arrays[array], bound_arrays[array], array)
+
+    def test_a_gpu_keeps_to_the_limit(self):
+        command = self.options("gpu", "--device", "cuda", sequences=100)
+        result = run(*command)
+        if result.returncode != 0 and "CUDA" in result.stderr:
+            self.skipTest(result.stderr.strip())
+        least = int(self.needed(*command))
+        self.succeed(*command, "--force", "--memory", least)
+        self.assertLessEqual(self.read("gpu")[0]["run"]["peak_host_bytes"], least)
 
     def test_captures_the_same_points(self):
         command = ("capture", self.model, "--prompt", "x" * 60, "--points", "layer.*.resid_out,logits")

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string_view>
 
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
@@ -13,6 +14,7 @@
 #include "outliers/models/image_embedding.h"
 #include "outliers/models/layer_weights.h"
 #include "outliers/models/tap.h"
+#include "outliers/ops/cpu/attention.h"
 
 namespace outliers::models {
 
@@ -60,6 +62,7 @@ class Planner {
     plan.chunk_tokens = chunk_tokens;
     plan.spills = spills && on_host_;
     plan.process = process;
+    plan.reserve = kMemoryReserve + (on_host_ ? 0 : kDeviceReserve);
     plan.largest_layer = largest_layer();
     plan.weights = static_cast<uint64_t>(layer_bytes(plan.largest_layer));
     plan.mapped = largest_mapped();
@@ -74,7 +77,7 @@ class Planner {
       plan.observers += memory.held + (plan.spills || !on_host_ ? 0 : memory.spillable);
       at_end += memory.at_end;
     }
-    const uint64_t always = process + kMemoryReserve + held;
+    const uint64_t always = process + plan.reserve + held;
     const uint64_t layers = plan.hidden + (plan.observers - held) + plan.weights + plan.work;
     const auto embedding =
         static_cast<uint64_t>(reads_images(c_) ? image_bytes(chunk_tokens) : embedding_bytes());
@@ -174,7 +177,10 @@ class Planner {
     if (c_.qk_norm != QkNorm::none) bytes += n * qkv * (e_ + w_);
     bytes += n * H * d * 2 * e_;
     // 16-bit dtypes attend in float32; values are padded to whole vectors.
-    if (options_.dtype != at::kDouble) bytes += n * (qkv + 16 * c_.kv_heads) * w_;
+    if (options_.dtype != at::kDouble) {
+      bytes += n * (qkv + 16 * c_.kv_heads) * w_;
+      bytes += at::get_num_threads() * ops::cpu::attention_workspace_bytes(T, d, d);
+    }
     if (options_.dtype == at::kDouble || !options_.device.is_cpu())
       bytes += kScoreCopies * std::max(kScoreBytes, B * H * T * w_);
     if (tap.wants_attention_sums()) bytes += B * H * T * w_ * ((T + kQueriesOfSums - 1) / kQueriesOfSums + 3);
@@ -327,7 +333,7 @@ MemoryPlan plan_memory(const Model& model, const std::vector<Batch>& batches,
       "or take a 16-bit --dtype or fewer tokens",
       size_text(options.memory_limit), printable(model.config().name), dtype_name(options.dtype),
       size_text(plan.total), size_text(plan.weights), plan.largest_layer, size_text(plan.work),
-      planner.longest(), size_text(plan.observers), size_text(plan.process + kMemoryReserve));
+      planner.longest(), size_text(plan.observers), size_text(plan.process + plan.reserve));
   return plan;
 }
 

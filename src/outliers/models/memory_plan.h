@@ -17,6 +17,7 @@ struct MemoryPlan {
   bool spills = false;     ///< hidden states and what observers can do without are on disk
   bool keeps_head = true;  ///< the output matrix may stay in memory between groups of sequences
   uint64_t process = 0;    ///< resident before the run
+  uint64_t reserve = 0;    ///< set aside for what is in no plan
   uint64_t weights = 0;    ///< the largest layer, and what reading its largest tensor takes for a moment
   int64_t largest_layer = 0;
   uint64_t mapped = 0;     ///< of that, at most, pages of the checkpoint's files
@@ -35,6 +36,8 @@ MemoryPlan plan_memory(const Model& model, const std::vector<Batch>& batches,
 
 /// Set aside for what is in no plan: thread stacks, packed operands of matrix products, lists of results.
 inline constexpr uint64_t kMemoryReserve = uint64_t{128} << 20;
+/// Beside it where a GPU computes, for kernels: CUDA loads each into the host's memory when it is first used.
+inline constexpr uint64_t kDeviceReserve = uint64_t{512} << 20;
 
 /// Logits of one group of sequences stay below this many elements (unless one sequence has more).
 inline constexpr int64_t kLogitElements = int64_t{1} << 28;

@@ -98,6 +98,11 @@ class Run {
 
   /// Settles chunks and what goes to disk; returns the bound on tensors and kept memory, 0 for none.
   uint64_t plan() {
+    // CUDA's context and cuBLAS live in the host's memory, too, from their first use on.
+    if (options_.memory_limit > 0 && !options_.device.is_cpu()) {
+      const at::Tensor x = at::ones({1, 1}, at::dtype(options_.dtype).device(options_.device));
+      at::mm(x, x);
+    }
     const uint64_t process = resident_bytes();
     plan_ = plan_memory(model_, batches_, observers_, options_, process);
     if (plan_.spills) {
@@ -108,7 +113,7 @@ class Run {
       }
     }
     if (options_.memory_limit == 0) return 0;
-    const uint64_t others = process + kMemoryReserve + plan_.mapped;
+    const uint64_t others = process + plan_.reserve + plan_.mapped;
     return options_.memory_limit > others ? options_.memory_limit - others : 1;
   }
 

@@ -96,11 +96,15 @@ struct Job {
   float* sink_sums = nullptr;
 };
 
+int64_t whole_vectors(int64_t n) {
+  return (n + kWidth - 1) / kWidth * kWidth;
+}
+
 /// Working memory of one thread; tensors, because their memory starts on a cache line.
 struct Workspace {
   explicit Workspace(const Job& job)
       : memory{at::empty({job.d, kLanes}, at::kFloat), at::empty({job.S, kLanes}, at::kFloat),
-               at::empty({kLanes, (job.dv + kWidth - 1) / kWidth * kWidth}, at::kFloat)} {}
+               at::empty({kLanes, whole_vectors(job.dv)}, at::kFloat)} {}
   std::array<at::Tensor, 3> memory;
   float* queries = memory[0].mutable_data_ptr<float>();  // [d, kLanes]
   float* scores = memory[1].mutable_data_ptr<float>();   // [S, kLanes]
@@ -168,7 +172,7 @@ class Tile {
     return part;
   }
   float* score_row(int64_t key) const { return work_.scores + (key - keys_.begin) * kLanes; }
-  int64_t output_stride() const { return (job_.dv + kWidth - 1) / kWidth * kWidth; }
+  int64_t output_stride() const { return whole_vectors(job_.dv); }
 
   /// First and one past the last key that a lane sees.
   int64_t lane_begin(int64_t lane) const {
@@ -380,6 +384,10 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
         sink_sums.sum(0) / static_cast<double>(std::max<int64_t>(1, std::min(job.T, kSinkTokens)));
   }
   return out;
+}
+
+int64_t attention_workspace_bytes(int64_t S, int64_t d, int64_t dv) {
+  return (d + S + whole_vectors(dv)) * kLanes * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace outliers::ops::cpu
