@@ -37,9 +37,14 @@ if(OUTLIERS_FUZZ)
   target_compile_options(outliers_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
 endif()
 
+# Before 2.4 mold counts .tbss into RELRO; now and then, by the sizes of sections, that makes a program that the dynamic
+# loader refuses (rui314/mold#1151).
 find_program(OUTLIERS_MOLD mold)
 if(OUTLIERS_MOLD AND NOT OUTLIERS_SANITIZE)
-  add_link_options(-fuse-ld=mold)
+  execute_process(COMMAND ${OUTLIERS_MOLD} --version OUTPUT_VARIABLE mold_version)
+  if(mold_version MATCHES "mold ([0-9.]+)" AND CMAKE_MATCH_1 VERSION_GREATER_EQUAL 2.4)
+    add_link_options(-fuse-ld=mold)
+  endif()
 endif()
 # LibTorch's libraries export std::filesystem of the compiler they were built with, whose remove_all crashes when it is
 # called from outside: with the shared libstdc++ first, that one is called.

@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
 PACKAGES=(
-  g++ cmake ninja-build pkg-config git ccache mold
+  g++ cmake ninja-build pkg-config git ccache
   python3 python3-venv
   libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev zlib1g-dev
   libpng-dev libjpeg-dev
