@@ -101,7 +101,7 @@ TEST(MemoryPlan, IsNotExceededByAnyFamily) {
           run(*model, batches, {&looker}, options);
           peak = tests::CountingAllocator::peak();
         }
-        const uint64_t planned = plan.total - kMemoryReserve;
+        const uint64_t planned = plan.total - plan.reserve;
         EXPECT_LE(peak, planned) << name << " " << toString(dtype) << " chunk " << chunk;
         if (dtype != at::kDouble) {  // there the plan counts scores in blocks of 64 MiB
           loosest = std::max(loosest, static_cast<double>(planned) / static_cast<double>(peak));

@@ -75,15 +75,14 @@ TEST(ObserverMemory, CoversWhatASurveyKeeps) {
       };
       const models::MemoryPlan free = plan();
       const uint64_t in_memory = peak(0);
-      EXPECT_LE(in_memory, free.total - models::kMemoryReserve) << name << " " << toString(dtype);
-      EXPECT_LT(free.total - models::kMemoryReserve, kHistograms + 4 * in_memory)
-          << name << " " << toString(dtype);
+      EXPECT_LE(in_memory, free.total - free.reserve) << name << " " << toString(dtype);
+      EXPECT_LT(free.total - free.reserve, kHistograms + 4 * in_memory) << name << " " << toString(dtype);
 
       options.memory_limit = free.total - 1;
       const models::MemoryPlan spilled = plan();
       EXPECT_TRUE(spilled.spills);
       const uint64_t on_disk = peak(resident_bytes() + spilled.total + (free.total - spilled.total) / 2);
-      EXPECT_LE(on_disk, spilled.total - models::kMemoryReserve) << name << " " << toString(dtype);
+      EXPECT_LE(on_disk, spilled.total - spilled.reserve) << name << " " << toString(dtype);
       EXPECT_LT(on_disk, in_memory) << name << " " << toString(dtype);
     }
   }

@@ -62,7 +62,8 @@ class Planner {
     plan.chunk_tokens = chunk_tokens;
     plan.spills = spills && on_host_;
     plan.process = process;
-    plan.reserve = kMemoryReserve + (on_host_ ? 0 : kDeviceReserve);
+    plan.reserve = kMemoryReserve + static_cast<uint64_t>(at::get_num_threads()) * kThreadReserve +
+                   (on_host_ ? 0 : kDeviceReserve);
     plan.largest_layer = largest_layer();
     plan.weights = static_cast<uint64_t>(layer_bytes(plan.largest_layer));
     plan.mapped = largest_mapped();

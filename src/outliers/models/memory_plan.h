@@ -34,9 +34,10 @@ MemoryPlan plan_memory(const Model& model, const std::vector<Batch>& batches,
                        const std::vector<Observer*>& observers, const RunOptions& options,
                        uint64_t process_bytes);
 
-/// Set aside for what is in no plan: thread stacks, packed operands of matrix products, lists of results.
-inline constexpr uint64_t kMemoryReserve = uint64_t{128} << 20;
-/// Beside it where a GPU computes, for kernels: CUDA loads each into the host's memory when it is first used.
+/// Set aside for what is in no plan: lists of results; for each thread its stack and the packed operands of
+/// matrix products; on a GPU kernels, each of which CUDA loads into the host's memory when it is first used.
+inline constexpr uint64_t kMemoryReserve = uint64_t{96} << 20;
+inline constexpr uint64_t kThreadReserve = uint64_t{16} << 20;
 inline constexpr uint64_t kDeviceReserve = uint64_t{512} << 20;
 
 /// Logits of one group of sequences stay below this many elements (unless one sequence has more).
