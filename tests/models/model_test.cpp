@@ -257,6 +257,12 @@ TEST(Model, RefusesGgufsItWouldComputeWrongly) {
               HasSubstr("lacks 'llama.context_length'"));
   EXPECT_THAT(error_of_gguf("mixtral_experts", "llama.expert_used_count", "llama.expert_lost_count"),
               HasSubstr("lacks 'llama.expert_used_count'"));
+  using namespace std::string_literals;
+  EXPECT_THAT(error_of_gguf("qwen2_moe_shared", "gating_func\4\0\0\0\1"s, "gating_func\4\0\0\0\2"s),
+              HasSubstr("'qwen2moe.expert_gating_func' of 2 is not supported; known: 1 and 3 (softmax)"));
+  EXPECT_THAT(error_of_gguf("qwen2_moe_shared", "weights_scale\6\0\0\0\0\0\x80\x3f"s,
+                            "weights_scale\6\0\0\0\0\0\0\x40"s),
+              HasSubstr("'qwen2moe.expert_weights_scale' of 2 is not supported"));
   EXPECT_THAT(error_of_gguf("qwen2_window", "sliding_window_pattern", "sliding_window_xattern"),
               HasSubstr("does not say which layers"));
   EXPECT_THAT(error_of_gguf("mpt_alibi", "max_alibi_bias", "min_alibi_bias"),

@@ -395,6 +395,9 @@ def write_gguf(path, model, packed=False, early=False):
         # llama.cpp knows what the released models do.
         if getattr(config, "norm_topk_prob", None) not in (None, arch == "qwen3moe"):
             writer.add_expert_weights_norm(config.norm_topk_prob)
+        if arch == "qwen2moe":  # written out, what llama.cpp takes for granted
+            writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SOFTMAX)
+            writer.add_expert_weights_scale(1.0)
         if hasattr(config, "shared_expert_intermediate_size"):
             writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
     names = gguf.get_tensor_name_map({a: k for k, a in gguf.MODEL_ARCH_NAMES.items()}[arch], layers)

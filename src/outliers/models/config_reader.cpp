@@ -27,7 +27,7 @@ void set_expert_storage(Config& config, const io::Checkpoint& checkpoint) {
   for (const io::TensorInfo& info : checkpoint.tensors()) {
     const std::string_view name = info.name;
     const auto holds = [&](std::string_view part) { return name.find(part) != std::string_view::npos; };
-    const bool fused = holds("experts.gate_up_proj") || holds("ffn_gate_up_exps");
+    const bool fused = holds("experts.gate_up_proj");
     experts.fused = experts.fused || fused;
     experts.stacked = experts.stacked || fused || holds("_exps.");
   }

@@ -25,7 +25,7 @@ std::vector<WeightRow> with_experts(std::vector<WeightRow> rows, const ExpertNam
       {"layer.*.experts.down", names.down, "blk.*.ffn_down.#", "[E, D, Fe]", bias, kApart},
       {"layer.*.experts.gate", nullptr, "blk.*.ffn_gate_exps", "[E, Fe, D]", bias, kUnfused},
       {"layer.*.experts.up", nullptr, "blk.*.ffn_up_exps", "[E, Fe, D]", bias, kUnfused},
-      hugging_face(stacked, {"layer.*.experts.gate_up", names.gate_up, "blk.*.ffn_gate_up_exps", "[E, 2*Fe, D]", bias, kFused}),
+      hugging_face(stacked, {"layer.*.experts.gate_up", names.gate_up, nullptr, "[E, 2*Fe, D]", bias, kFused}),
       hugging_face(stacked, {"layer.*.experts.down", names.stacked_down, "blk.*.ffn_down_exps", "[E, D, Fe]", bias, kStacked}),
   };
   // clang-format on
