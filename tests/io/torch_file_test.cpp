@@ -88,6 +88,7 @@ TEST(TorchFiles, RefusesWhatIsNoTensorByName) {
   EXPECT_THAT(refused("complex.bin"), HasSubstr("the pickle names torch.ComplexFloatStorage"));
   EXPECT_THAT(refused("expanded.bin"), HasSubstr("is expanded from 1 elements"));
   EXPECT_THAT(refused("no_tensors.bin"), HasSubstr("holds no tensors"));
+  EXPECT_THAT(refused("several.bin"), HasSubstr("tensors under 'model' and under 'state_dict'"));
   EXPECT_THAT(refused("big_endian.bin"), HasSubstr("big-endian"));
   EXPECT_THAT(refused("legacy_big_endian.bin"), HasSubstr("big-endian"));
   EXPECT_THAT(refused("short_storage.bin"), HasSubstr("storage 0 has 12 bytes, but 4 elements of 4"));

@@ -81,7 +81,7 @@ def main():
     rezip(OUT / "zip.bin", OUT / "deflated.bin", method=zipfile.ZIP_DEFLATED)
 
     small = {"a": torch.arange(4.0), "b": torch.arange(6.0).reshape(2, 3)}
-    torch.save({"epoch": 3, "state_dict": small, "optimizer": {"lr": 0.1, "betas": (0.9, 0.95)}}, OUT / "trainer.bin")
+    torch.save({"epoch": 3, "model": {"name": "small"}, "state_dict": small, "optimizer": {"lr": 0.1, "betas": (0.9, 0.95)}}, OUT / "trainer.bin")
     torch.save({"a": small["a"]}, OUT / "pytorch_model-00001-of-00002.bin")
     torch.save({"b": small["b"]}, OUT / "pytorch_model-00002-of-00002.bin")
     (OUT / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {"total_size": 40}, "weight_map": {
@@ -95,6 +95,7 @@ def main():
     torch.save({"a": torch.zeros(2, dtype=torch.complex64)}, OUT / "complex.bin")
     torch.save({"a": torch.ones(1).expand(1000)}, OUT / "expanded.bin")
     torch.save({"lr": 0.1}, OUT / "no_tensors.bin")
+    torch.save({"model": small, "state_dict": {"a": small["b"]}}, OUT / "several.bin")
     rezip(OUT / "trainer.bin", OUT / "big_endian.bin", lambda name, data: b"big" if name.endswith("byteorder") else data)
     rezip(OUT / "trainer.bin", OUT / "short_storage.bin", lambda name, data: data[:-4] if name.endswith("data/0") else data)
     rezip(OUT / "trainer.bin", OUT / "no_storage.bin", lambda name, data: None if name.endswith("data/1") else data)

@@ -507,12 +507,18 @@ Unpickled Unpickler::take_state_dict(const Object& top) {
   require(is_dict(top), "{}: the pickle holds no state dict (a dict of tensors by name)", where_);
   // Trainers put it beside what else they keep.
   const Object* dict = &top;
+  std::string_view wrapper;
   const bool wrapped = !has_tensor(top);
   for (size_t i = 0; i < top.items.size() && wrapped; i += 2) {
     const Object &key = objects_[top.items[i]], &value = objects_[top.items[i + 1]];
     const bool wraps =
         key.kind == Kind::text && (key.text == "state_dict" || key.text == "model" || key.text == "module");
-    if (wraps && is_dict(value)) dict = &value;
+    if (!wraps || !is_dict(value) || !has_tensor(value)) continue;
+    require(wrapper.empty(),
+            "{}: the pickle holds tensors under '{}' and under '{}'; save the ones to read alone", where_,
+            wrapper, key.text);
+    wrapper = key.text;
+    dict = &value;
   }
   Unpickled result;
   for (size_t i = 0; i < dict->items.size(); i += 2) {
