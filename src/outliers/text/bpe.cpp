@@ -2,6 +2,7 @@
 #include "outliers/text/bpe.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -82,6 +83,12 @@ Bpe::Bpe(Vocabulary vocabulary, BpeOptions options)
     ascii_[c] = vocabulary_.find(std::string_view(&text, 1));
   }
   for (int byte = 0; byte < 256; ++byte) fallback_[byte] = vocabulary_.find(fmt::format("<0x{:02X}>", byte));
+  plain_bytes_ = options_.continuing_prefix.empty() && options_.end_suffix.empty();
+  for (int byte = 0; byte < 256; ++byte) {
+    const char text = static_cast<char>(byte);
+    bytes_[byte] = vocabulary_.find(spell_bytes(std::string_view(&text, 1)));
+    plain_bytes_ = plain_bytes_ && bytes_[byte] >= 0;
+  }
   find_safe_cuts();
 }
 
@@ -171,14 +178,17 @@ void Bpe::encode_word(std::string_view word, bool raw_bytes, Work& work, std::ve
     }
   }
   const size_t first = ids.size();
+  const bool plain = cached && raw_bytes && plain_bytes_ && scores_.empty();
   std::string_view spelled = word;
-  if (raw_bytes) {
+  if (raw_bytes && (!plain || options_.ignore_merges)) {
     work.spelled = spell_bytes(word);
     spelled = work.spelled;
   }
   const int32_t whole = options_.ignore_merges ? vocabulary_.find(spelled) : -1;
   if (whole >= 0) {
     ids.push_back(whole);
+  } else if (plain) {
+    merge_bytes(word, ids);
   } else {
     merge_word(spelled, work, ids);
   }
@@ -321,6 +331,38 @@ void Bpe::merge_word(std::string_view word, Work& work, std::vector<int32_t>& id
   for (const Symbol& symbol : symbols) {
     if (symbol.bytes > 0) ids.push_back(symbol.id);
   }
+}
+
+// merge_word for a word that the cache may hold: so few pairs are found faster than sorted. Each byte has a
+// symbol, so a token has one place and length, and the quirk of pairs that have changed cannot arise.
+void Bpe::merge_bytes(std::string_view word, std::vector<int32_t>& ids) const {
+  constexpr uint32_t none = std::numeric_limits<uint32_t>::max();
+  std::array<int32_t, Work::longest_word> symbols;
+  std::array<int32_t, Work::longest_word> merged;  // what symbol i and the next one make ...
+  std::array<uint32_t, Work::longest_word> ranks;  // ... and how early
+  size_t count = word.size();
+  const auto look = [&](size_t i) {
+    const PairMap::Value* merge = merges_.find(symbols[i], symbols[i + 1]);
+    ranks[i] = merge ? merge->rank : none;
+    merged[i] = merge ? merge->id : -1;
+  };
+  for (size_t i = 0; i < count; ++i) symbols[i] = bytes_[static_cast<unsigned char>(word[i])];
+  for (size_t i = 0; i + 1 < count; ++i) look(i);
+  while (count > 1) {
+    const auto pairs = ranks.begin() + static_cast<std::ptrdiff_t>(count) - 1;
+    const auto best = static_cast<size_t>(std::min_element(ranks.begin(), pairs) - ranks.begin());
+    if (ranks[best] == none) break;
+    symbols[best] = merged[best];
+    --count;
+    for (size_t i = best + 1; i < count; ++i) symbols[i] = symbols[i + 1];
+    for (size_t i = best + 1; i + 1 < count; ++i) {
+      merged[i] = merged[i + 1];
+      ranks[i] = ranks[i + 1];
+    }
+    if (best > 0) look(best - 1);
+    if (best + 1 < count) look(best);
+  }
+  ids.insert(ids.end(), symbols.begin(), symbols.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 }  // namespace outliers::text

@@ -56,6 +56,7 @@ class Bpe final : public Model {
   void encode_piece(std::string_view piece, bool raw_bytes, Work& work, std::vector<int32_t>& ids) const;
   void encode_word(std::string_view word, bool raw_bytes, Work& work, std::vector<int32_t>& ids) const;
   void merge_word(std::string_view word, Work& work, std::vector<int32_t>& ids) const;
+  void merge_bytes(std::string_view word, std::vector<int32_t>& ids) const;
   void first_symbols(std::string_view word, std::vector<Symbol>& symbols) const;
   bool candidate(std::string_view word, const std::vector<Symbol>& symbols, int32_t at, Candidate& out) const;
   void find_safe_cuts();
@@ -67,6 +68,8 @@ class Bpe final : public Model {
   EqualScores equal_scores_ = EqualScores::longer_left_first;
   int32_t ascii_[128];     // ids of one-byte characters, -1 where there is none
   int32_t fallback_[256];  // ids of "<0x00>" .. "<0xFF>", -1 where there is none
+  int32_t bytes_[256];     // ids of bytes as byte-level models spell them
+  bool plain_bytes_;       // all bytes have one, and symbols are joined as they are
   bool cuts_ = false;      // pieces may be cut in front of a "▁" ...
   bool joined_[256] = {};  // ... except behind these bytes
 };
