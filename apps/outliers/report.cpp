@@ -4,6 +4,7 @@
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/core/ranks.h"
+#include "outliers/core/warning.h"
 #include "outliers/models/model.h"
 #include "outliers/report/figures.h"
 #include "outliers/report/gnuplot.h"
@@ -43,7 +44,7 @@ bool draw_figures(const std::string& directory) {
   } catch (const Interrupted&) {
     throw;
   } catch (const Error& error) {
-    std::fprintf(stderr, "outliers: warning: %s\n", error.what());
+    warn_message(error.what());
     return false;
   }
 }
@@ -78,6 +79,7 @@ void run_rank(Options& options, Ranks* ranks) {
   studies::SurveyOptions& survey = options.survey;
   survey.ranks = ranks;
   if (ranks != nullptr && !ranks->is_root()) {
+    set_warning_handler([](const std::string&) {});  // rank 0 tells the same
     studies::survey(*open(options), survey);
     return;
   }

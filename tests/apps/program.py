@@ -30,6 +30,16 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(stderr, "", "nothing but errors and progress goes to standard error, and progress only to a terminal")
         return done.stdout
 
+    def warn(self, patterns, *arguments, **options):
+        """The program succeeds with as many warnings as there are patterns, one matching each; returns standard output."""
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, 0, f"{arguments}\n{done.stdout}\n{done.stderr}")
+        lines = done.stderr.splitlines()
+        self.assertEqual(len(lines), len(patterns), done.stderr)
+        for pattern in patterns:
+            self.assertTrue(any(line.startswith("outliers: warning: ") and re.search(pattern, line) for line in lines), f"{pattern}\n{done.stderr}")
+        return done.stdout
+
     def refuse(self, code, pattern, *arguments, **options):
         """The program exits with `code` and one line that matches `pattern`."""
         done = run(*arguments, **options)

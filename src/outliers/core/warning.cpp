@@ -1,0 +1,37 @@
+#include "outliers/core/warning.h"
+
+#include <cstdio>
+#include <mutex>
+#include <set>
+#include <utility>
+
+namespace outliers {
+namespace {
+
+void print(const std::string& message) {
+  std::fprintf(stderr, "outliers: warning: %s\n", message.c_str());
+}
+
+struct Warnings {
+  std::mutex mutex;
+  WarningHandler handler = print;
+  std::set<std::string> told;
+};
+Warnings& warnings() {
+  static Warnings all;
+  return all;
+}
+
+}  // namespace
+
+WarningHandler set_warning_handler(WarningHandler handler) {
+  const std::lock_guard lock(warnings().mutex);
+  return std::exchange(warnings().handler, std::move(handler));
+}
+
+void warn_message(const std::string& message) {
+  const std::lock_guard lock(warnings().mutex);
+  if (warnings().told.insert(message).second) warnings().handler(message);
+}
+
+}  // namespace outliers
