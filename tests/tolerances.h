@@ -20,9 +20,8 @@ inline const Tolerance& point_tolerance(at::ScalarType dtype) {
       // angles
       // in float32.
       {at::kDouble, 2e-6, 4e-6},
-      // 1.4e-6 and 3.2e-6, down_in and key of qwen2_window; of real models 3.4e-5 and 7.1e-5, attn_probs of
-      // layer 0 of Qwen2.5 0.5B, whose scores reach 1374.
-      {at::kFloat, 1e-4, 1e-3},
+      // 2.4e-6, down_out of qwen3_moe_step, and 3.3e-6, attn_probs of dinov2_stretched.
+      {at::kFloat, 5e-6, 8e-6},
       // 0.059 and 0.105, logits and down_out of qwen3_moe_norms, where transformers' own bfloat16 is 0.039
       // and 0.088 off; of dense models 0.037 and 0.077, logits and down_out of phi3_long.
       {at::kBFloat16, 0.07, 0.12},

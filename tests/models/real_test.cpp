@@ -29,6 +29,7 @@ std::vector<std::string> lines_of(const at::Tensor& bytes) {
 struct RealModel {
   const char* file;
   const char* golden;
+  tests::Tolerance float32;  // tolerances.h says what is compared
 };
 
 class Real {
@@ -87,15 +88,17 @@ void Real::compare(const tests::Tolerance& allowed) const {
              where_whole, worst_row, where_row);
 }
 
-constexpr RealModel kQwenModel = {tests::kQwen, "real_qwen.npz"};
-constexpr RealModel kGemmaModel = {tests::kGemma, "real_gemma.npz"};
+// Worst measured: 3.4e-5 and 7.1e-5, attn_probs of layer 0, whose scores reach 1374.
+constexpr RealModel kQwenModel = {tests::kQwen, "real_qwen.npz", {at::kFloat, 7e-5, 1.5e-4}};
+// 2.3e-6, down_in of layer 6, and 3.3e-6, act_out of layer 12.
+constexpr RealModel kGemmaModel = {tests::kGemma, "real_gemma.npz", {at::kFloat, 6e-6, 1e-5}};
 
 #define EXPECT_WITHIN_HALF_PERCENT(value, wanted) EXPECT_NEAR(value, wanted, 0.005 * (wanted))
 
 TEST(RealModels, QwenAgreesWithTransformers) {
   OUTLIERS_SKIP_WITHOUT(tests::real_model(tests::kQwen));
   const Real real(kQwenModel, at::kFloat);
-  real.compare(tests::point_tolerance(at::kFloat));
+  real.compare(kQwenModel.float32);
   EXPECT_WITHIN_HALF_PERCENT(real.magnitude(2, Point::resid_out, 0, 62), 1199);
   EXPECT_WITHIN_HALF_PERCENT(real.magnitude(2, Point::resid_out, 0, 490), 260);
   EXPECT_WITHIN_HALF_PERCENT(real.magnitude(3, Point::resid_out, 0, 62), 1785);
@@ -113,7 +116,7 @@ TEST(RealModels, QwenAgreesWithTransformers) {
 TEST(RealModels, GemmaAgreesWithTransformers) {
   OUTLIERS_SKIP_WITHOUT(tests::real_model(tests::kGemma));
   const Real real(kGemmaModel, at::kFloat);
-  real.compare(tests::point_tolerance(at::kFloat));
+  real.compare(kGemmaModel.float32);
   EXPECT_WITHIN_HALF_PERCENT(real.magnitude(0, Point::resid_out, 0, 400), 2984);
   EXPECT_WITHIN_HALF_PERCENT(real.magnitude(3, Point::resid_out, 0, 163), 10428);
   EXPECT_WITHIN_HALF_PERCENT(real.magnitude(14, Point::resid_out, 0, 163), 103795);

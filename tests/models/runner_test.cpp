@@ -32,6 +32,7 @@ TEST_F(Runner, GivesTheSameInAnyChunks) {
   const std::vector<Batch> batches = {{"a", ids(5, 6)}, {"b", ids(1, 9)}};
   RunOptions options;
   options.logits = true;
+  options.dtype = at::kDouble;
   for (size_t batch : {size_t{0}, size_t{1}}) {
     Recorder whole(batch);
     run(*model_, batches, {&whole}, options);
@@ -40,7 +41,8 @@ TEST_F(Runner, GivesTheSameInAnyChunks) {
       Recorder parts(batch);
       run(*model_, batches, {&parts}, options);
       for (const auto& [name, tensors] : whole.parts()) {
-        EXPECT_TRUE(at::allclose(whole.get(name), parts.get(name), 1e-4, 1e-5)) << name << " chunk " << chunk;
+        EXPECT_TRUE(at::allclose(whole.get(name), parts.get(name), 1e-12, 1e-13))
+            << name << " chunk " << chunk;
       }
     }
   }
