@@ -9,7 +9,7 @@ PACKAGES=(
   python3 python3-venv
   libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev zlib1g-dev
   libpng-dev libjpeg-dev
-  libcurl4-openssl-dev libssl-dev
+  libcurl4-openssl-dev libssl-dev openssl
   libgtest-dev libgmock-dev libbenchmark-dev
   clang clang-format clang-tidy
   gnuplot-nox fonts-dejavu-core fonts-droid-fallback

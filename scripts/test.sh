@@ -14,4 +14,23 @@ esac
 scripts/setup.sh
 scripts/build.sh "$preset"
 "$(python_with_torch)" scripts/fetch_models.py || [ -n "${OUTLIERS_OFFLINE:-}" ] || die "the tests want the real models; set OUTLIERS_OFFLINE=1 to skip the tests that need them"
-exec ctest --preset "$preset" -j "$(nproc)" "${select[@]}" "$@"
+
+# The closing lines: what was skipped and why, then CTest's own. In CI a test is skipped for want of a GPU only.
+export OUTLIERS_SKIPPED=$ROOT/build/$preset/skipped
+rm -rf "$OUTLIERS_SKIPPED"; mkdir -p "$OUTLIERS_SKIPPED"
+log=$(mktemp); trap 'rm -f "$log"' EXIT
+whole=; [ $# -gt 0 ] || whole=yes
+[ -z "$whole" ] || python3 tests/goldens_read.py mark
+status=0; ctest --preset "$preset" -j "$(nproc)" "${select[@]}" "$@" 2>&1 | tee "$log" || status=$?
+skipped=$(cat "$OUTLIERS_SKIPPED"/* 2>/dev/null | sort) || true
+avoidable=$(grep -v CUDA <<<"$skipped") || true
+if [ -n "$whole" ] && [ "$status" = 0 ] && [ -z "$avoidable" ]; then
+  python3 tests/goldens_read.py check || status=1
+fi
+if [ -n "$skipped" ]; then
+  say "skipped"
+  printf '%s\n' "$skipped" >&2
+  [ -z "${CI:-}" ] || [ -z "$avoidable" ] || die "all but those that want CUDA can run here; scripts/setup.sh installs what they need"
+  sed -n '/% tests passed/,$p' "$log"
+fi
+exit "$status"

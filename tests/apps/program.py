@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import unittest
 
 PROGRAM = os.environ["OUTLIERS_PROGRAM"]
@@ -47,6 +48,25 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         self.assertRegex(done.stderr, pattern)
         return done.stderr
+
+
+class _Result(unittest.TextTestResult):
+    passed = 0
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.passed += 1
+
+
+def main():
+    """unittest.main() for CTest: each skipped test goes to a file of OUTLIERS_SKIPPED, whose lines scripts/test.sh shows at the end; a
+    program of which nothing ran exits with 77, as tests/main.cpp does."""
+    result = unittest.main(module="__main__", testRunner=unittest.TextTestRunner(verbosity=2, resultclass=_Result), exit=False).result
+    name = pathlib.Path(sys.argv[0]).stem
+    if os.environ.get("OUTLIERS_SKIPPED"):
+        with open(pathlib.Path(os.environ["OUTLIERS_SKIPPED"]) / name, "a") as out:
+            out.writelines(f"{name}: {test.id()}: {reason}\n" for test, reason in result.skipped)
+    sys.exit(1 if not result.wasSuccessful() else 77 if result.skipped and not result.passed else 0)
 
 
 def models_directory():
