@@ -5,13 +5,38 @@
 // Hugging Face's tokenizers.
 #include <chrono>
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "outliers/text/corpus.h"
+#include "outliers/core/input.h"
+#include "outliers/text/tokenizer.h"
+#include "outliers/text/unpack.h"
 
 #include "support.h"
+
+namespace {
+
+std::vector<std::string> documents_of(const std::string& path) {
+  outliers::InputFile file(path);
+  const auto bytes =
+      outliers::text::unpacked([&](char* to, size_t most) { return file.read(to, most); }, path);
+  std::string text, piece(size_t{1} << 20, '\0');
+  for (size_t got = 0; (got = bytes(piece.data(), piece.size())) > 0;) text.append(piece, 0, got);
+  const std::string separator = "<|endoftext|>\n";
+  std::vector<std::string> documents;
+  size_t begin = 0;
+  for (size_t end = 0; (end = text.find("\n" + separator, begin)) != std::string::npos;
+       begin = end + 1 + separator.size())
+    documents.push_back(text.substr(begin, end - begin));
+  documents.push_back(text.substr(begin));
+  if (documents.size() > 1 && documents.back().ends_with('\n')) documents.back().pop_back();
+  return documents;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using Clock = std::chrono::steady_clock;
@@ -28,7 +53,7 @@ int main(int argc, char** argv) {
       {.tokenizer_json = outliers::tests::read_file(folder / "tokenizer.json"),
        .vocab_json = outliers::tests::read_file(folder / "vocab.json"),
        .merges_txt = outliers::tests::read_file(folder / "merges.txt")});
-  const std::vector<std::string> documents = outliers::text::read_corpus(text_path).documents;
+  const std::vector<std::string> documents = documents_of(text_path);
   size_t bytes = 0;
   for (const std::string& document : documents) bytes += document.size();
   std::vector<double> seconds;

@@ -7,7 +7,7 @@ source "$(dirname "$0")/lib.sh"
 PACKAGES=(
   g++ cmake ninja-build pkg-config git ccache
   python3 python3-venv
-  libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev zlib1g-dev
+  libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev
   libpng-dev libjpeg-dev
   libcurl4-openssl-dev libssl-dev openssl
   libgtest-dev libgmock-dev libbenchmark-dev

@@ -1,12 +1,13 @@
 #include "outliers/models/capture.h"
 
 #include <charconv>
-#include <cstdio>
 #include <memory>
 
 #include <ATen/ATen.h>
 
+#include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
+#include "outliers/core/output.h"
 #include "outliers/models/image_embedding.h"
 #include "outliers/models/image_processor.h"
 #include "outliers/report/format.h"
@@ -19,11 +20,11 @@ namespace {
 
 struct Options {
   ModelArgument model;
-  std::string prompt, prompt_file, ids, points = "layer.*.resid_out", output, store = "float32";
+  std::string prompt, prompt_file, ids, points = "layer.*.resid_out", output;
   std::vector<std::string> images;
   text::BosPolicy bos = text::BosPolicy::model;
   Compute compute;
-  bool force = false, has_ids = false;
+  bool force = false, has_ids = false, store_float32 = true;
 };
 
 void list_points(const models::Model& model) {
@@ -39,7 +40,7 @@ void list_points(const models::Model& model) {
     }
     rows.push_back({name, info.shape, sizes, info.description});
   }
-  std::fputs(report::table({"point", "shape", "here", "what"}, rows).c_str(), stdout);
+  print(report::table({"point", "shape", "here", "what"}, rows));
 }
 
 std::vector<int64_t> parse_ids(const std::string& text) {
@@ -105,7 +106,7 @@ void run(Options& options, bool has_text) {
   capture.run.device = options.compute.prepare();
   capture.run.memory_limit = options.compute.memory;
   capture.run.spill_directory = spill_directory(options.output);
-  capture.store_float32 = options.store == "float32";
+  capture.store_float32 = options.store_float32;
   capture.force = options.force;
   const auto model = options.model.open();
   capture.run.dtype = options.compute.resolve(model->checkpoint(), capture.run.device);
@@ -113,8 +114,8 @@ void run(Options& options, bool has_text) {
   const models::Batch batch = batch_of(*model, options, has_text);
   const int64_t tokens = batch.ids.numel();
   models::capture(*model, batch, sites, options.output, capture);
-  std::printf("%s: %zu point%s of %ld token%s\n", options.output.c_str(), sites.size(),
-              sites.size() == 1 ? "" : "s", static_cast<long>(tokens), tokens == 1 ? "" : "s");
+  print(fmt::format("{}: {} point{} of {} token{}\n", options.output, sites.size(),
+                    sites.size() == 1 ? "" : "s", tokens, tokens == 1 ? "" : "s"));
 }
 
 }  // namespace
@@ -126,13 +127,9 @@ void add_capture(CLI::App& app) {
   options->model.add(*command, {.adapter = true});
   CLI::Option* prompt =
       command->add_option("--prompt", options->prompt, "the text to run")->type_name("TEXT");
-  CLI::Option* file = command
-                          ->add_option("--prompt-file", options->prompt_file,
-                                       "a file that holds the text; - is standard input")
-                          ->type_name("FILE");
+  CLI::Option* file = add_prompt_file(*command, options->prompt_file, prompt);
   CLI::Option* ids =
       command->add_option("--ids", options->ids, "token ids instead of text: 1,2,3")->type_name("IDS");
-  file->excludes(prompt);
   ids->excludes(prompt)->excludes(file);
   add_images(*command, options->images, "each is a sequence")
       ->excludes(prompt)
@@ -149,11 +146,19 @@ void add_capture(CLI::App& app) {
       ->type_name("FILE");
   add_bos(*command, options->bos);
   options->compute.add(*command);
-  command->add_option("--store", options->store, "float32, or native: the dtype of the run")
-      ->check(CLI::IsMember({"float32", "native"}))
-      ->capture_default_str()
+  command
+      ->add_option_function<std::string>(
+          "--store",
+          [options](const std::string& text) {
+            options->store_float32 = parse_dtype(text) == at::kFloat;
+            if (!options->store_float32 && CLI::detail::to_lower(text) != "native")
+              throw UsageError(
+                  fmt::format("--store: '{}' is neither float32 nor native", printable(text, 20)));
+          },
+          "what is written: float32 (fp32, f32, float), or native: the dtype of the run")
+      ->default_str("float32")
       ->type_name("DTYPE");
-  command->add_flag("--force", options->force, "replace the file");
+  add_force(*command, options->force);
   command->callback([options, prompt, file, ids] {
     options->has_ids = ids->count() > 0;
     run(*options, prompt->count() + file->count() + ids->count() > 0);

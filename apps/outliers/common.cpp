@@ -1,19 +1,16 @@
 #include "common.h"
 
-#include <cerrno>
 #include <charconv>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <map>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
+#include "outliers/core/input.h"
 #include "outliers/io/hub.h"
 
 namespace outliers::apps {
@@ -72,12 +69,43 @@ CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos) {
                                                                   {"never", text::BosPolicy::never}};
   return command
       .add_option_function<std::string>(
-          "--bos", [&bos](const std::string& name) { bos = policies.at(name); },
+          "--bos", [&bos](const std::string& name) { bos = policies.at(CLI::detail::to_lower(name)); },
           "what stands before the first token: what the tokenizer adds (model), one BOS (always), none "
           "(never)")
-      ->check(CLI::IsMember({"model", "always", "never"}))
+      ->check(CLI::IsMember({"model", "always", "never"}, CLI::ignore_case))
       ->type_name("POLICY")
       ->default_str("model");
+}
+
+CLI::Option* add_prompt_file(CLI::App& command, std::string& path, CLI::Option* prompt) {
+  return command.add_option("--prompt-file", path, "a file that holds the prompt; - is standard input")
+      ->excludes(prompt)
+      ->type_name("FILE");
+}
+
+CLI::Option* add_force(CLI::App& command, bool& force) {
+  return command.add_flag("--force", force, "replace what an earlier run wrote there");
+}
+
+CLI::Option* add_json(CLI::App& command, bool& json) {
+  return command.add_flag("--json", json, "print JSON instead of text");
+}
+
+CLI::Option* add_dtype(CLI::App& command, const char* name, std::optional<at::ScalarType>& dtype,
+                       const char* other, const std::string& use) {
+  const std::string names =
+      fmt::format("{}{}", other == nullptr ? "" : fmt::format("{}, ", other), kDtypeNames);
+  return command
+      .add_option_function<std::string>(
+          name,
+          [name, &dtype, other, names](const std::string& text) {
+            dtype = parse_dtype(text);
+            if (dtype || (other != nullptr && CLI::detail::to_lower(text) == other)) return;
+            throw UsageError(
+                fmt::format("{}: '{}' is no dtype; known: {}", name, printable(text, 20), names));
+          },
+          fmt::format("{}: {}", use, names))
+      ->type_name("DTYPE");
 }
 
 CLI::Option* add_images(CLI::App& command, std::vector<std::string>& images, const char* use) {
@@ -90,10 +118,9 @@ CLI::Option* add_images(CLI::App& command, std::vector<std::string>& images, con
 
 void Compute::add(CLI::App& command) {
   command.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str()->type_name("DEVICE");
-  command.add_option("--dtype", dtype, "auto is float32 on the CPU, the checkpoint's own elsewhere")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
-      ->capture_default_str()
-      ->type_name("DTYPE");
+  add_dtype(command, "--dtype", dtype, "auto",
+            "what is computed in; auto is float32 on the CPU, the checkpoint's own elsewhere")
+      ->default_str("auto");
   command.add_option("--threads", threads, "CPU threads; 0 is one a core")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()
@@ -122,7 +149,7 @@ at::Device Compute::prepare() const {
   at::globalContext().setFloat32MatmulPrecision("highest");
   at::Device place(at::kCPU);
   try {
-    place = at::Device(device);
+    place = at::Device(CLI::detail::to_lower(device));
   } catch (const c10::Error&) {
     throw UsageError(
         fmt::format("--device: unknown device '{}'; known: cpu, cuda, cuda:N", printable(device)));
@@ -148,9 +175,7 @@ at::Device Compute::prepare() const {
 }
 
 at::ScalarType Compute::resolve(const io::Checkpoint& checkpoint, at::Device place) const {
-  if (dtype == "float32") return at::kFloat;
-  if (dtype == "bfloat16") return at::kBFloat16;
-  if (dtype == "float16") return at::kHalf;
+  if (dtype) return *dtype;
   if (place.is_cpu()) return at::kFloat;
   for (const io::TensorInfo& info : checkpoint.tensors()) {
     if (info.shape.size() < 2) continue;  // norms and biases are often kept wider than the matrices
@@ -167,13 +192,7 @@ std::filesystem::path spill_directory(const std::filesystem::path& output) {
 }
 
 std::string read_text(const std::string& path) {
-  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
-  require(!std::filesystem::is_directory(path), "cannot read {}: it is a directory", path);
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  if (file) text.assign(std::istreambuf_iterator<char>(file), {});
-  require(file.good() || file.eof(), "cannot read {}: {}", path, std::strerror(errno != 0 ? errno : EIO));
-  return text;
+  return InputFile(path).read_all();
 }
 
 }  // namespace outliers::apps

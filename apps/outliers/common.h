@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,12 +39,24 @@ CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos);
 /// --images PATH..., for models of images. `use`: what they are for.
 CLI::Option* add_images(CLI::App& command, std::vector<std::string>& images, const char* use);
 
+/// --prompt-file, whose text takes the place of --prompt.
+CLI::Option* add_prompt_file(CLI::App& command, std::string& path, CLI::Option* prompt);
+/// --force, of a command with --output.
+CLI::Option* add_force(CLI::App& command, bool& force);
+/// --json.
+CLI::Option* add_json(CLI::App& command, bool& json);
+/// An option that names a dtype, in any of its spellings (core/dtype.h), or the one word `other`, for which
+/// `dtype` gets nothing. `use` says what it is for.
+CLI::Option* add_dtype(CLI::App& command, const char* name, std::optional<at::ScalarType>& dtype,
+                       const char* other, const std::string& use);
+
 /// A number of 0 or above. (CLI11's own validator prints the largest double in its message.)
 CLI::Validator not_negative();
 
 /// --device, --dtype, --threads and --memory.
 struct Compute {
-  std::string device = "cpu", dtype = "auto";
+  std::string device = "cpu";
+  std::optional<at::ScalarType> dtype;  ///< nothing: auto
   int threads = 0;
   uint64_t memory = 0;  ///< bytes; 0: no limit
 

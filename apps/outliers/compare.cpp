@@ -1,6 +1,5 @@
 #include "outliers/report/compare.h"
 
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "outliers/report/results.h"
 
 #include "commands.h"
+#include "common.h"
 
 namespace outliers::apps {
 namespace {
@@ -18,7 +18,7 @@ namespace {
 struct Options {
   std::vector<std::string> directories;
   std::string output;
-  bool force = false;
+  bool force = false, json = false;
 };
 
 void run(const Options& options) {
@@ -26,9 +26,14 @@ void run(const Options& options) {
   for (const std::string& directory : options.directories) reports.push_back(report::read_results(directory));
   OutputDirectory output(options.output, options.force, "comparison.json");
   report::write_comparison(reports, output.temporary());
+  const std::string json = options.json ? read_text(output.temporary() / "comparison.json") : "";
   output.commit();
-  std::fputs(report::comparison_text(reports).c_str(), stdout);
-  std::fputs(fmt::format("\nfiles  {}/index.html, comparison.json\n", options.output).c_str(), stdout);
+  if (options.json) {
+    print(json);
+    return;
+  }
+  print(report::comparison_text(reports));
+  print(fmt::format("\nfiles  {}/index.html, comparison.json\n", options.output));
 }
 
 }  // namespace
@@ -36,13 +41,15 @@ void run(const Options& options) {
 void add_compare(CLI::App& app) {
   CLI::App* command = app.add_subcommand("compare", "show the reports of several models side by side");
   auto options = std::make_shared<Options>();
-  command->add_option("DIR", options->directories, "directories that outliers report has made, two or more")
+  command->add_option("DIR", options->directories, "directories that outliers report wrote, two or more")
       ->required()
-      ->expected(2, 1 << 20);
+      ->expected(2, 1 << 20)
+      ->type_name("DIR...");
   command->add_option("-o,--output", options->output, "directory for the page and comparison.json")
       ->required()
-      ->type_name("OUT");
-  command->add_flag("--force", options->force, "replace the comparison in OUT");
+      ->type_name("DIR");
+  add_force(*command, options->force);
+  add_json(*command, options->json);
   command->callback([options] { run(*options); });
 }
 

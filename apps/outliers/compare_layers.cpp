@@ -1,10 +1,11 @@
-#include <cstdio>
+#include <cmath>
 #include <memory>
 #include <optional>
 
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
+#include "outliers/core/output.h"
 #include "outliers/core/shape.h"
 #include "outliers/models/capture.h"
 #include "outliers/report/format.h"
@@ -47,15 +48,27 @@ nlohmann::ordered_json to_json(const models::CaptureComparison& comparison) {
           {"only_in_b", comparison.only_in_b}};
 }
 
+/// The sign of a NaN says nothing.
+std::string value_text(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value < 0 ? "-Inf" : "Inf";
+  return fmt::format("{:.6g}", value);
+}
+
 /// Why a point is not within tolerance.
 std::string reason(const models::PointComparison& p) {
   if (!p.problem.empty()) return p.problem;
-  std::string text =
-      fmt::format("{:.3g} of the largest value, {:.3g} within a row; {:.6g} against {:.6g} at {}",
-                  p.worst_relative, p.worst_row, p.value_a, p.value_b, place_of(p));
-  if (p.nonfinite > 0)
-    text += fmt::format("; {} values are NaN or infinite in one of them only", p.nonfinite);
-  return text;
+  const std::string values =
+      fmt::format("{} against {} at {}", value_text(p.value_a), value_text(p.value_b), place_of(p));
+  const std::string size =
+      fmt::format("{:.3g} of the largest value, {:.3g} within a row", p.worst_relative, p.worst_row);
+  if (p.nonfinite == 0) return fmt::format("{}; {}", size, values);
+  return fmt::format(
+      "{}{}; the finite values differ by {}", values,
+      p.nonfinite == 1
+          ? ", the only one that is NaN or infinite in one of them only"
+          : fmt::format(", the first of {} that are NaN or infinite in one of them only", p.nonfinite),
+      size);
 }
 
 void print_text(const models::CaptureComparison& comparison, bool all) {
@@ -67,19 +80,17 @@ void print_text(const models::CaptureComparison& comparison, bool all) {
                     p.problem.empty() ? place_of(p) : p.problem, p.within ? "" : "above"});
   }
   if (!rows.empty()) {
-    std::fputs(
-        report::table({"point", "shape", "worst", "of largest", "within a row", "at", "tolerance"}, rows)
-            .c_str(),
-        stdout);
+    print(report::table({"point", "shape", "worst", "of largest", "within a row", "at", "tolerance"}, rows));
   }
   const auto only = [](const char* where, const std::vector<std::string>& names) {
     if (names.empty()) return;
-    std::printf("only in %s: %zu point%s, the first %s\n", where, names.size(), names.size() == 1 ? "" : "s",
-                printable(names.front()).c_str());
+    print(fmt::format("only in {}: {} point{}, the first {}\n", where, names.size(),
+                      names.size() == 1 ? "" : "s", printable(names.front())));
   };
   only("A", comparison.only_in_a);
   only("B", comparison.only_in_b);
-  if (comparison.first < 0) std::printf("all %zu points are within tolerance\n", comparison.points.size());
+  if (comparison.first < 0)
+    print(fmt::format("all {} points are within tolerance\n", comparison.points.size()));
 }
 
 void run(const Options& options) {
@@ -91,7 +102,7 @@ void run(const Options& options) {
   const models::CaptureComparison comparison =
       models::compare_captures(options.a, options.b, options.whole ? &tolerance : nullptr);
   if (options.json) {
-    std::fputs((to_json(comparison).dump(1) + "\n").c_str(), stdout);
+    print(to_json(comparison).dump(1) + "\n");
   } else {
     print_text(comparison, options.all);
   }
@@ -121,7 +132,7 @@ void add_compare_layers(CLI::App& app) {
       ->type_name("X");
   command->add_flag("--all", options->all,
                     "list all points, also those within tolerance where they are many");
-  command->add_flag("--json", options->json, "print JSON instead of a table");
+  add_json(*command, options->json);
   command->callback([options] { run(*options); });
 }
 

@@ -1,7 +1,8 @@
-#include <cstdio>
 #include <memory>
 
 #include <fmt/format.h>
+
+#include "outliers/core/output.h"
 
 #include "commands.h"
 #include "common.h"
@@ -13,7 +14,7 @@ void add_fetch(CLI::App& app) {
       "fetch", "fetch a model from the Hugging Face Hub into its cache and print the path");
   auto model = std::make_shared<ModelArgument>();
   model->add(*command);
-  command->callback([model] { std::fputs(fmt::format("{}\n", model->path().string()).c_str(), stdout); });
+  command->callback([model] { print(fmt::format("{}\n", model->path().string())); });
 }
 
 }  // namespace outliers::apps

@@ -1,7 +1,7 @@
-#include <cstdio>
 #include <memory>
 
 #include "outliers/core/error.h"
+#include "outliers/core/output.h"
 #include "outliers/models/model.h"
 #include "outliers/report/inspect_text.h"
 #include "outliers/studies/describe.h"
@@ -31,7 +31,7 @@ void run(Options& options) {
   const auto replace = nlohmann::ordered_json::error_handler_t::replace;
   const std::string text =
       options.json ? description.dump(1, ' ', false, replace) + "\n" : report::inspect_text(description);
-  std::fputs(text.c_str(), stdout);
+  print(text);
   if (description.contains("problem")) fail("{}", description["problem"].get<std::string>());
 }
 
@@ -42,7 +42,7 @@ void add_inspect(CLI::App& app) {
       app.add_subcommand("inspect", "print what a checkpoint is: family, sizes, tokenizer, tensors");
   auto options = std::make_shared<Options>();
   options->model.add(*command, {.adapter = true});
-  command->add_flag("--json", options->json, "print JSON instead of text");
+  add_json(*command, options->json);
   command->callback([options] { run(*options); });
 }
 

@@ -1,7 +1,11 @@
 // The program: parses the command line and turns every failure into one line and an exit code.
+#include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <fcntl.h>
 #include <new>
+#include <sstream>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <c10/util/Exception.h>
@@ -9,6 +13,7 @@
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
 #include "outliers/core/memory.h"
+#include "outliers/core/output.h"
 #include "outliers/core/suggest.h"
 #include "outliers/core/version.h"
 
@@ -98,13 +103,21 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version
-    return app.exit(success);
+    std::ostringstream text;
+    app.exit(success, text, text);
+    print(text.str());
   } catch (const CLI::ParseError& error) {
     return complain(usage_message(app, error), kUsage);
   }
-  // A full disk behind a pipe or a redirection is a failure too.
-  require(std::fflush(stdout) == 0, "cannot write to standard output");
   return 0;
+}
+
+/// Where the caller has closed one of the three, the next file that is opened would get its number, and what
+/// is printed. Reads and writes of what stands in fail as those of a closed one.
+void keep_standard_files() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
 }
 
 }  // namespace
@@ -112,6 +125,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using outliers::apps::complain;
+  outliers::apps::keep_standard_files();
   outliers::install_interrupt_handlers();
   outliers::install_tensor_allocator();
   try {

@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 
 #include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/output.h"
 #include "outliers/report/figures.h"
 #include "outliers/report/gnuplot.h"
 #include "outliers/report/page.h"
@@ -41,12 +41,11 @@ void run(const Options& options) {
     const auto figures = report::make_figures(results, names);
     require(!figures.empty(), "{} has nothing to show in {}", options.directory, fmt::join(names, ", "));
     report::draw(figures, *palette, options.formats, directory / "figures");
-    std::fputs(fmt::format("{} figures in {}\n", figures.size(), (directory / "figures").string()).c_str(),
-               stdout);
+    print(fmt::format("{} figures in {}\n", figures.size(), (directory / "figures").string()));
   }
   if (page) {
     report::write_page(results, directory / "index.html");
-    std::fputs(fmt::format("the page in {}\n", (directory / "index.html").string()).c_str(), stdout);
+    print(fmt::format("the page in {}\n", (directory / "index.html").string()));
   }
 }
 
@@ -60,12 +59,12 @@ void add_plot(CLI::App& app) {
   command
       ->add_option("--palette", options->palette,
                    "paper: the colours of 2502.06415; safe: for the colour-blind")
-      ->check(CLI::IsMember(palette_names()))
+      ->check(CLI::IsMember(palette_names(), CLI::ignore_case))
       ->capture_default_str()
       ->type_name("NAME");
   command->add_option("--formats", options->formats, "which of pdf, svg and png")
       ->delimiter(',')
-      ->check(CLI::IsMember({"pdf", "svg", "png"}))
+      ->check(CLI::IsMember({"pdf", "svg", "png"}, CLI::ignore_case))
       ->default_str("pdf,svg,png")
       ->type_name("LIST");
   command

@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <memory>
 
 #include "outliers/core/error.h"
@@ -24,7 +23,7 @@ constexpr int64_t kImages = 64;
 
 struct Options {
   ModelArgument model;
-  std::string output, corpus;
+  std::string output, prompt_file, corpus;
   std::vector<std::string> images;
   std::vector<CLI::Option*> of_text;  // options that models of images have no use for
   CLI::Option* sequences = nullptr;
@@ -92,13 +91,11 @@ void run_rank(Options& options, Ranks* ranks) {
   const bool figures = !options.no_figures && draw_figures(options.output);
   if (figures) write_page(options.output);  // again: it lists them
   if (options.json) {
-    std::fputs((result.results.dump(1) + "\n").c_str(), stdout);
+    print(result.results.dump(1) + "\n");
   } else {
-    std::fputs(report::summary_text(result.results).c_str(), stdout);
-    std::fputs(fmt::format("{0:<12}{1}/index.html, results.json, arrays.npz{2}\n", "files", options.output,
-                           figures ? ", figures" : "")
-                   .c_str(),
-               stdout);
+    print(report::summary_text(result.results));
+    print(fmt::format("{0:<12}{1}/index.html, results.json, arrays.npz{2}\n", "files", options.output,
+                      figures ? ", figures" : ""));
   }
 }
 
@@ -106,6 +103,11 @@ void run(Options& options) {
   RankPlace place = RankPlace::from_environment();
   if (place.size > 1 && options.compute.device == "cuda")
     options.compute.device = fmt::format("cuda:{}", place.local_rank);
+  if (!options.prompt_file.empty()) {
+    if (options.prompt_file == "-" && options.corpus == "-")
+      throw UsageError("--prompt-file and --corpus cannot both be standard input");
+    options.survey.prompt = read_text(options.prompt_file);
+  }
   options.survey.corpus = options.corpus;
   options.survey.memory_limit = options.compute.memory;
   options.survey.spill_directory = spill_directory(options.output);
@@ -136,11 +138,20 @@ void add_report(CLI::App& app) {
                             ->add_option("--prompt", options->survey.prompt,
                                          "text to look at token by token (default: the paper's)")
                             ->type_name("TEXT");
+  CLI::Option* prompt_file = add_prompt_file(*command, options->prompt_file, prompt);
   CLI::Option* corpus =
       command
-          ->add_option("--corpus", options->corpus,
-                       "text to measure on: .txt, .jsonl or .jsonl.gz (default: one that comes along)")
+          ->add_option(
+              "--corpus", options->corpus,
+              "text to measure on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd; - is "
+              "standard input (default: one that comes along)")
           ->type_name("FILE");
+  CLI::Option* text_field =
+      command
+          ->add_option("--text-field", options->survey.text_field,
+                       "reads the corpus as JSON lines and takes this field of each row "
+                       "(default: text, else content)")
+          ->type_name("NAME");
   add_images(*command, options->images, "the first is looked at token by token, all are measured on");
   options->sequences =
       command
@@ -161,10 +172,10 @@ void add_report(CLI::App& app) {
                           ->check(not_negative())
                           ->capture_default_str()
                           ->type_name("N");
-  options->of_text = {prompt, corpus, tokens, bos, seed};
-  command->add_flag("--force", options->force, "replace the report in DIR");
+  options->of_text = {prompt, prompt_file, corpus, text_field, tokens, bos, seed};
+  add_force(*command, options->force);
   command->add_flag("--no-figures", options->no_figures, "draw no figures");
-  command->add_flag("--json", options->json, "print results.json instead of the summary");
+  add_json(*command, options->json);
   command->callback([options] { run(*options); });
 }
 

@@ -1,9 +1,9 @@
-#include <cstdio>
 #include <memory>
 
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
+#include "outliers/core/output.h"
 #include "outliers/models/tokenizer_source.h"
 #include "outliers/report/format.h"
 
@@ -35,7 +35,7 @@ void run(Options& options, bool has_text) {
     }
     // A lone byte of a longer character is no UTF-8; JSON gets the replacement character there.
     const auto replace = nlohmann::ordered_json::error_handler_t::replace;
-    std::fputs((result.dump(1, ' ', false, replace) + "\n").c_str(), stdout);
+    print(result.dump(1, ' ', false, replace) + "\n");
     return;
   }
   std::vector<std::vector<std::string>> rows;
@@ -43,7 +43,7 @@ void run(Options& options, bool has_text) {
     rows.push_back({fmt::format("{}", i), fmt::format("{}", ids[i]), printable(tokenizer.piece(ids[i])),
                     fmt::format("\"{}\"", tokenizer.display(ids[i]))});
   }
-  std::fputs(report::table({"token", "id", "piece", "text"}, rows).c_str(), stdout);
+  print(report::table({"token", "id", "piece", "text"}, rows));
 }
 
 }  // namespace
@@ -60,7 +60,7 @@ void add_tokenize(CLI::App& app) {
       ->default_str("-");
   options->file = "-";
   add_bos(*command, options->bos);
-  command->add_flag("--json", options->json, "print JSON instead of a table");
+  add_json(*command, options->json);
   command->callback([options, text] { run(*options, text->count() > 0); });
 }
 

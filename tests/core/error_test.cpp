@@ -13,7 +13,7 @@ TEST(Error, CarriesMessageAndExitCode) {
     EXPECT_EQ(error.exit_code(), 1);
   }
   EXPECT_EQ(UsageError("no").exit_code(), 2);
-  EXPECT_EQ(Interrupted(2).exit_code(), 130);
+  EXPECT_EQ(Interrupted(2, "interrupted").exit_code(), 130);
 }
 
 TEST(Printable, KeepsText) {

@@ -26,10 +26,10 @@ class UsageError : public Error {
   explicit UsageError(const std::string& message) : Error(message, 2) {}
 };
 
-/// Ctrl-C or SIGTERM: exit code 128 + signal number, as shells expect.
+/// Ctrl-C, SIGTERM or SIGHUP: exit code 128 + signal number, as shells expect.
 class Interrupted : public Error {
  public:
-  explicit Interrupted(int signal) : Error("interrupted; nothing was written", 128 + signal) {}
+  Interrupted(int signal, const std::string& message) : Error(message, 128 + signal) {}
 };
 
 /// Throws an Error with a formatted message.

@@ -1,6 +1,8 @@
 #include "outliers/core/interrupt.h"
 
 #include <csignal>
+#include <mutex>
+#include <vector>
 
 #include "outliers/core/error.h"
 
@@ -11,18 +13,50 @@ volatile std::sig_atomic_t g_signal = 0;
 
 void on_signal(int signal) {
   g_signal = signal;
-  std::signal(signal, SIG_DFL);
+}
+
+struct Written {
+  std::mutex mutex;
+  std::vector<std::string> names;
+};
+Written& written() {
+  static Written instance;
+  return instance;
+}
+
+std::string interrupted_message() {
+  Written& all = written();
+  const std::lock_guard<std::mutex> hold(all.mutex);
+  if (all.names.empty()) return "interrupted; nothing was written";
+  const size_t more = all.names.size() - 1;
+  return fmt::format("interrupted; {}{} was written before", printable(all.names.front(), 400),
+                     more == 0 ? "" : fmt::format(" (and {} more)", more));
 }
 
 }  // namespace
 
 void install_interrupt_handlers() {
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  // No SA_RESTART: what blocks comes back. The second signal finds the default action.
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before {};
+    if (signal == SIGHUP && sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN)
+      continue;
+    sigaction(signal, &action, nullptr);
+  }
 }
 
 void check_interrupt() {
-  if (g_signal != 0) throw Interrupted(g_signal);
+  if (g_signal != 0) throw Interrupted(g_signal, interrupted_message());
+}
+
+void note_written(const std::string& what) {
+  Written& all = written();
+  const std::lock_guard<std::mutex> hold(all.mutex);
+  all.names.push_back(what);
 }
 
 }  // namespace outliers

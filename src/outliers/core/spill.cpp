@@ -10,21 +10,27 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/interrupt.h"
 #include "outliers/core/shape.h"
 
 namespace outliers {
 
 Spill::Spill(std::filesystem::path directory, uint64_t bytes) : directory_(std::move(directory)) {
   if (directory_.empty()) directory_ = ".";
-  std::string path = (directory_ / ".outliers-spill-XXXXXX").string();
-  file_ = mkostemp(path.data(), O_CLOEXEC);
-  require(file_ >= 0, "cannot write to {}: {}; name a directory for what does not fit the memory by TMPDIR",
-          directory_.string(), std::strerror(errno));
-  ::unlink(path.c_str());
-  // A disk without room is better known now than after hours. Where the file system cannot tell, later.
-  if (bytes > 0 && fallocate(file_, 0, 0, static_cast<off_t>(bytes)) != 0 &&
-      (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
+  file_ =
+      interruptible([&] { return open(directory_.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600); });
+  if (file_ < 0) {  // a file system that has no files without a name
+    std::string path = (directory_ / ".outliers-spill-XXXXXX").string();
+    file_ = mkostemp(path.data(), O_CLOEXEC);
     const int error = errno;
+    require(file_ >= 0, "cannot write to {}: {}; name a directory for what does not fit the memory by TMPDIR",
+            directory_.string(), std::strerror(error));
+    ::unlink(path.c_str());
+  }
+  // A disk without room is better known now than after hours. Where the file system cannot tell, later.
+  const auto reserve = [&] { return fallocate(file_, 0, 0, static_cast<off_t>(bytes)); };
+  const int error = bytes > 0 && interruptible(reserve) != 0 ? errno : 0;
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
     ::close(file_);
     fail(
         "{:.1f} GB of what does not fit the memory cannot be written to {}: {}; free some space, name "

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/output.h"
 
 namespace outliers::io {
 namespace fs = std::filesystem;
@@ -115,13 +116,15 @@ void make_directories(const fs::path& path, const fs::path& root) {
 bool write_small(const fs::path& path, const std::string& text) {
   std::error_code ec;
   fs::create_directories(path.parent_path(), ec);
-  const fs::path temporary = path.string() + fmt::format(".{}.tmp", getpid());
-  std::ofstream file(temporary, std::ios::binary);
-  file << text;
-  file.close();
-  if (file) fs::rename(temporary, path, ec);
-  if (!file || ec) fs::remove(temporary, ec);
-  return static_cast<bool>(file) && !ec;
+  try {
+    const Temporary temporary(path, Temporary::Kind::file, false);
+    return write_all(temporary.fd(), text.data(), text.size()) == 0 &&
+           ::rename(temporary.path().c_str(), path.c_str()) == 0;
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 }  // namespace
@@ -244,8 +247,9 @@ void HubCache::link(const std::string& commit, const std::string& file, const st
 FileLock::FileLock(const fs::path& path, const std::function<void()>& poll) {
   for (;;) {
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0664);
+    const int error = errno;
     require(fd_ >= 0, "cannot write {}: {}; name another cache with HF_HOME or HF_HUB_CACHE", path.string(),
-            std::strerror(errno));
+            std::strerror(error));
     while (flock(fd_, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR)) {
       try {
         poll();

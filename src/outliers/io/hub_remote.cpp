@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/interrupt.h"
+#include "outliers/core/output.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/suggest.h"
 #include "outliers/io/digest.h"
@@ -204,13 +205,17 @@ fs::path partial_of(const fs::path& blob) {
 class Partial {
  public:
   Partial(const Described& file, fs::path path) : file_(file), path_(std::move(path)), digest_(new_digest()) {
-    fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    require(fd_ >= 0, "cannot write {}: {}", path_.string(), std::strerror(errno));
+    fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd_ < 0) fail_to_write(path_, errno);
     if (size_of(path_) > file_.size) restart();
     std::string piece(size_t{1} << 20, '\0');
-    for (ssize_t got; (got = ::read(fd_, piece.data(), piece.size())) > 0;
-         bytes_ += static_cast<uint64_t>(got))
+    ssize_t got = 0;
+    while ((got = interruptible([&] { return ::read(fd_, piece.data(), piece.size()); })) > 0) {
       digest_.update({piece.data(), static_cast<size_t>(got)});
+      bytes_ += static_cast<uint64_t>(got);
+    }
+    const int error = errno;
+    require(got == 0, "cannot read {}: {}", path_.string(), std::strerror(error));
   }
   ~Partial() {
     if (fd_ >= 0) ::close(fd_);
@@ -222,8 +227,7 @@ class Partial {
   bool complete() const { return bytes_ == file_.size; }
 
   void restart() {
-    require(ftruncate(fd_, 0) == 0 && lseek(fd_, 0, SEEK_SET) == 0, "cannot write {}: {}", path_.string(),
-            std::strerror(errno));
+    if (ftruncate(fd_, 0) != 0 || lseek(fd_, 0, SEEK_SET) != 0) fail_to_write(path_, errno);
     digest_ = new_digest();
     bytes_ = 0;
   }
@@ -233,13 +237,10 @@ class Partial {
             "{}: more than the {} bytes that the Hub announced came; try again later", file_.name,
             file_.size);
     digest_.update(piece);
-    for (size_t done = 0; done < piece.size();) {
-      const ssize_t wrote = ::write(fd_, piece.data() + done, piece.size() - done);
-      require(wrote > 0 || errno == EINTR,
-              "cannot write {}: {}; free some space, or name another cache with HF_HOME or HF_HUB_CACHE",
-              path_.string(), std::strerror(errno));
-      done += wrote > 0 ? static_cast<size_t>(wrote) : 0;
-    }
+    const int error = write_all(fd_, piece.data(), piece.size());
+    require(error == 0,
+            "cannot write {}: {}; free some space, or name another cache with HF_HOME or HF_HUB_CACHE",
+            path_.string(), std::strerror(error));
     bytes_ += piece.size();
   }
 
@@ -251,11 +252,12 @@ class Partial {
 
   void commit(const fs::path& blob) {
     // A lock that another machine's file system does not honour lets two write here.
-    require(size_of(path_) == file_.size && fsync(fd_) == 0, "cannot write {}: {}", path_.string(),
-            std::strerror(errno));
+    require(size_of(path_) == file_.size, "cannot write {}: another program writes it, too", path_.string());
+    if (interruptible([&] { return fsync(fd_); }) != 0) fail_to_write(path_, errno);
     std::error_code ec;
     fs::rename(path_, blob, ec);
     require(!ec, "cannot write {}: {}", blob.string(), ec.message());
+    note_written(blob.string());
   }
 
  private:

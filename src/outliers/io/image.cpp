@@ -26,12 +26,6 @@ constexpr int kLargestScans = 100;
 /// What deflate can make of one byte, about.
 constexpr int64_t kDeflateRatio = 1032;
 
-void check_size(int64_t height, int64_t width, const std::string& where) {
-  require(height >= 1 && width >= 1, "{}: the image has no pixels", where);
-  require(height <= kLargestImage / width, "{}: {} x {} pixels are too many; at most {} million are taken",
-          where, height, width, kLargestImage / 1'000'000);
-}
-
 /// The number under tag 0x0112 of the first directory of Exif data (TIFF 6.0), 1 where there is none.
 int orientation_of(std::span<const uint8_t> tiff) {
   if (tiff.size() < 8) return 1;
@@ -70,7 +64,8 @@ at::Tensor upright(const at::Tensor& image, int orientation) {
 
 class PngDecoder {
  public:
-  PngDecoder(std::span<const uint8_t> bytes, const std::string& where) : bytes_(bytes), where_(where) {
+  PngDecoder(std::span<const uint8_t> bytes, const std::string& where, int64_t most)
+      : bytes_(bytes), where_(where), most_(most) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning);
     require(png_ != nullptr, "{}: libpng cannot start", where_);
     info_ = png_create_info_struct(png_);
@@ -86,7 +81,7 @@ class PngDecoder {
       png_read_info(png_, info_);
     });
     const int64_t height = png_get_image_height(png_, info_), width = png_get_image_width(png_, info_);
-    check_size(height, width, where_);
+    check_image_size(height, width, most_, where_);
     const int depth = png_get_bit_depth(png_, info_), color = png_get_color_type(png_, info_);
     require(depth < 16 || color != PNG_COLOR_TYPE_GRAY,
             "{}: this is a 16-bit grey PNG, which readers scale differently; save it with 8 bits", where_);
@@ -149,6 +144,7 @@ class PngDecoder {
 
   std::span<const uint8_t> bytes_;
   const std::string& where_;
+  int64_t most_;
   size_t read_ = 0;
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
@@ -159,7 +155,8 @@ class PngDecoder {
 
 class JpegDecoder {
  public:
-  JpegDecoder(std::span<const uint8_t> bytes, const std::string& where) : bytes_(bytes), where_(where) {
+  JpegDecoder(std::span<const uint8_t> bytes, const std::string& where, int64_t most)
+      : bytes_(bytes), where_(where), most_(most) {
     jpeg_.err = jpeg_std_error(&errors_);
     errors_.error_exit = on_error;
     errors_.emit_message = on_message;
@@ -180,7 +177,7 @@ class JpegDecoder {
       jpeg_read_header(&jpeg_, TRUE);
     });
     const int64_t height = jpeg_.image_height, width = jpeg_.image_width;
-    check_size(height, width, where_);
+    check_image_size(height, width, most_, where_);
     require(jpeg_.num_components == 1 || jpeg_.num_components == 3,
             "{}: this is a JPEG of {} components (CMYK), which readers convert differently; save it as RGB",
             where_, jpeg_.num_components);
@@ -247,6 +244,7 @@ class JpegDecoder {
 
   std::span<const uint8_t> bytes_;
   const std::string& where_;
+  int64_t most_;
   jpeg_decompress_struct jpeg_ = {};
   jpeg_error_mgr errors_ = {};
   jpeg_progress_mgr progress_ = {};
@@ -257,19 +255,26 @@ class JpegDecoder {
 
 }  // namespace
 
-at::Tensor decode_image(std::span<const uint8_t> bytes, const std::string& where) {
+void check_image_size(int64_t height, int64_t width, int64_t most, const std::string& where) {
+  require(height >= 1 && width >= 1, "{}: the image has no pixels", where);
+  require(height <= most / width,
+          "{}: {} x {} pixels (height x width) are too many, at most {} are taken here; make it smaller",
+          where, height, width, most);
+}
+
+at::Tensor decode_image(std::span<const uint8_t> bytes, const std::string& where, int64_t most) {
   constexpr uint8_t kPng[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'}, kJpeg[] = {0xFF, 0xD8, 0xFF};
   const auto begins_with = [&](std::span<const uint8_t> magic) {
     return bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
   };
-  if (begins_with(kPng)) return PngDecoder(bytes, where)();
-  if (begins_with(kJpeg)) return JpegDecoder(bytes, where)();
+  if (begins_with(kPng)) return PngDecoder(bytes, where, most)();
+  if (begins_with(kJpeg)) return JpegDecoder(bytes, where, most)();
   fail("{}: this is no PNG or JPEG image", where);
 }
 
-at::Tensor read_image(const std::filesystem::path& path) {
+at::Tensor read_image(const std::filesystem::path& path, int64_t most) {
   const MappedFile file(path);
-  return decode_image(file.bytes(), printable(path.string()));
+  return decode_image(file.bytes(), printable(path.string()), most);
 }
 
 }  // namespace outliers::io

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <numeric>
 
@@ -54,18 +55,37 @@ uint32_t crc(uint32_t start, const void* data, uint64_t bytes) {
   return static_cast<uint32_t>(crc32_z(start, static_cast<const Bytef*>(data), bytes));
 }
 
-/// The array in the bytes of an .npy file. `where` names it in messages.
-at::Tensor parse_npy(std::string_view raw, const std::string& where) {
+constexpr uint64_t kFirstBytes =
+    10;  ///< magic, version, and the length of what follows, or two bytes of its four
+constexpr uint64_t kLongestHeader = uint64_t{1} << 20;
+
+using ReadBytes = std::function<void(void* to, uint64_t bytes)>;
+
+/// What stands before an array's values.
+struct Header {
+  at::ScalarType dtype;
+  std::vector<int64_t> shape;
+  bool fortran_order;
+  int64_t elements;
+};
+
+/// The header of an .npy of `size` bytes, checked against them. `where` names the array in messages.
+Header read_header(const ReadBytes& read, uint64_t size, const std::string& where) {
   const auto malformed = [&](const char* what) { fail("{} {}", where, what); };
-  if (raw.size() < 10 || raw.compare(0, 6, "\x93NUMPY") != 0) malformed("is no .npy array");
-  const auto* bytes = reinterpret_cast<const uint8_t*>(raw.data());
-  const int major = bytes[6];
-  const uint64_t preamble = major == 1 ? 10 : 12;
-  if (major < 1 || major > 3 || raw.size() < preamble) malformed("has an unknown .npy version");
+  if (size < kFirstBytes) malformed("is no .npy array");
+  uint8_t first[kFirstBytes + 2] = {};
+  read(first, kFirstBytes);
+  if (std::memcmp(first, "\x93NUMPY", 6) != 0) malformed("is no .npy array");
+  const int major = first[6];
+  const uint64_t preamble = major == 1 ? kFirstBytes : kFirstBytes + 2;
+  if (major < 1 || major > 3 || size < preamble) malformed("has an unknown .npy version");
+  if (major > 1) read(first + kFirstBytes, 2);
   const uint64_t length =
-      major == 1 ? read_unaligned<uint16_t>(bytes + 8) : read_unaligned<uint32_t>(bytes + 8);
-  if (length > raw.size() - preamble) malformed("ends inside its header");
-  const std::string header(raw.substr(preamble, length));
+      major == 1 ? read_unaligned<uint16_t>(first + 8) : read_unaligned<uint32_t>(first + 8);
+  if (length > size - preamble) malformed("ends inside its header");
+  if (length > kLongestHeader) malformed("has a header of more than a megabyte");
+  std::string header(length, '\0');
+  read(header.data(), header.size());
 
   // The header is a Python literal of a fixed form: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3),
   // }.
@@ -95,24 +115,30 @@ at::Tensor parse_npy(std::string_view raw, const std::string& where) {
       ++i;
       continue;
     }
-    int64_t size = 0;
+    int64_t extent = 0;
     const size_t begin = i;
     for (; i < sizes.size() && sizes[i] >= '0' && sizes[i] <= '9' && i - begin < 18; ++i)
-      size = size * 10 + (sizes[i] - '0');
+      extent = extent * 10 + (sizes[i] - '0');
     if (i == begin || shape.size() >= 64) malformed("has no valid shape");
-    if (__builtin_mul_overflow(elements, size, &elements)) malformed("has a shape that overflows");
-    shape.push_back(size);
+    if (__builtin_mul_overflow(elements, extent, &elements)) malformed("has a shape that overflows");
+    shape.push_back(extent);
   }
   const uint64_t start = preamble + length, width = c10::elementSize(type->dtype);
-  if (static_cast<uint64_t>(elements) > raw.size() / width ||
-      static_cast<uint64_t>(elements) * width != raw.size() - start) {
+  if (static_cast<uint64_t>(elements) > size / width ||
+      static_cast<uint64_t>(elements) * width != size - start) {
     malformed("has another size than its shape");
   }
+  return {type->dtype, std::move(shape), fortran_order, elements};
+}
+
+/// The array that follows its header.
+at::Tensor read_values(const ReadBytes& read, const Header& header) {
+  std::vector<int64_t> shape = header.shape;
   // In Fortran order the first index runs fastest: the transpose stands there.
-  if (fortran_order) std::reverse(shape.begin(), shape.end());
-  at::Tensor out = at::empty(shape, type->dtype);
-  if (elements > 0) std::memcpy(out.data_ptr(), raw.data() + start, out.nbytes());
-  if (!fortran_order) return out;
+  if (header.fortran_order) std::reverse(shape.begin(), shape.end());
+  at::Tensor out = at::empty(shape, header.dtype);
+  if (header.elements > 0) read(out.mutable_data_ptr(), out.nbytes());
+  if (!header.fortran_order) return out;
   std::vector<int64_t> backwards(shape.size());
   std::iota(backwards.rbegin(), backwards.rend(), int64_t{0});
   return out.permute(backwards).contiguous();
@@ -234,16 +260,80 @@ bool NpzReader::has(const std::string& name) const {
 }
 
 at::Tensor NpzReader::read(const std::string& name) const {
+  NpzArray array = open(name);
+  at::Tensor out = array.whole();
+  array.finish();
+  return out;
+}
+
+struct NpzArray::State {
+  ZipReader::Stream stream;
+  Header header;
+  at::Tensor in_order;  ///< of an array in Fortran order, no part of which stands together in the file
+  int64_t done = 0;
+
+  State(const ZipReader& zip, const ZipReader::Member& member, const std::string& where)
+      : stream(zip, member), header(read_header(reader(), member.bytes, where)) {}
+  ReadBytes reader() {
+    return [this](void* to, uint64_t bytes) { stream.read(to, bytes); };
+  }
+};
+
+NpzArray NpzReader::open(const std::string& name) const {
   const auto found = state_->members.find(name);
   require(found != state_->members.end(), "{} has no array {}", state_->zip.path(), printable(name));
-  return parse_npy(state_->zip.contents(*found->second),
-                   fmt::format("{}: array {}", state_->zip.path(), printable(name)));
+  return NpzArray(std::make_unique<NpzArray::State>(
+      state_->zip, *found->second, fmt::format("{}: array {}", state_->zip.path(), printable(name))));
+}
+
+NpzArray::NpzArray(std::unique_ptr<State> state) : state_(std::move(state)) {}
+NpzArray::~NpzArray() = default;
+NpzArray::NpzArray(NpzArray&&) noexcept = default;
+
+const std::vector<int64_t>& NpzArray::shape() const {
+  return state_->header.shape;
+}
+at::ScalarType NpzArray::dtype() const {
+  return state_->header.dtype;
+}
+
+at::Tensor NpzArray::next(int64_t count) {
+  State& s = *state_;
+  require(count >= 0 && count <= s.header.elements - s.done, "npz: {} values are more than are left", count);
+  at::Tensor part;
+  if (s.header.fortran_order) {
+    if (!s.in_order.defined()) s.in_order = read_values(s.reader(), s.header).flatten();
+    part = s.in_order.narrow(0, s.done, count);
+  } else {
+    part = at::empty({count}, s.header.dtype);
+    if (count > 0) s.stream.read(part.mutable_data_ptr(), part.nbytes());
+  }
+  s.done += count;
+  return part;
+}
+
+at::Tensor NpzArray::whole() {
+  State& s = *state_;
+  require(s.done == 0, "npz: an array is read in parts or as a whole");
+  s.done = s.header.elements;
+  return read_values(s.reader(), s.header);
+}
+
+void NpzArray::finish() {
+  state_->stream.finish();
 }
 
 at::Tensor read_npy(const std::filesystem::path& path) {
   const MappedFile file(path);
-  return parse_npy({reinterpret_cast<const char*>(file.bytes().data()), file.size()},
-                   fmt::format("{}: the array", printable(path.string())));
+  const std::string where = fmt::format("{}: the array", printable(path.string()));
+  uint64_t at = 0;
+  const auto read = [&](void* to, uint64_t bytes) {
+    require(bytes <= file.size() - at, "{} ends too early", where);
+    std::memcpy(to, file.bytes().data() + at, bytes);
+    at += bytes;
+  };
+  const Header header = read_header(read, file.size(), where);
+  return read_values(read, header);
 }
 
 }  // namespace outliers::io

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,27 @@ class NpzWriter {
 /// An .npy file alone, as NpzReader::read gives its arrays.
 at::Tensor read_npy(const std::filesystem::path& path);
 
+/// An array that is read in parts, so that no more of it is held than is asked for. Outlived by its reader.
+class NpzArray {
+ public:
+  struct State;
+  explicit NpzArray(std::unique_ptr<State> state);
+  ~NpzArray();
+  NpzArray(NpzArray&&) noexcept;
+
+  const std::vector<int64_t>& shape() const;
+  at::ScalarType dtype() const;
+  /// The next `count` values in C order: [count]. An array in Fortran order is held whole for it.
+  at::Tensor next(int64_t count);
+  /// The array in its shape, of which no part was read before.
+  at::Tensor whole();
+  /// Throws where all was read and is not what was written (CRC-32).
+  void finish();
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
 /// Holds the archive's directory; arrays are read when asked for.
 class NpzReader {
  public:
@@ -50,6 +72,9 @@ class NpzReader {
   /// A CPU tensor of its own, in C order; throws for an unknown name, a damaged member (CRC-32), an object
   /// array or a dtype LibTorch does not have.
   at::Tensor read(const std::string& name) const;
+  /// The same in parts. What the array claims is checked against the member's size before any value is
+  /// unpacked.
+  NpzArray open(const std::string& name) const;
 
  private:
   struct State;

@@ -1,6 +1,7 @@
 #include "outliers/io/zip.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include <zlib.h>
@@ -103,39 +104,75 @@ std::span<const uint8_t> ZipReader::raw(const Member& m) const {
 }
 
 std::string ZipReader::contents(const Member& m) const {
-  const std::span<const uint8_t> data = raw(m);
-  std::string out;
-  if (m.method == 0) {
-    out.assign(reinterpret_cast<const char*>(data.data()), m.bytes);
-  } else {
-    require(m.method == 8, "{}: {} is compressed by method {}, which is not known", path_, printable(m.name),
-            m.method);
-    // Deflate shrinks at most about 1032 : 1, so a larger claim is a lie.
-    require(m.bytes / 1100 <= m.stored, "{} is damaged: {} claims {} bytes", path_, printable(m.name),
-            m.bytes);
-    out.resize(m.bytes);
-    z_stream z{};
-    require(inflateInit2(&z, -MAX_WBITS) == Z_OK, "zlib: out of memory");
-    uint64_t read = 0, written = 0;
-    int status = Z_OK;
-    while (status == Z_OK) {
-      z.next_in = const_cast<Bytef*>(data.data() + read);
-      z.avail_in = static_cast<uInt>(std::min<uint64_t>(m.stored - read, 1U << 30));
-      z.next_out = reinterpret_cast<Bytef*>(out.data()) + written;
-      z.avail_out = static_cast<uInt>(std::min<uint64_t>(m.bytes - written, 1U << 30));
+  Stream stream(*this, m);
+  std::string out(m.bytes, '\0');
+  stream.read(out.data(), out.size());
+  stream.finish();
+  return out;
+}
+
+struct ZipReader::Stream::Inflater {
+  z_stream z{};
+  uint64_t used = 0;
+  int status = Z_OK;
+
+  Inflater() { require(inflateInit2(&z, -MAX_WBITS) == Z_OK, "zlib: out of memory"); }
+  ~Inflater() { inflateEnd(&z); }
+  Inflater(const Inflater&) = delete;
+  Inflater& operator=(const Inflater&) = delete;
+
+  /// Unpacks `bytes` or as many as there are.
+  uint64_t read(std::span<const uint8_t> data, void* to, uint64_t bytes) {
+    constexpr uint64_t piece = 1U << 30;
+    uint64_t done = 0;
+    while (status == Z_OK && done < bytes) {
+      z.next_in = const_cast<Bytef*>(data.data() + used);
+      z.avail_in = static_cast<uInt>(std::min<uint64_t>(data.size() - used, piece));
+      z.next_out = static_cast<Bytef*>(to) + done;
+      z.avail_out = static_cast<uInt>(std::min<uint64_t>(bytes - done, piece));
       const uint64_t in = z.avail_in, room = z.avail_out;
       status = inflate(&z, Z_NO_FLUSH);
-      read += in - z.avail_in;
-      written += room - z.avail_out;
+      used += in - z.avail_in;
+      done += room - z.avail_out;
       if (status == Z_OK && in == z.avail_in && room == z.avail_out) status = Z_BUF_ERROR;
     }
-    inflateEnd(&z);
-    require(status == Z_STREAM_END && written == m.bytes, "{} is damaged: {} does not decompress", path_,
-            printable(m.name));
+    return done;
   }
-  require(crc32_z(0, reinterpret_cast<const Bytef*>(out.data()), out.size()) == m.crc,
-          "{} is damaged: {} has the wrong checksum", path_, printable(m.name));
-  return out;
+};
+
+ZipReader::Stream::Stream(const ZipReader& zip, const Member& m) : zip_(zip), member_(m), data_(zip.raw(m)) {
+  if (m.method == 0) return;
+  require(m.method == 8, "{}: {} is compressed by method {}, which is not known", zip.path(),
+          printable(m.name), m.method);
+  // Deflate shrinks at most about 1032 : 1, so a larger claim is a lie.
+  require(m.bytes / 1100 <= m.stored, "{} is damaged: {} claims {} bytes", zip.path(), printable(m.name),
+          m.bytes);
+  inflater_ = std::make_unique<Inflater>();
+}
+
+ZipReader::Stream::~Stream() = default;
+
+void ZipReader::Stream::refuse(const char* what) const {
+  fail("{} is damaged: {} {}", zip_.path(), printable(member_.name), what);
+}
+
+void ZipReader::Stream::read(void* to, uint64_t bytes) {
+  if (bytes > member_.bytes - read_) refuse("ends too early");
+  if (inflater_) {
+    if (inflater_->read(data_, to, bytes) != bytes) refuse("does not decompress");
+  } else if (bytes > 0) {
+    std::memcpy(to, data_.data() + read_, bytes);
+  }
+  read_ += bytes;
+  crc_ = static_cast<uint32_t>(crc32_z(crc_, static_cast<const Bytef*>(to), bytes));
+}
+
+void ZipReader::Stream::finish() {
+  if (read_ < member_.bytes) return;
+  uint8_t more = 0;
+  if (inflater_ && (inflater_->read(data_, &more, 1) != 0 || inflater_->status != Z_STREAM_END))
+    refuse("does not decompress");
+  if (crc_ != member_.crc) refuse("has the wrong checksum");
 }
 
 }  // namespace outliers::io

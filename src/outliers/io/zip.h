@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +45,34 @@ class ZipReader {
   std::span<const uint8_t> raw(const Member& member) const;
   /// The unpacked bytes; throws where they do not have the member's size and checksum.
   std::string contents(const Member& member) const;
+
+  /// A member's unpacked bytes in turn, of which no more are held than are asked for. Outlived by the reader.
+  class Stream {
+   public:
+    /// Throws for a member that claims more than its bytes can become.
+    Stream(const ZipReader& zip, const Member& member);
+    ~Stream();
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+
+    const Member& member() const { return member_; }
+    /// The next bytes; throws where there are not as many.
+    void read(void* to, uint64_t bytes);
+    /// Throws where there are more bytes, or their checksum is not the member's. Those that were not read are
+    /// not checked.
+    void finish();
+
+   private:
+    struct Inflater;
+    [[noreturn]] void refuse(const char* what) const;
+
+    const ZipReader& zip_;
+    const Member& member_;
+    std::span<const uint8_t> data_;
+    std::unique_ptr<Inflater> inflater_;  ///< none where the member is stored
+    uint64_t read_ = 0;
+    uint32_t crc_ = 0;
+  };
 
  private:
   const uint8_t* at(uint64_t offset, uint64_t bytes) const;

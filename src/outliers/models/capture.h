@@ -48,9 +48,9 @@ struct PointComparison {
   double worst_absolute = 0;        ///< largest difference
   double worst_relative = 0;        ///< over B's largest absolute value
   double worst_row = 0;             ///< largest of each row's difference over its largest absolute value in B
-  std::vector<int64_t> place;       ///< of worst_absolute: an index into shape
-  double value_a = 0, value_b = 0;  ///< there
   int64_t nonfinite = 0;            ///< entries finite in one and not in the other, or not finite differently
+  std::vector<int64_t> place;       ///< an index into shape: of the first such entry, else of worst_absolute
+  double value_a = 0, value_b = 0;  ///< there
   bool within = true;
   std::string problem;  ///< "" or why it could not be compared: "shape [1, 2] against [1, 3]"
 };

@@ -16,6 +16,7 @@
 #include "outliers/io/safetensors.h"
 #include "outliers/models/families.h"
 #include "outliers/models/files.h"
+#include "outliers/models/runner.h"
 
 namespace outliers::models {
 namespace fs = std::filesystem;
@@ -99,10 +100,6 @@ std::vector<Part> parts_of_gguf(const Model& model, at::ScalarType dtype) {
     }
   }
   return parts;
-}
-
-const char* dtype_name(at::ScalarType dtype) {
-  return dtype == at::kFloat ? "float32" : dtype == at::kHalf ? "float16" : "bfloat16";
 }
 
 /// The checkpoint's own config.json for weights that are neither quantised nor of another dtype.
@@ -274,7 +271,7 @@ Exported export_checkpoint(const Model& model, const fs::path& directory, const 
       const at::Tensor values = part->load();
       // float16 ends at 65504; a silent infinity would be another model.
       require(options.dtype != at::kHalf || at::isfinite(values).all().item<bool>(),
-              "tensor {} has values that float16 cannot hold; export as bf16 or f32",
+              "tensor {} has values that float16 cannot hold; export as bfloat16 or float32",
               printable(part->plan.name));
       writer.add(part->plan.name, values);
       weight_map[part->plan.name] = name;

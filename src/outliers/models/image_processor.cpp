@@ -157,6 +157,15 @@ at::Tensor ready_made(const at::Tensor& array, const std::string& where) {
 
 }  // namespace
 
+int64_t ImageProcessor::most_pixels() const {
+  const int64_t input = resizes ? (shortest_edge > 0 ? shortest_edge * shortest_edge : height * width)
+                        : crops ? crop_height * crop_width
+                                : io::kLargestImage;
+  // A photograph has some hundred times the pixels of what models read, seldom a thousand times.
+  constexpr int64_t ratio = 1024, always = int64_t{1} << 22;
+  return std::clamp(ratio * std::min(input, io::kLargestImage), always, io::kLargestImage);
+}
+
 at::Tensor ImageProcessor::operator()(const at::Tensor& image, const std::string& where) const {
   at::Tensor x = image;
   if (resizes) {
@@ -242,6 +251,9 @@ Images read_images(const Model& model, const std::vector<fs::path>& paths, int64
   std::optional<ImageProcessor> processor;
   Images images;
   std::vector<at::Tensor> parts;
+  const auto read_processor = [&] {
+    if (!processor) processor = read_image_processor(model.checkpoint().directory());
+  };
   const auto add = [&](const at::Tensor& pixels, const std::string& name, const std::string& where) {
     if (!parts.empty() && pixels.sizes().slice(1) != parts.front().sizes().slice(1)) {
       fail(
@@ -280,10 +292,12 @@ Images read_images(const Model& model, const std::vector<fs::path>& paths, int64
       require(image.scalar_type() == at::kByte && image.dim() == 3 && image.size(2) == 3 && image.numel() > 0,
               "{}: the array is {} of {}; known: floats [3, H, W] or [N, 3, H, W], and uint8 [H, W, 3]",
               where, shape_string(image.sizes()), toString(image.scalar_type()));
+      read_processor();
+      io::check_image_size(image.size(0), image.size(1), processor->most_pixels(), where);
     } else {
-      image = io::read_image(file);
+      read_processor();
+      image = io::read_image(file, processor->most_pixels());
     }
-    if (!processor) processor = read_image_processor(model.checkpoint().directory());
     add((*processor)(image, where).unsqueeze(0), name, where);
     progress.advance();
   }

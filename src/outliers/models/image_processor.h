@@ -27,6 +27,9 @@ struct ImageProcessor {
   bool normalises = true;
   std::vector<double> mean, std;
 
+  /// Images of more pixels are refused before they are decoded: 1024 times those of what the model reads, but
+  /// at least 4 million and at most io::kLargestImage.
+  int64_t most_pixels() const;
   /// image uint8 [H,W,3] -> float32 [3,h,w]. Throws for images whose resized form would be too large.
   at::Tensor operator()(const at::Tensor& image, const std::string& where) const;
 };

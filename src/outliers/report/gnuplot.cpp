@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
@@ -23,27 +24,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kLog = "gnuplot.log";
-
-/// A directory that is removed with all it holds.
-class Scratch {
- public:
-  explicit Scratch(fs::path path) : path_(std::move(path)) {
-    std::error_code ec;
-    fs::remove_all(path_, ec);
-    fs::create_directories(path_, ec);
-    require(!ec, "cannot write {}: {}", path_.string(), ec.message());
-  }
-  ~Scratch() {
-    std::error_code ec;
-    fs::remove_all(path_, ec);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 void write(const fs::path& path, const std::string& text) {
   OutputFile file(path, true);
@@ -67,15 +47,72 @@ pid_t start(const std::string& name, const std::string& formats, const fs::path&
                     log = (directory / fmt::format("{}.{}", name, kLog)).string(),
                     folder = directory.string();
   const pid_t child = fork();
-  require(child >= 0, "cannot start gnuplot: {}", std::strerror(errno));
+  const int error = errno;
+  require(child >= 0, "cannot start gnuplot: {}", std::strerror(error));
   if (child > 0) return child;
   // Only calls that are safe between fork and exec.
-  const int in = open("/dev/null", O_RDONLY), out = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  const int in = open("/dev/null", O_RDONLY), out = open(log.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0644);
   if (in >= 0 && out >= 0 && dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(out, 2) >= 0 &&
       chdir(folder.c_str()) == 0) {
     execlp("gnuplot", "gnuplot", "-d", "-e", setting.c_str(), script.c_str(), nullptr);
   }
   _exit(127);
+}
+
+/// The processes that draw. Those that run when it ends are ended, too.
+class Children {
+ public:
+  Children() = default;
+  ~Children() {
+    for (const auto& [child, name] : running_) {
+      kill(child, SIGTERM);
+      while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+      }
+    }
+  }
+  Children(const Children&) = delete;
+  Children& operator=(const Children&) = delete;
+
+  size_t size() const { return running_.size(); }
+  void add(pid_t child, const std::string& name) { running_.emplace(child, name); }
+  /// The name of one that has ended, and its status.
+  std::pair<std::string, int> wait() {
+    int status = 0;
+    const auto first = running_.begin();
+    if (interruptible([&] { return waitpid(first->first, &status, 0); }) < 0) status = 0;
+    std::pair<std::string, int> ended(first->second, status);
+    running_.erase(first);
+    return ended;
+  }
+
+ private:
+  std::map<pid_t, std::string> running_;
+};
+
+/// Whether the file ends as its format does. gnuplot does not always say that the disk is full.
+bool is_whole(const fs::path& path, const std::string& format) {
+  static const std::map<std::string, std::string> endings = {
+      {"pdf", "%%EOF"}, {"svg", "</svg>"}, {"png", "IEND\xae\x42\x60\x82"}};
+  std::error_code ec;
+  if (!fs::is_regular_file(path, ec)) return false;
+  const auto ending = endings.find(format);
+  if (ending == endings.end()) return true;
+  std::ifstream file(path, std::ios::binary);
+  constexpr std::streamoff tail = 64;
+  file.seekg(-std::min<std::streamoff>(tail, static_cast<std::streamoff>(fs::file_size(path, ec))),
+             std::ios::end);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return text.find(ending->second) != std::string::npos;
+}
+
+/// Throws where no more can be written to a file that gnuplot has left unfinished.
+void check_room(const fs::path& path, const fs::path& directory) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
+  if (fd < 0) fail_to_write(directory, errno);
+  const std::string more(size_t{1} << 16, ' ');
+  const int error = write_all(fd, more.data(), more.size());
+  ::close(fd);
+  if (error != 0) fail_to_write(directory, error);
 }
 
 }  // namespace
@@ -100,32 +137,27 @@ void draw(const std::vector<Figure>& figures, const Palette& palette, const std:
   std::error_code ec;
   fs::create_directories(directory, ec);
   require(!ec, "cannot write {}: {}", directory.string(), ec.message());
-  const Scratch scratch(directory / fmt::format(".partial-{}", getpid()));
+  const Temporary scratch(directory / "gnuplot", Temporary::Kind::directory, false);
 
   const std::string list = fmt::format("{}", fmt::join(formats, " "));
   const size_t limit = std::max(1U, std::thread::hardware_concurrency());
-  std::map<pid_t, const Figure*> running;
+  Children children;
   std::string problem;
   const auto wait_for_one = [&] {
-    int status = 0;
-    pid_t child = 0;
-    while ((child = waitpid(running.begin()->first, &status, 0)) < 0 && errno == EINTR) {
-    }
-    const Figure& figure = *running.begin()->second;
-    running.erase(running.begin());
-    if (child < 0 || status == 0 || !problem.empty()) return;
-    problem = fmt::format("gnuplot cannot draw {}: {}", figure.name,
-                          first_line_of(scratch.path() / fmt::format("{}.{}", figure.name, kLog)));
+    const auto [name, status] = children.wait();
+    if (status == 0 || !problem.empty()) return;
+    check_room(scratch.path() / (name + ".dat"), directory);
+    problem = fmt::format("gnuplot cannot draw {}: {}", name,
+                          first_line_of(scratch.path() / fmt::format("{}.{}", name, kLog)));
   };
   for (const Figure& figure : figures) {
     write(scratch.path() / (figure.name + ".gp"), script_of(figure, palette));
     write(scratch.path() / (figure.name + ".dat"), figure.data);
-    if (running.size() >= limit) wait_for_one();
+    if (children.size() >= limit) wait_for_one();
     if (!problem.empty()) break;
-    const pid_t child = start(figure.name, list, scratch.path());
-    running.emplace(child, &figure);
+    children.add(start(figure.name, list, scratch.path()), figure.name);
   }
-  while (!running.empty()) wait_for_one();
+  while (children.size() > 0) wait_for_one();
   check_interrupt();
   require(problem.empty(), "{}", problem);
 
@@ -134,9 +166,13 @@ void draw(const std::vector<Figure>& figures, const Palette& palette, const std:
     endings.insert(endings.end(), {"gp", "dat"});
     for (const std::string& ending : endings) {
       const std::string file = fmt::format("{}.{}", figure.name, ending);
-      require(fs::is_regular_file(scratch.path() / file, ec), "gnuplot wrote no {}", file);
+      if (!is_whole(scratch.path() / file, ending)) {
+        check_room(scratch.path() / file, directory);
+        fail("gnuplot wrote no {}, or only a part of it", file);
+      }
       fs::rename(scratch.path() / file, directory / file, ec);
       require(!ec, "cannot write {}: {}", (directory / file).string(), ec.message());
+      Temporary::note_complete(directory / file);
     }
   }
 }

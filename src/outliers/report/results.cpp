@@ -366,16 +366,18 @@ double number_of(const ordered_json& value) {
 
 at::Tensor Results::array(const std::string& name) const {
   const std::string file = (directory / kArraysFile).string();
-  at::Tensor array = arrays.read(name);
+  io::NpzArray array = arrays.open(name);
   const auto& shapes = array_shapes();
   const auto known =
       std::find_if(shapes.begin(), shapes.end(), [&](const auto& a) { return name == a.name; });
   require(known != shapes.end(), "{}: array {} is not one of docs/results.md", file, printable(name));
   std::vector<int64_t> wanted;
   for (const std::string_view letter : known->shape) wanted.push_back(size_of(letter, sizes));
-  require(array.sizes() == at::IntArrayRef(wanted), "{}: {} has the shape {}, but [{}] here is {}", file,
-          name, shape_string(array.sizes()), fmt::join(known->shape, ", "), shape_string(wanted));
-  return array;
+  require(array.shape() == wanted, "{}: {} has the shape {}, but [{}] here is {}", file, name,
+          shape_string(array.shape()), fmt::join(known->shape, ", "), shape_string(wanted));
+  at::Tensor values = array.whole();
+  array.finish();
+  return values;
 }
 
 Results read_results(const std::filesystem::path& directory) {

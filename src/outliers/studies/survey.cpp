@@ -114,15 +114,20 @@ Input text_input(const models::Model& model, const SurveyOptions& options) {
   }
   check_positions(tokens, config, "a window should have", "ask for fewer with --tokens");
   const at::Tensor prompt = prompt_ids(model, options);
-  const text::Corpus corpus =
-      options.corpus.empty() ? text::default_corpus() : text::read_corpus(options.corpus);
+  std::error_code ignored;
+  require(options.ranks == nullptr || options.corpus.empty() ||
+              std::filesystem::is_regular_file(options.corpus, ignored),
+          "{}: every rank reads the corpus, so it should be a file", printable(options.corpus.string()));
+  text::Corpus corpus =
+      options.corpus.empty() ? text::default_corpus() : text::read_corpus(options.corpus, options.text_field);
   check_interrupt();
+  const std::string corpus_name = corpus.name;
   const at::Tensor windows =
-      text::make_windows(tokenizer, corpus, options.sequences, tokens, options.bos, options.seed);
+      text::make_windows(tokenizer, std::move(corpus), options.sequences, tokens, options.bos, options.seed);
   return {{{"prompt", prompt}, {"corpus", windows}},
           std::make_unique<TextNames>(tokenizer),
           text::replace_invalid_utf8(options.prompt),
-          corpus.name};
+          corpus_name};
 }
 
 Input image_input(const models::Model& model, const models::Images& images) {

@@ -20,7 +20,8 @@ namespace outliers::studies {
 
 struct SurveyOptions {
   std::string prompt = "Summer is warm. Winter is cold.\n";  ///< the paper's (2502.06415)
-  std::filesystem::path corpus;                              ///< empty: text::default_corpus()
+  std::filesystem::path corpus;  ///< empty: text::default_corpus(); else as text::read_corpus
+  std::string text_field;        ///< of text::read_corpus
   int64_t sequences = 4;
   int64_t tokens = 0;  ///< of a window; 0: 1024, or the model's positions where they are fewer
   text::BosPolicy bos = text::BosPolicy::model;

@@ -2,21 +2,17 @@
 #include "outliers/text/corpus.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <memory>
+#include <functional>
+#include <numeric>
+#include <optional>
 #include <random>
-#include <sstream>
+#include <vector>
 
 #include <ATen/Functions.h>
-#include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
-#include <zlib.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/input.h"
 #include "outliers/core/interrupt.h"
-#include "outliers/text/unicode.h"
 
 // .incbin rather than a generated source: no tool is needed at build time, and compiling takes no time.
 __asm__(
@@ -34,84 +30,33 @@ extern "C" const char outliers_default_corpus_end[];
 namespace outliers::text {
 namespace {
 
-constexpr std::string_view separator = "<|endoftext|>";
-constexpr std::string_view document_joint = "\n\n";
-
-// Inflates gzip bytes (one or many members). Throws with `name` where they are damaged or cut short.
-std::string gunzip(std::string_view bytes, const std::string& name) {
-  z_stream stream{};
-  constexpr int gzip_only = 15 + 16;
-  require(inflateInit2(&stream, gzip_only) == Z_OK, "cannot start zlib");
-  const std::unique_ptr<z_stream, decltype(&inflateEnd)> owner(&stream, &inflateEnd);
-  std::string out;
-  std::vector<char> buffer(1 << 18);
-  int status = Z_OK;
-  for (size_t at = 0; at < bytes.size();) {
-    const size_t chunk = std::min<size_t>(bytes.size() - at, 1u << 30);
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data() + at));
-    stream.avail_in = static_cast<uInt>(chunk);
-    do {
-      if (status == Z_STREAM_END) inflateReset(&stream);
-      stream.next_out = reinterpret_cast<Bytef*>(buffer.data());
-      stream.avail_out = static_cast<uInt>(buffer.size());
-      status = inflate(&stream, Z_NO_FLUSH);
-      require(status == Z_OK || status == Z_STREAM_END || status == Z_BUF_ERROR,
-              "{} is not valid gzip: {}; download it again or decompress it yourself", name,
-              stream.msg ? stream.msg : "damaged data");
-      out.append(buffer.data(), buffer.size() - stream.avail_out);
-      check_interrupt();
-    } while (stream.avail_in > 0 || stream.avail_out == 0);
-    at += chunk;
-  }
-  require(status == Z_STREAM_END, "{} is cut short: its gzip data does not end; download it again", name);
-  return out;
+std::string lower(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
 }
 
-// The document in one line of JSON.
-std::string document_of(const std::string& line, const std::string& name, size_t number) {
-  const auto where = [&] { return fmt::format("{}, line {}", name, number); };
-  nlohmann::json value;
-  try {
-    value = nlohmann::json::parse(line);
-  } catch (const nlohmann::json::exception& error) {
-    const std::string message = error.what();
-    fail("{} is not valid JSON ({}); a JSON corpus has one object per line", where(),
-         printable(message.substr(std::min(message.find("] ") + 2, message.size()))));
-  }
-  require(value.is_object(), "{} is no JSON object; a line looks like {{\"text\": \"...\"}}", where());
-  for (const char* key : {"text", "content"}) {
-    if (const auto field = value.find(key); field != value.end() && field->is_string()) {
-      return field->get<std::string>();
+/// Whether the name says that there are JSON lines in it.
+bool is_named_json_lines(const std::filesystem::path& path) {
+  std::filesystem::path name = lower(path.filename().string());
+  for (const char* packed : {".gz", ".gzip", ".zst", ".zstd"}) {
+    if (name.extension() == packed) {
+      name.replace_extension();
+      break;
     }
   }
-  std::vector<std::string> strings;
-  for (const auto& [key, field] : value.items()) {
-    if (field.is_string()) strings.push_back(key);
-  }
-  require(!strings.empty(), "{} has no string field; the text belongs in \"text\"", where());
-  require(strings.size() == 1,
-          "{} has no field \"text\" or \"content\" and {} other string fields ({}): name one \"text\"",
-          where(), strings.size(), printable(fmt::format("{}", fmt::join(strings, ", "))));
-  return value[strings[0]].get<std::string>();
+  const std::string ending = name.extension().string();
+  return ending == ".jsonl" || ending == ".ndjson" || ending == ".json";
 }
 
-std::vector<std::string> json_documents(const std::string& text, const std::string& name) {
-  std::vector<std::string> documents;
-  size_t number = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string line = replace_invalid_utf8(std::string_view(text).substr(at, end - at));
-    at = end + 1;
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    std::string document = document_of(line, name, number);
-    if (!document.empty()) documents.push_back(std::move(document));
+/// The beginning, and a reader where there is more.
+Corpus begin_corpus(std::string name, CorpusReader::Source source) {
+  const std::string where = source.name;
+  Corpus corpus{std::move(name), "", std::make_shared<CorpusReader>(std::move(source))};
+  while (corpus.rest && corpus.text.size() < kCorpusAhead) {
+    if (!corpus.rest->read(corpus.text)) corpus.rest = nullptr;
   }
-  return documents;
-}
-
-bool is_blank(std::string_view text) {
-  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+  require(!corpus.text.empty(), "{} holds no text", where);
+  return corpus;
 }
 
 // What a policy puts in front of a text.
@@ -122,12 +67,16 @@ std::vector<int64_t> prefix_of(const Tokenizer& tokenizer, BosPolicy policy) {
   return std::vector<int64_t>(framed.begin(), body);
 }
 
-// Tokenises from `begin` until `wanted` tokens are there or the text ends. The text is cut somewhere behind
-// them, so a few more tokens are asked for and dropped: the cut cannot have changed the ones that stay.
-std::vector<int32_t> first_tokens(const Tokenizer& tokenizer, std::string_view text, size_t wanted) {
-  constexpr size_t spare = 64;
+/// Text that may go on: at least `bytes` of it, or all there is.
+using TextUpTo = std::function<std::string_view(size_t bytes)>;
+
+// Tokenises until `wanted` tokens are there or the text ends. The text is cut somewhere behind them, so a few
+// more tokens are asked for and dropped: the cut cannot have changed the ones that stay.
+std::vector<int32_t> first_tokens(const Tokenizer& tokenizer, const TextUpTo& text_up_to, size_t wanted) {
+  constexpr size_t spare = 64, longest_character = 4;
   for (size_t bytes = (wanted + spare) * 6;; bytes *= 2) {
     check_interrupt();
+    const std::string_view text = text_up_to(bytes + longest_character);
     size_t end = std::min(bytes, text.size());
     while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
     std::vector<int32_t> ids = tokenizer.encode(text.substr(0, end), BosPolicy::never);
@@ -149,65 +98,113 @@ size_t next_word(std::string_view text, size_t place) {
   return place;
 }
 
-}  // namespace
-
-std::vector<std::string> split_documents(std::string_view text) {
-  std::vector<std::string> documents;
-  const auto add = [&](std::string_view document) {
-    // The line break before the separator belongs to the separator.
-    if (document.ends_with('\n')) document.remove_suffix(1);
-    if (!is_blank(document)) documents.emplace_back(document);
-  };
-  size_t begin = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view line = text.substr(at, end - at);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line == separator) {
-      add(text.substr(begin, at - begin));
-      begin = std::min(end + 1, text.size());
+/// Parts of a text, by the place at which each begins.
+class Places {
+ public:
+  explicit Places(Corpus corpus) : corpus_(std::move(corpus)), size_(corpus_.text.size()) {
+    if (!corpus_.rest) return;
+    corpus_.text = {};
+    corpus_.rest->rewind();
+    size_ = 0;
+    std::string piece;
+    while (corpus_.rest->read(piece)) {
+      size_ += piece.size();
+      piece.clear();
     }
-    at = end + 1;
   }
-  if (begin == 0 && !is_blank(text)) return {std::string(text)};  // one document: every byte of it
-  add(text.substr(begin));
-  return documents;
+
+  /// Of the text, in bytes.
+  size_t size() const { return size_; }
+
+  /// `bytes` from each place on, or what there is before the end.
+  std::vector<std::string> read(const std::vector<size_t>& places, size_t bytes) {
+    std::vector<std::string> parts(places.size());
+    if (!corpus_.rest) {
+      for (size_t i = 0; i < places.size(); ++i) parts[i] = corpus_.text.substr(places[i], bytes);
+      return parts;
+    }
+    std::vector<size_t> order(places.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return places[a] < places[b]; });
+    corpus_.rest->rewind();
+    std::string piece;
+    size_t begin = 0, first = 0;  // of the piece; of what is not complete, by order
+    while (first < order.size() && corpus_.rest->read(piece)) {
+      const size_t end = begin + piece.size();
+      for (size_t i = first; i < order.size() && places[order[i]] < end; ++i) {
+        const size_t from = std::max(places[order[i]] + parts[order[i]].size(), begin);
+        parts[order[i]].append(piece, from - begin, bytes - parts[order[i]].size());
+      }
+      while (first < order.size() && parts[order[first]].size() == bytes) ++first;
+      begin = end;
+      piece.clear();
+    }
+    return parts;
+  }
+
+ private:
+  Corpus corpus_;
+  size_t size_;
+};
+
+/// Tokens of a window from a place on; nothing where the part is too short for it and the text goes on.
+std::optional<std::vector<int32_t>> tokens_at(const Tokenizer& tokenizer, std::string_view part, bool goes_on,
+                                              size_t wanted) {
+  part.remove_prefix(next_word(part, 0));
+  bool short_part = false;
+  const auto up_to = [&](size_t bytes) {
+    short_part = goes_on && bytes > part.size();
+    return part;
+  };
+  std::vector<int32_t> ids = first_tokens(tokenizer, up_to, wanted);
+  return short_part ? std::nullopt : std::optional(std::move(ids));
 }
 
-Corpus read_corpus(const std::filesystem::path& path) {
-  const std::string name = printable(path.string());
-  std::error_code ignored;
-  require(std::filesystem::exists(path, ignored), "the corpus {} does not exist", name);
-  require(!std::filesystem::is_directory(path, ignored),
-          "the corpus {} is a directory; name a .txt, .jsonl or .jsonl.gz file", name);
-  std::ifstream file(path, std::ios::binary);
-  require(file.good(), "cannot read the corpus {}: {}", name, std::strerror(errno));
-  std::ostringstream buffer;
-  buffer << file.rdbuf();
-  require(!file.bad(), "cannot read the corpus {}: {}", name, std::strerror(errno));
-  std::string text = std::move(buffer).str();
+}  // namespace
 
-  std::filesystem::path plain = path;
-  const bool compressed = path.extension() == ".gz";
-  if (compressed) {
-    plain.replace_extension();
-    text = gunzip(text, name);
-  }
-  const std::string extension = plain.extension().string();
-  const bool json = extension == ".jsonl" || extension == ".ndjson" || extension == ".json";
-  Corpus corpus{path.filename().string(), json ? json_documents(text, name) : split_documents(text)};
-  require(!corpus.documents.empty(), "the corpus {} holds no text", name);
-  return corpus;
+Corpus read_corpus(const std::filesystem::path& path, const std::string& text_field) {
+  const auto file = std::make_shared<InputFile>(path, "the corpus ");
+  CorpusReader::Source source;
+  source.name = file->name();
+  source.text_field = text_field;
+  source.form = !text_field.empty() || is_named_json_lines(path) ? CorpusReader::Form::json_lines
+                : file->can_rewind() && path != "-"              ? CorpusReader::Form::text
+                                                                 : CorpusReader::Form::by_first_line;
+  source.open = [file, first = true]() mutable {
+    require(first || file->can_rewind(),
+            "{} has more than {} MiB of text and can be read only once, so no windows can come from random "
+            "places "
+            "(--seed); save it to a file",
+            file->name(), kCorpusAhead >> 20);
+    if (!first) file->rewind();
+    first = false;
+    return unpacked([file](char* to, size_t most) { return file->read(to, most); }, file->name());
+  };
+  return begin_corpus(path == "-" ? "standard input" : path.filename().string(), std::move(source));
+}
+
+Corpus corpus_of(std::string name, std::string text) {
+  const auto bytes = std::make_shared<std::string>(std::move(text));
+  CorpusReader::Source source;
+  source.name = fmt::format("the corpus {}", printable(name));
+  source.open = [bytes, where = source.name] {
+    const auto next = [bytes, at = size_t{0}](char* to, size_t most) mutable {
+      const size_t count = bytes->copy(to, most, at);
+      at += count;
+      return count;
+    };
+    return unpacked(next, where);
+  };
+  return begin_corpus(std::move(name), std::move(source));
 }
 
 Corpus default_corpus() {
-  const std::string_view bytes(
-      outliers_default_corpus_begin,
-      static_cast<size_t>(outliers_default_corpus_end - outliers_default_corpus_begin));
-  return {"state-of-the-union", split_documents(gunzip(bytes, "the default corpus"))};
+  return corpus_of("state-of-the-union",
+                   {outliers_default_corpus_begin,
+                    static_cast<size_t>(outliers_default_corpus_end - outliers_default_corpus_begin)});
 }
 
-at::Tensor make_windows(const Tokenizer& tokenizer, const Corpus& corpus, int64_t sequences, int64_t tokens,
+at::Tensor make_windows(const Tokenizer& tokenizer, Corpus corpus, int64_t sequences, int64_t tokens,
                         BosPolicy bos, uint64_t seed) {
   require(sequences > 0 && tokens > 0, "{} sequences of {} tokens: both must be at least 1", sequences,
           tokens);
@@ -217,17 +214,13 @@ at::Tensor make_windows(const Tokenizer& tokenizer, const Corpus& corpus, int64_
   const int64_t body = tokens - static_cast<int64_t>(prefix.size());
   require(body > 0, "windows of {} tokens have no room behind the {} that stand in front of every window",
           tokens, prefix.size());
-  std::string text;
-  for (const std::string& document : corpus.documents) {
-    if (!text.empty()) text += document_joint;
-    text += document;
-  }
   const auto count = static_cast<size_t>(sequences * body);
+  const std::string name = printable(corpus.name);
   const auto too_short = [&](size_t windows) {
     fail(
         "the corpus {} gives {} windows of {} tokens, and {} were asked for; ask for fewer or shorter ones, "
         "or name a longer corpus",
-        printable(corpus.name), windows, tokens, sequences);
+        name, windows, tokens, sequences);
   };
 
   at::Tensor windows = at::empty({sequences, tokens}, at::kLong);
@@ -238,8 +231,14 @@ at::Tensor make_windows(const Tokenizer& tokenizer, const Corpus& corpus, int64_
   };
   const size_t body_size = static_cast<size_t>(body);
   constexpr size_t generous_bytes_per_token = 8;
-  if (seed == 0 || text.size() / generous_bytes_per_token < count) {
-    const std::vector<int32_t> ids = first_tokens(tokenizer, text, count);
+  if (seed == 0 || (!corpus.rest && corpus.text.size() / generous_bytes_per_token < count)) {
+    const auto up_to = [&](size_t bytes) {
+      while (corpus.rest && corpus.text.size() < bytes) {
+        if (!corpus.rest->read(corpus.text)) corpus.rest = nullptr;
+      }
+      return std::string_view(corpus.text);
+    };
+    const std::vector<int32_t> ids = first_tokens(tokenizer, up_to, count);
     if (ids.size() < count) too_short(ids.size() / body_size);
     if (seed == 0) {
       for (size_t i = 0; i < count; i += body_size) write_row(ids.data() + i);
@@ -247,15 +246,31 @@ at::Tensor make_windows(const Tokenizer& tokenizer, const Corpus& corpus, int64_
     }
   }
   std::mt19937_64 engine(seed);
-  constexpr int most_draws = 10000;
-  for (int64_t i = 0; i < sequences; ++i) {
-    std::vector<int32_t> ids;
-    for (int draw = 0; draw < most_draws && ids.size() < body_size; ++draw) {
-      const size_t place = next_word(text, static_cast<size_t>(engine() % text.size()));
-      ids = first_tokens(tokenizer, std::string_view(text).substr(place), body_size);
+  Places text(std::move(corpus));
+  // Enough for most texts; a place that needs more is read again.
+  size_t bytes = (body_size + 64) * 16 + 256;
+  constexpr size_t most_failures = 10000, most_at_once = size_t{64} << 20;
+  size_t failures = 0;
+  for (int64_t done = 0; done < sequences;) {
+    std::vector<size_t> places(
+        std::clamp<size_t>(most_at_once / bytes, 1, static_cast<size_t>(sequences - done)));
+    for (size_t& place : places) place = static_cast<size_t>(engine() % text.size());
+    std::vector<std::string> parts = text.read(places, bytes);
+    for (size_t i = 0; i < places.size(); ++i) {
+      auto ids = tokens_at(tokenizer, parts[i], places[i] + parts[i].size() < text.size(), body_size);
+      for (size_t longer = bytes; !ids;) {
+        longer *= 4;
+        const std::string part = text.read({places[i]}, longer).front();
+        ids = tokens_at(tokenizer, part, places[i] + part.size() < text.size(), body_size);
+      }
+      if (ids->size() < body_size) {
+        if (++failures == most_failures) too_short(static_cast<size_t>(done));
+        continue;
+      }
+      failures = 0;
+      write_row(ids->data());
+      ++done;
     }
-    if (ids.size() < body_size) too_short(static_cast<size_t>(i));
-    write_row(ids.data());
   }
   return windows;
 }

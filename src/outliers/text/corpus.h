@@ -1,51 +1,61 @@
 // Text to measure on: corpora from files or from the program itself, and windows of token ids cut from them.
-// Reading a path is the one exception to "this room knows no files".
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/text/corpus_reader.h"
 #include "outliers/text/tokenizer.h"
 
 namespace outliers::text {
 
+/// Text of a longer corpus is read as it is needed.
+constexpr size_t kCorpusAhead = size_t{64} << 20;
+
 struct Corpus {
-  std::string name;                    ///< the file's name, or "state-of-the-union"
-  std::vector<std::string> documents;  ///< in order, none of them empty
+  std::string name;  ///< the file's name, "standard input" or "state-of-the-union"
+  std::string text;  ///< its documents, joined by a blank line: all of it, or at least kCorpusAhead bytes
+  std::shared_ptr<CorpusReader> rest;  ///< reads on; null: there is no more
 };
 
-/// Reads a corpus file.
-/// *.jsonl, *.ndjson, *.json: one JSON object per line; its document is the field "text" (the name used by
-/// Hugging Face datasets), else "content", else the only string field there is. Any other name: plain text,
-/// whose documents are separated by lines `<|endoftext|>`. Either may be gzip-compressed (*.gz).
-/// Errors: missing, unreadable, not gzip or cut short, a bad line (with its number), no text at all.
-Corpus read_corpus(const std::filesystem::path& path);
+/// Reads a corpus: a file, a pipe, or standard input where the path is "-". It may be compressed by gzip or
+/// zstd, and is UTF-8 or UTF-16 with its byte order mark; all that is known by the first bytes, whatever the
+/// name.
+/// *.jsonl, *.ndjson, *.json (in any case of letters, before .gz, .zst and their like): one JSON object per
+/// line; its document is the string `text_field` or, where that is empty, "text" (the name used by Hugging
+/// Face datasets), else "content". With a `text_field` every corpus is read so, and standard input or a pipe
+/// is where its first line is a JSON object that has a string. All other is plain text, whose documents are
+/// separated by lines `<|endoftext|>`. Errors name the file, and the line of a row: missing, unreadable, a
+/// directory, no text, damaged or cut short, a row without that string, no text at all; of a corpus longer
+/// than kCorpusAhead as far as it is read.
+Corpus read_corpus(const std::filesystem::path& path, const std::string& text_field = "");
 
 /// The corpus embedded in the program: 400 kB of public-domain English (data/README.md).
 Corpus default_corpus();
 
-/// Plain text -> documents, cut at lines `<|endoftext|>`; blank ones are left out.
-std::vector<std::string> split_documents(std::string_view text);
+/// A corpus in memory, of plain text.
+Corpus corpus_of(std::string name, std::string text);
 
 /// `sequences` windows of `tokens` ids: int64 [N, T].
 ///
 /// Each window starts with what `bos` puts in front of a text (usually one BOS or nothing), which counts
-/// as a part of its T tokens; an EOS that the model's own tokenizer would append is left out. Documents are
-/// joined by a blank line ("\n\n") and windows run across their edges: no BOS and no separator token stands
-/// inside a window.
+/// as a part of its T tokens; an EOS that the model's own tokenizer would append is left out. Windows run
+/// across the edges of documents: no BOS and no separator token stands inside a window.
 ///
 /// seed 0: the first N windows of the text, consecutive and without overlap: window i + 1 begins with the
 /// token after window i. Any other seed: each window begins at a word that follows a random place, place =
 /// engine() % bytes with std::mt19937_64(seed), drawn again where fewer than T tokens follow; windows may
-/// overlap. Only as much text is tokenised as the windows need.
+/// overlap. Only as much text is tokenised as the windows need. With seed 0 no more is read, either;
+/// otherwise the rest of a long corpus is read twice or more, first to know its length, and never held.
 ///
 /// Errors: sequences or tokens not positive, T no larger than what `bos` adds, or a text with fewer than N
-/// windows, which says how many there are.
-at::Tensor make_windows(const Tokenizer& tokenizer, const Corpus& corpus, int64_t sequences, int64_t tokens,
+/// windows, which says how many there are; a pipe too long to be held, of which windows from random places
+/// are wanted.
+at::Tensor make_windows(const Tokenizer& tokenizer, Corpus corpus, int64_t sequences, int64_t tokens,
                         BosPolicy bos, uint64_t seed = 0);
 
 }  // namespace outliers::text

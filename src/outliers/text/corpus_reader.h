@@ -1,0 +1,61 @@
+// The documents of a corpus as one text, a piece at a time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "outliers/text/utf8_source.h"
+
+namespace outliers::text {
+
+/// More than this is never held of one document's JSON, nor of white space.
+constexpr size_t kLongestRow = size_t{64} << 20;
+
+class CorpusReader {
+ public:
+  enum class Form { text, json_lines, by_first_line };
+  struct Source {
+    std::function<ByteSource()>
+        open;          ///< the bytes from the start; the second call throws where it cannot be
+    std::string name;  ///< for messages
+    Form form = Form::text;
+    std::string text_field;  ///< of the rows; empty: "text", else "content"
+  };
+  explicit CorpusReader(Source source);
+
+  /// Appends some more text. False at the end.
+  bool read(std::string& text);
+  /// Begins anew.
+  void rewind();
+
+ private:
+  void take(std::string& text, bool at_end);
+  void take_rows(std::string& text, bool at_end);
+  void take_lines(std::string& text, bool at_end);
+  void take_part(std::string& text, std::string_view part);
+  void begin_document(std::string& text);
+  void end_document();
+  bool looks_like_rows() const;
+  nlohmann::json row_of(std::string_view line) const;
+  std::string document_of(std::string_view line) const;
+  std::string where() const;
+
+  Source source_;
+  Form form_;
+  std::unique_ptr<Utf8Source> bytes_;
+  std::string pending_;  ///< read, and not yet whole lines
+  size_t row_ = 0;
+  bool any_document_ = false;
+  // Of plain text:
+  bool inside_line_ = false;  ///< pending_ goes on with a line that is no separator
+  bool begun_ = false;        ///< the document has more than white space
+  bool line_break_ = false;   ///< the last one, which belongs to a separator that may follow
+  bool any_separator_ = false;
+  std::string blank_;  ///< the document's white space so far
+};
+
+}  // namespace outliers::text
