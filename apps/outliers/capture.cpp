@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/terminal.h"
 #include "outliers/models/image_embedding.h"
 #include "outliers/models/image_processor.h"
 #include "outliers/report/format.h"
@@ -39,7 +40,7 @@ void list_points(const models::Model& model) {
     }
     rows.push_back({name, info.shape, sizes, info.description});
   }
-  std::fputs(report::table({"point", "shape", "here", "what"}, rows).c_str(), stdout);
+  std::fputs(report::table({"point", "shape", "here", "what"}, rows, table_columns()).c_str(), stdout);
 }
 
 std::vector<int64_t> parse_ids(const std::string& text) {

@@ -7,7 +7,10 @@
 
 #include <fmt/format.h>
 
+#include "outliers/core/error.h"
 #include "outliers/core/output.h"
+#include "outliers/core/terminal.h"
+#include "outliers/report/format.h"
 #include "outliers/report/results.h"
 
 #include "commands.h"
@@ -27,8 +30,13 @@ void run(const Options& options) {
   OutputDirectory output(options.output, options.force, "comparison.json");
   report::write_comparison(reports, output.temporary());
   output.commit();
-  std::fputs(report::comparison_text(reports).c_str(), stdout);
-  std::fputs(fmt::format("\nfiles  {}/index.html, comparison.json\n", options.output).c_str(), stdout);
+  std::fputs(report::comparison_text(reports, table_columns()).c_str(), stdout);
+  std::fputs("\n", stdout);
+  std::fputs(
+      report::labelled("files", printable(options.output, std::string::npos) + "/index.html, comparison.json",
+                       text_columns())
+          .c_str(),
+      stdout);
 }
 
 }  // namespace

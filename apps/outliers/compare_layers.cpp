@@ -6,6 +6,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/shape.h"
+#include "outliers/core/terminal.h"
 #include "outliers/models/capture.h"
 #include "outliers/report/format.h"
 
@@ -67,10 +68,10 @@ void print_text(const models::CaptureComparison& comparison, bool all) {
                     p.problem.empty() ? place_of(p) : p.problem, p.within ? "" : "above"});
   }
   if (!rows.empty()) {
-    std::fputs(
-        report::table({"point", "shape", "worst", "of largest", "within a row", "at", "tolerance"}, rows)
-            .c_str(),
-        stdout);
+    std::fputs(report::table({"point", "shape", "worst", "of largest", "within a row", "at", "tolerance"},
+                             rows, table_columns())
+                   .c_str(),
+               stdout);
   }
   const auto only = [](const char* where, const std::vector<std::string>& names) {
     if (names.empty()) return;

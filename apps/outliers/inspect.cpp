@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "outliers/core/error.h"
+#include "outliers/core/terminal.h"
 #include "outliers/models/model.h"
 #include "outliers/report/inspect_text.h"
 #include "outliers/studies/describe.h"
@@ -29,8 +30,8 @@ void run(Options& options) {
   }
   // A GGUF's names are any bytes; JSON gets the replacement character for those that are no UTF-8.
   const auto replace = nlohmann::ordered_json::error_handler_t::replace;
-  const std::string text =
-      options.json ? description.dump(1, ' ', false, replace) + "\n" : report::inspect_text(description);
+  const std::string text = options.json ? description.dump(1, ' ', false, replace) + "\n"
+                                        : report::inspect_text(description, text_columns(), table_columns());
   std::fputs(text.c_str(), stdout);
   if (description.contains("problem")) fail("{}", description["problem"].get<std::string>());
 }

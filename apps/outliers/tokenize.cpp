@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
+#include "outliers/core/terminal.h"
 #include "outliers/models/tokenizer_source.h"
 #include "outliers/report/format.h"
 
@@ -43,7 +44,7 @@ void run(Options& options, bool has_text) {
     rows.push_back({fmt::format("{}", i), fmt::format("{}", ids[i]), printable(tokenizer.piece(ids[i])),
                     fmt::format("\"{}\"", tokenizer.display(ids[i]))});
   }
-  std::fputs(report::table({"token", "id", "piece", "text"}, rows).c_str(), stdout);
+  std::fputs(report::table({"token", "id", "piece", "text"}, rows, table_columns()).c_str(), stdout);
 }
 
 }  // namespace
