@@ -63,20 +63,19 @@ std::string printable(const std::string& text, size_t limit) {
     if (out.size() >= limit) return out + "...";
     utf8proc_int32_t point = 0;
     const size_t length = utf8_length(text, i, point);
-    const bool shown =
-        length > 0 && utf8proc_category(point) != UTF8PROC_CATEGORY_CC && !is_hidden(point, before);
+    const bool bytes = length == 0 || utf8proc_category(point) == UTF8PROC_CATEGORY_CC;
+    const bool shown = !bytes && !is_hidden(point, before);
     if (shown) {
       out.append(text, i, length);
+    } else if (!bytes) {
+      out += escape(point);
     } else if (point == '\n' || point == '\t') {
       out += point == '\n' ? "\\n" : "\\t";
-    } else if (length == 0 || point < 0x100) {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
     } else {
-      out += escape(point);
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
     }
     before = shown ? point : 0;
-    // Of a control character beyond ASCII the second byte is one for itself.
-    i += shown || (length > 0 && point >= 0x100) ? length : 1;
+    i += bytes ? 1 : length;  // the second byte of a control character beyond ASCII is one for itself
   }
   return out;
 }

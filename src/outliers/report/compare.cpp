@@ -58,12 +58,15 @@ std::string medians_of(const ordered_json& layer, const char* none) {
 /// "born in layer 2 of 24, largest in 15 (1,815, 4,045 medians), removed in 22".
 std::string life(const ordered_json& r) {
   const ordered_json &s = r["summary"], &first = first_nonfinite(r);
-  const std::string end = first.is_null()
-                              ? ""
-                              : fmt::format("{} in layer {} ({}): from there on it cannot be told",
-                                            first["value"].get<std::string>(), first["layer"].get<int64_t>(),
-                                            printable(first["point"], 40));
-  if (!s["found"].get<bool>()) return end.empty() ? "no systematic outlier" : "no outlier before " + end;
+  std::string end;
+  if (!first.is_null()) {
+    end = fmt::format("{} in layer {} ({})", first["value"].get<std::string>(), first["layer"].get<int64_t>(),
+                      printable(first["point"], 40));
+    if (told_layers(r) == 0) return "cannot be told: " + end;
+    end += ": from there on it cannot be told";
+  }
+  if (!s["found"].get<bool>())
+    return end.empty() ? "no systematic outlier" : fmt::format("no outlier in {}; {}", layers_words(r), end);
   const ordered_json& peak = *peak_of(r);
   const std::string medians = medians_of(peak, "");
   std::string text =

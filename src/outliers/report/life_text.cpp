@@ -44,11 +44,9 @@ Lines where_it_ends(const ordered_json& r) {
                         before["layer"].get<int64_t>(), number(std::abs(number_of(before["value"]))));
     if (before.contains("token")) text += " in " + place_words(r, before, batch);
   }
-  return {{"not finite",
-           fmt::format("{}. From layer {} on {}cannot be told: {}", text, layer,
-                       layer == 0 ? "the story " : "it ",
-                       layer == 0 ? "only the weights are"
-                                  : fmt::format("all but the weights is of layers 0-{}", layer - 1))}};
+  const std::string rest =
+      layer == 0 ? "; only the weights can" : "; all below but the weights is of " + layers_words(r);
+  return {{"not finite", fmt::format("{}. From layer {} on the story cannot be told{}", text, layer, rest)}};
 }
 
 // What made the place large (or small again): the neuron whose product leads the MLP's sum, or attention.
@@ -114,7 +112,7 @@ Lines life_lines(const ordered_json& r) {
     if (ends) {
       lines.push_back({"born", told == 0
                                    ? "cannot be told"
-                                   : fmt::format("not in layers 0-{}; later it cannot be told", told - 1)});
+                                   : fmt::format("not in {}; later it cannot be told", layers_words(r))});
       lines.push_back({"carried", "cannot be told"});
       lines.push_back({"removed", "cannot be told"});
       return lines;

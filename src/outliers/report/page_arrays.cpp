@@ -78,7 +78,8 @@ class Writer {
       for (int64_t q = 0; q < tokens; ++q) {
         for (int64_t k = 0; k < (causal ? q + 1 : tokens); ++k) {
           const float p = map[q * P + k];
-          put(static_cast<uint16_t>(std::isfinite(p) ? std::lround(std::clamp(p, 0.0F, 1.0F) * 65534) : 65535));
+          put(static_cast<uint16_t>(std::isfinite(p) ? std::lround(std::clamp(p, 0.0F, 1.0F) * 65534)
+                                                     : 65535));
         }
       }
     }

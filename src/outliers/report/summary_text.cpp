@@ -34,7 +34,7 @@ size_t index(const ordered_json& value) {
 
 /// " in layers 0-3", where the summary tells of these alone.
 std::string of_told(const ordered_json& r) {
-  return first_nonfinite(r).is_null() ? "" : fmt::format(" in layers 0-{}", told_layers(r) - 1);
+  return first_nonfinite(r).is_null() ? "" : " in " + layers_words(r);
 }
 
 std::string heading(const ordered_json& r) {

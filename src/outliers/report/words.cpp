@@ -72,4 +72,9 @@ size_t told_layers(const ordered_json& results) {
                          : first["layer"].get<size_t>();
 }
 
+std::string layers_words(const ordered_json& results) {
+  const size_t told = told_layers(results);
+  return told == 1 ? "layer 0" : fmt::format("layers 0-{}", told - 1);
+}
+
 }  // namespace outliers::report

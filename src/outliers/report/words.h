@@ -33,5 +33,7 @@ std::string batch_words(const nlohmann::ordered_json& results, const std::string
 const nlohmann::ordered_json& first_nonfinite(const nlohmann::ordered_json& results);
 /// Layers that the summary tells of: all, or those before first_nonfinite.
 size_t told_layers(const nlohmann::ordered_json& results);
+/// These as words: "layer 0", "layers 0-3". There is one at least.
+std::string layers_words(const nlohmann::ordered_json& results);
 
 }  // namespace outliers::report
