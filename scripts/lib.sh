@@ -5,7 +5,14 @@ MODELS=${OUTLIERS_MODELS:-$CACHE/models}
 QWEN=$MODELS/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf
 GEMMA=$MODELS/gemma-3-270m-q4_k_m.gguf
 
-say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+# Bold on a terminal that can show it, and where nobody asked for none (no-color.org).
+say() {
+  if [ -t 2 ] && [ "${TERM:-dumb}" != dumb ] && [ -z "${NO_COLOR:-}" ]; then
+    printf '\033[1m==> %s\033[0m\n' "$*" >&2
+  else
+    printf '==> %s\n' "$*" >&2
+  fi
+}
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # The Python that has PyTorch: the user's own, or the .venv that setup.sh makes.

@@ -8,6 +8,7 @@
 #include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
+#include "outliers/core/terminal.h"
 #include "outliers/models/image_embedding.h"
 #include "outliers/models/image_processor.h"
 #include "outliers/report/format.h"
@@ -40,7 +41,7 @@ void list_points(const models::Model& model) {
     }
     rows.push_back({name, info.shape, sizes, info.description});
   }
-  print(report::table({"point", "shape", "here", "what"}, rows));
+  print(report::table({"point", "shape", "here", "what"}, rows, table_columns()));
 }
 
 std::vector<int64_t> parse_ids(const std::string& text) {

@@ -6,7 +6,10 @@
 
 #include <fmt/format.h>
 
+#include "outliers/core/error.h"
 #include "outliers/core/output.h"
+#include "outliers/core/terminal.h"
+#include "outliers/report/format.h"
 #include "outliers/report/results.h"
 
 #include "commands.h"
@@ -32,8 +35,10 @@ void run(const Options& options) {
     print(json);
     return;
   }
-  print(report::comparison_text(reports));
-  print(fmt::format("\nfiles  {}/index.html, comparison.json\n", options.output));
+  print(report::comparison_text(reports, table_columns()) + "\n" +
+        report::labelled("files",
+                         printable(options.output, std::string::npos) + "/index.html, comparison.json",
+                         text_columns()));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/core/shape.h"
+#include "outliers/core/terminal.h"
 #include "outliers/models/capture.h"
 #include "outliers/report/format.h"
 
@@ -80,7 +81,8 @@ void print_text(const models::CaptureComparison& comparison, bool all) {
                     p.problem.empty() ? place_of(p) : p.problem, p.within ? "" : "above"});
   }
   if (!rows.empty()) {
-    print(report::table({"point", "shape", "worst", "of largest", "within a row", "at", "tolerance"}, rows));
+    print(report::table({"point", "shape", "worst", "of largest", "within a row", "at", "tolerance"}, rows,
+                        table_columns()));
   }
   const auto only = [](const char* where, const std::vector<std::string>& names) {
     if (names.empty()) return;

@@ -2,6 +2,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
+#include "outliers/core/terminal.h"
 #include "outliers/models/model.h"
 #include "outliers/report/inspect_text.h"
 #include "outliers/studies/describe.h"
@@ -29,9 +30,8 @@ void run(Options& options) {
   }
   // A GGUF's names are any bytes; JSON gets the replacement character for those that are no UTF-8.
   const auto replace = nlohmann::ordered_json::error_handler_t::replace;
-  const std::string text =
-      options.json ? description.dump(1, ' ', false, replace) + "\n" : report::inspect_text(description);
-  print(text);
+  print(options.json ? description.dump(1, ' ', false, replace) + "\n"
+                     : report::inspect_text(description, text_columns(), table_columns()));
   if (description.contains("problem")) fail("{}", description["problem"].get<std::string>());
 }
 

@@ -14,6 +14,7 @@
 #include "outliers/core/interrupt.h"
 #include "outliers/core/memory.h"
 #include "outliers/core/output.h"
+#include "outliers/core/progress.h"
 #include "outliers/core/suggest.h"
 #include "outliers/core/version.h"
 
@@ -29,7 +30,8 @@ int complain(const std::string& message, int code) {
   for (char& c : line) {
     if (c == '\n' || c == '\r') c = ' ';
   }
-  std::fprintf(stderr, "outliers: error: %s\n", line.c_str());
+  Progress::clear();
+  std::fprintf(stderr, "outliers: error: %s\n", printable(line, std::string::npos).c_str());
   return code;
 }
 

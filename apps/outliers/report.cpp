@@ -3,9 +3,11 @@
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/core/ranks.h"
+#include "outliers/core/terminal.h"
 #include "outliers/core/warning.h"
 #include "outliers/models/model.h"
 #include "outliers/report/figures.h"
+#include "outliers/report/format.h"
 #include "outliers/report/gnuplot.h"
 #include "outliers/report/page.h"
 #include "outliers/report/results.h"
@@ -93,9 +95,11 @@ void run_rank(Options& options, Ranks* ranks) {
   if (options.json) {
     print(result.results.dump(1) + "\n");
   } else {
-    print(report::summary_text(result.results));
-    print(fmt::format("{0:<12}{1}/index.html, results.json, arrays.npz{2}\n", "files", options.output,
-                      figures ? ", figures" : ""));
+    const std::string files =
+        fmt::format("{}/index.html, results.json, arrays.npz{}", printable(options.output, std::string::npos),
+                    figures ? ", figures" : "");
+    print(report::summary_text(result.results, text_columns()) +
+          report::labelled("files", files, text_columns()));
   }
 }
 

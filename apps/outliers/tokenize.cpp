@@ -4,6 +4,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
+#include "outliers/core/terminal.h"
 #include "outliers/models/tokenizer_source.h"
 #include "outliers/report/format.h"
 
@@ -43,7 +44,7 @@ void run(Options& options, bool has_text) {
     rows.push_back({fmt::format("{}", i), fmt::format("{}", ids[i]), printable(tokenizer.piece(ids[i])),
                     fmt::format("\"{}\"", tokenizer.display(ids[i]))});
   }
-  print(report::table({"token", "id", "piece", "text"}, rows));
+  print(report::table({"token", "id", "piece", "text"}, rows, table_columns()));
 }
 
 }  // namespace

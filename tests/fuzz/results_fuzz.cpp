@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       fuzz::attempt([&] { report::make_figures(results, {name}); });
     }
     fuzz::attempt([&] { report::write_page(results, folder.path() / "page.html"); });
-    fuzz::attempt([&] { report::comparison_text(reports); });
+    fuzz::attempt([&] { report::comparison_text(reports, 0); });
   });
   return 0;
 }

@@ -1,35 +1,12 @@
 #include "outliers/report/format.h"
 
+#include <cmath>
+#include <sstream>
+
 #include <gtest/gtest.h>
 
 namespace outliers::report {
 namespace {
-
-TEST(Format, Numbers) {
-  EXPECT_EQ(number(1199.3), "1,199");
-  EXPECT_EQ(number(103795), "103,795");
-  EXPECT_EQ(number(-1234567), "-1,234,567");
-  EXPECT_EQ(number(999.4), "999");
-  EXPECT_EQ(number(999.6), "1,000");
-  EXPECT_EQ(number(42.66), "42.7");
-  EXPECT_EQ(number(0.187), "0.19");
-  EXPECT_EQ(number(0.00123), "0.0012");
-  EXPECT_EQ(number(0), "0.00");
-  EXPECT_EQ(count(1), "1");
-  EXPECT_EQ(count(151936), "151,936");
-}
-
-TEST(Format, Sizes) {
-  EXPECT_EQ(bytes(12), "12 bytes");
-  EXPECT_EQ(bytes(397808192), "398 MB");
-  EXPECT_EQ(bytes(1.5e9), "1.50 GB");
-  EXPECT_EQ(seconds(0.4211), "0.42 s");
-  EXPECT_EQ(seconds(12.34), "12.3 s");
-  EXPECT_EQ(seconds(245), "4 min 05 s");
-  EXPECT_EQ(seconds(7261), "2 h 01 min");
-  EXPECT_EQ(percent(0.953), "95 %");
-  EXPECT_EQ(percent(0.0277), "2.8 %");
-}
 
 TEST(Format, Ranges) {
   EXPECT_EQ(ranges({0, 1, 2, 5}), "0-2, 5");
@@ -38,21 +15,42 @@ TEST(Format, Ranges) {
 }
 
 TEST(Format, SparklineIsLogarithmic) {
-  EXPECT_EQ(sparkline({1, 10, 100}), "▁▅█");
-  EXPECT_EQ(sparkline({5, 5}), "▁▁");
-  EXPECT_EQ(sparkline({0, 1, 2}), "▁▁█");
+  EXPECT_EQ(sparkline_cells({1, 10, 100}), (std::vector<std::string>{"▁", "▅", "█"}));
+  EXPECT_EQ(sparkline_cells({5, 5}), (std::vector<std::string>{"▁", "▁"}));
+  EXPECT_EQ(sparkline_cells({0, NAN, 2}), (std::vector<std::string>{"▁", "·", "▁"}));
 }
 
 TEST(Format, WidthsOfOtherScripts) {
-  EXPECT_EQ(display_width("abc"), 3u);
-  EXPECT_EQ(display_width("日本"), 4u);
-  EXPECT_EQ(display_width("e\xCC\x81"), 1u);
   EXPECT_EQ(table({"k", "n"}, {{"日", "1"}, {"abc", "20"}}), "k     n\n日    1\nabc  20\n");
 }
 
 TEST(Format, FoldsAtSpaces) {
   EXPECT_EQ(fold("one two three", 9, 2), "one two\n  three");
   EXPECT_EQ(fold("", 9, 2), "");
+}
+
+TEST(Format, FoldsWithinWordsLongerThanALine) {
+  EXPECT_EQ(fold("in /tmp/a_long_name/index.html, b", 14, 2),
+            "in\n  /tmp/a_long_\n  name/\n  index.html,\n  b");
+  EXPECT_EQ(fold("aaaaaaaaaa", 5, 1), "aaaa\n aaaa\n aa");
+  EXPECT_EQ(fold("日本語日本語", 5, 0), "日本\n語日\n本語");
+}
+
+TEST(Format, TablesFitAWidth) {
+  const std::vector<std::string> header = {"name", "n"};
+  const std::vector<std::vector<std::string>> rows = {{"model.layers.0.mlp.down_proj.weight", "1"},
+                                                      {"x", "20"}};
+  const std::string whole = table(header, rows), narrow = table(header, rows, 24),
+                    list = table(header, rows, 11);
+  EXPECT_EQ(table(header, rows, 80), whole);
+  EXPECT_EQ(
+      narrow,
+      "name                   n\nmodel.layers.0.mlp.\ndown_proj.weight       1\nx                     20\n");
+  for (const std::string& text : {narrow, list}) {
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(display_width(line), 24u) << line;
+  }
+  EXPECT_EQ(list.substr(0, 14), "name  model.la");
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include "outliers/report/page.h"
 
 #include <cmath>
+#include <cstring>
 
 #include <ATen/ATen.h>
-#include <c10/util/Half.h>
 #include <gmock/gmock.h>
 
 #include "outliers/report/page_arrays.h"
@@ -23,8 +23,10 @@ uint16_t word(const std::string& bytes, size_t at) {
   return static_cast<uint16_t>(static_cast<unsigned char>(bytes[at]) |
                                static_cast<unsigned char>(bytes[at + 1]) << 8);
 }
-double half(const std::string& bytes, size_t at) {
-  return static_cast<float>(c10::Half(word(bytes, at), c10::Half::from_bits()));
+double float_at(const std::string& bytes, size_t at) {
+  float value = 0;
+  std::memcpy(&value, bytes.data() + at, sizeof value);
+  return value;
 }
 
 TEST(PageText, EscapesWhatEndsAnElement) {
@@ -33,6 +35,8 @@ TEST(PageText, EscapesWhatEndsAnElement) {
   const std::string json = html_json({{"token", "</script><!--&"}, {"bad", "\xFF"}, {"none", NAN}});
   EXPECT_THAT(json, Not(HasSubstr("<")));
   EXPECT_THAT(json, Not(HasSubstr("&")));
+  EXPECT_EQ(html_text("model\u202efdp"), "model\\u202efdp");
+  EXPECT_EQ(html_json("\u202e\U0001f9ea"), "\"\\u202e\\ud83e\\uddea\"");
   const ordered_json back = ordered_json::parse(json);
   EXPECT_EQ(back["token"], "</script><!--&");
   EXPECT_TRUE(back["none"].is_null());
@@ -63,23 +67,28 @@ class PageFiles : public testing::Test {
   tests::ScratchDirectory scratch_;
 };
 
-TEST_F(PageFiles, HalvesHoldWhatBinary16CannotReach) {
+TEST_F(PageFiles, ValuesAreThoseOfTheReport) {
   tests::SampleReport sample = tests::sample_report();
-  sample.arrays["prompt.resid_out"][1][0][3] = 103795;
-  sample.arrays["prompt.resid_out"][1][1][2] = -0.25;
+  sample.arrays["prompt.resid_out"][1][0][3] = 103795.25;
+  sample.arrays["prompt.resid_out"][1][1][2] = -0.1;
   sample.arrays["prompt.resid_out"][1][2][0] = NAN;
+  sample.arrays["prompt.attention.probs_mean"][1][2][1] = NAN;
   const Results results = write(sample);
   const PageArrays arrays = page_arrays(results, results.sizes.P);
   const ordered_json& spec = arrays.index["resid_out"];
   EXPECT_EQ(spec["bucket"], 1);
   EXPECT_TRUE(spec["places"].is_null());
+  EXPECT_EQ(spec["values"].get<size_t>() % 4, 0u);
   const auto value = [&](size_t t, size_t c) {
-    return half(arrays.bytes, spec["values"].get<size_t>() + 2 * ((3 + t) * 4 + c)) *
-           spec["scale"][1].get<double>();
+    return float_at(arrays.bytes, spec["values"].get<size_t>() + 4 * ((3 + t) * 4 + c));
   };
-  EXPECT_NEAR(value(0, 3), 103795, 103795 * 5e-4);
-  EXPECT_NEAR(value(1, 2), -0.25, 0.25 * 5e-4);
+  EXPECT_EQ(value(0, 3), 103795.25);
+  EXPECT_EQ(value(1, 2), static_cast<double>(-0.1F));
   EXPECT_TRUE(std::isnan(value(2, 0)));
+  // The second layer's lower triangle: its last row is the query 2.
+  const size_t map = arrays.index["probs_mean"]["values"].get<size_t>() + 2 * 6;
+  EXPECT_EQ(word(arrays.bytes, map + 2 * 3), std::lround(65534.0 / 3));
+  EXPECT_EQ(word(arrays.bytes, map + 2 * 4), 65535);
 }
 
 TEST_F(PageFiles, ABucketKeepsItsLargestValueAndItsPlace) {
@@ -101,12 +110,10 @@ TEST_F(PageFiles, ABucketKeepsItsLargestValueAndItsPlace) {
   const at::Tensor x = sample.arrays["prompt.down_in"][1][2].contiguous();
   for (int64_t b = 0; b < B; ++b) {
     const at::Tensor part = x.narrow(0, b * bucket, std::min(bucket, F - b * bucket));
-    const auto at = static_cast<size_t>(2 * ((3 + 2) * B + b));
-    const int64_t place = word(arrays.bytes, spec["places"].get<size_t>() + at);
+    const auto at = static_cast<size_t>((3 + 2) * B + b);
+    const int64_t place = word(arrays.bytes, spec["places"].get<size_t>() + 2 * at);
     ASSERT_EQ(place, part.abs().argmax().item<int64_t>()) << b;
-    const double wanted = part[place].item<double>();
-    ASSERT_NEAR(half(arrays.bytes, spec["values"].get<size_t>() + at) * spec["scale"][1].get<double>(),
-                wanted, 5e-4 * std::abs(wanted) + 1e-5);
+    ASSERT_EQ(float_at(arrays.bytes, spec["values"].get<size_t>() + 4 * at), part[place].item<double>());
   }
 }
 

@@ -1,6 +1,8 @@
 #include "outliers/report/summary_text.h"
 
 #include <algorithm>
+#include <cmath>
+#include <sstream>
 
 #include <gmock/gmock.h>
 
@@ -77,7 +79,7 @@ ordered_json results() {
 }
 
 TEST(SummaryText, ReadsLikeAnAnswer) {
-  const std::string text = summary_text(results());
+  const std::string text = summary_text(results(), 100);
   // Folding may break a line anywhere.
   std::string flat;
   for (const char c : text) {
@@ -101,7 +103,7 @@ TEST(SummaryText, NamesExperts) {
   r["writes"][0]["largest"]["neurons"][0]["expert"] = 5;
   r["writes"][2]["followed"]["neurons"][0]["expert"] = "shared";
   r["weights"][0]["modules"]["down"]["expert"] = 3;
-  std::string text = summary_text(r);
+  std::string text = summary_text(r, 100);
   std::replace(text.begin(), text.end(), '\n', ' ');
   for (size_t at = text.find("  "); at != std::string::npos; at = text.find("  ")) text.erase(at, 1);
   EXPECT_THAT(text, HasSubstr("3 layers of 8 experts"));
@@ -110,27 +112,100 @@ TEST(SummaryText, NamesExperts) {
   EXPECT_THAT(text, HasSubstr("321 at layer 0 expert 3's down column 11"));
 }
 
+size_t widest_line(const std::string& text) {
+  size_t widest = 0;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) widest = std::max(widest, display_width(line));
+  return widest;
+}
+
 TEST(SummaryText, FitsOneScreen) {
-  const std::string text = summary_text(results());
-  EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 24);
-  for (size_t start = 0; start < text.size();) {
-    const size_t end = text.find('\n', start);
-    EXPECT_LE(display_width(text.substr(start, end - start)), 100u) << text.substr(start, end - start);
-    start = end + 1;
+  const std::string text = summary_text(results(), 80);
+  EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 26);
+  for (const size_t width : {40, 41, 60, 80, 100, 200})
+    EXPECT_LE(widest_line(summary_text(results(), width)), width);
+}
+
+TEST(SummaryText, TheStripOfManyLayersTakesRows) {
+  ordered_json r = results();
+  r["model"]["name"] = std::string(70, 'n');
+  r["run"]["corpus"] = "/a/path/" + std::string(60, 'c') + "/日本語日本語日本語日本語日本語日本語.txt";
+  ordered_json& layers = r["activations"]["prompt"]["resid_out"];
+  while (layers.size() < 48) layers.push_back(layers[0]);
+  const std::string text = summary_text(r, 40);
+  EXPECT_EQ(widest_line(text), 40u);
+  EXPECT_THAT(text, HasSubstr("\n            layer  0 "));
+  EXPECT_THAT(text, HasSubstr("\n            layer 32 "));
+  EXPECT_THAT(text, HasSubstr("▇ 47\n"));
+}
+
+/// The model of results() whose layer 1 is not finite.
+ordered_json ending() {
+  ordered_json r = results();
+  const ordered_json place = {
+      {"sequence", 0}, {"token", 0}, {"channel", 3}, {"token_text", "Hi"}, {"class", "initial"}};
+  ordered_json first = {{"layer", 1}, {"point", "down_out"}, {"value", "Inf"}, {"batch", "prompt"}};
+  first.update(place);
+  first["before"] = {{"layer", 1}, {"point", "down_in"}, {"value", -449.0}};
+  first["before"].update(place);
+  r["summary"]["first_nonfinite"] = first;
+  for (size_t l : {1, 2}) {
+    r["activations"]["prompt"]["resid_out"][l]["nonfinite"] = 4;
+    for (const char* part : {"mlp", "resid_out"}) r["writes"][l]["largest"][part] = NAN;
   }
+  r["summary"]["peak_layer"] = 0;
+  r["summary"]["removed_layer"] = nullptr;
+  r["summary"]["headroom"]["resid_out"]["layer"] = 0;
+  r["summary"]["headroom"]["resid_out"]["nonfinite"] = 8;
+  return r;
+}
+
+TEST(SummaryText, EndsWhereValuesAreNotFinite) {
+  const std::string text = summary_text(ending(), 1000);
+  EXPECT_THAT(
+      text,
+      HasSubstr("not finite  Inf in layer 1, down_out: channel 3 of the initial token \"Hi\" of the prompt; "
+                "before it down_in of layer 1 reaches 449 in neuron 3"));
+  EXPECT_THAT(text, HasSubstr("born        in layer 0: "));
+  EXPECT_THAT(
+      text,
+      HasSubstr("carried     to layer 0 at least, largest in layer 0: 500 in channel 7 of the initial token "
+                "\"Hi\"; what follows cannot be told"));
+  EXPECT_THAT(text, HasSubstr("removed     cannot be told"));
+  EXPECT_THAT(text, HasSubstr("layer 0 ▁·· 2"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("resid_out is not finite from layer 1 on (8 values); before it reaches 1,199 in layer 0"));
+  EXPECT_THAT(text, Not(testing::ContainsRegex("(nan|not finite) x|adds (-?nan|not finite)")));
+}
+
+TEST(SummaryText, TellsNothingWhereTheFirstLayerIsNotFinite) {
+  ordered_json r = ending();
+  r["summary"]["first_nonfinite"]["layer"] = 0;
+  r["summary"]["first_nonfinite"]["before"] = nullptr;
+  r["summary"]["found"] = false;
+  for (const char* layer : {"born_layer", "peak_layer"}) r["summary"][layer] = nullptr;
+  r["summary"]["headroom"]["resid_out"] = nullptr;
+  const std::string text = summary_text(r, 1000);
+  for (const char* line :
+       {"born        cannot be told", "carried     cannot be told", "removed     cannot be told",
+        "massive     cannot be told", "attention   cannot be told", "alignment   cannot be told",
+        "head-room   resid_out cannot be told"})
+    EXPECT_THAT(text, HasSubstr(line));
+  EXPECT_THAT(text, HasSubstr("321 at layer 0 down column 11"));
 }
 
 TEST(SummaryText, SaysWhenThereIsNothing) {
   ordered_json r = results();
   r["summary"]["found"] = false;
   r["summary"]["massive_channels"] = r["summary"]["massive_tokens"] = ordered_json::array();
-  EXPECT_THAT(summary_text(r), HasSubstr("none: no value of the residual stream exceeds 2,398 medians"));
+  EXPECT_THAT(summary_text(r, 100), HasSubstr("none: no value of the residual stream exceeds 2,398 medians"));
 }
 
 TEST(SummaryText, CountsNonfiniteValues) {
   ordered_json r = results();
   r["activations"]["corpus"]["resid_out"][1]["nonfinite"] = 12;
-  EXPECT_THAT(summary_text(r), HasSubstr("12 activations are NaN or infinite"));
+  EXPECT_THAT(summary_text(r, 100), HasSubstr("12 activations are NaN or infinite"));
 }
 
 }  // namespace

@@ -90,6 +90,7 @@ TEST(Summarise, TakesTheHeadroomOfTheLargestLayerOfBothBatches) {
   const ordered_json s = summarise(results(), std::nullopt)["headroom"];
   const ordered_json& resid = s["resid_out"];
   EXPECT_EQ(resid["layer"], 1);
+  EXPECT_EQ(resid["batch"], "corpus");
   EXPECT_EQ(resid["max"], 896);
   EXPECT_EQ(resid["max_over_median"], 1792);
   EXPECT_DOUBLE_EQ(resid["of_fp16_max"], 896.0 / 65504);
@@ -99,12 +100,41 @@ TEST(Summarise, TakesTheHeadroomOfTheLargestLayerOfBothBatches) {
 
 TEST(Summarise, LeavesOutRatiosToAMedianOfZero) {
   const ordered_json wanted = {{"layer", 1},
+                               {"batch", "prompt"},
                                {"max", 40.0},
                                {"max_over_median", nullptr},
                                {"of_fp16_max", 40.0 / 65504},
                                {"of_fp8_e4m3_max", 40.0 / 448},
-                               {"int8_step_over_median", nullptr}};
+                               {"int8_step_over_median", nullptr},
+                               {"nonfinite", 0}};
   EXPECT_EQ(summarise(results(), std::nullopt)["headroom"]["down_in"], wanted);
+}
+
+TEST(Summarise, TellsOfTheLayersBeforeTheFirstThatIsNotFinite) {
+  ordered_json r = results();
+  r["activations"]["corpus"]["resid_out"][2]["nonfinite"] = 7;
+  r["attention"]["corpus"] = ordered_json::array();
+  for (const double rate : {0.5, 1.0, 0.0, 0.0})
+    r["attention"]["corpus"].push_back({{"heads", {{{"sink_rate", rate}}}}});
+  const ordered_json s = summarise(r, std::nullopt, {{"layer", 2}});
+  EXPECT_EQ(s["first_nonfinite"]["layer"], 2);
+  EXPECT_EQ(s["found"], true);
+  EXPECT_EQ(s["born_layer"], 1);
+  EXPECT_EQ(s["peak_layer"], 1);
+  EXPECT_EQ(s["removed_layer"], nullptr);
+  EXPECT_EQ(s["massive_channels"], ordered_json({5, 9}));
+  EXPECT_EQ(s["massive_tokens"][0]["last_layer"], 1);
+  EXPECT_EQ(s["alignment"]["weight_activation"], 1);
+  EXPECT_EQ(s["sink_rate"], 0.75);
+  EXPECT_EQ(s["headroom"]["resid_out"]["layer"], 1);
+  EXPECT_EQ(s["headroom"]["resid_out"]["nonfinite"], 7);
+
+  const ordered_json nothing = summarise(r, std::nullopt, {{"layer", 0}});
+  EXPECT_EQ(nothing["found"], false);
+  for (const char* field : {"born_layer", "peak_layer", "removed_layer", "sink_rate"})
+    EXPECT_EQ(nothing[field], nullptr) << field;
+  EXPECT_EQ(nothing["alignment"]["weight_activation"], nullptr);
+  EXPECT_EQ(nothing["headroom"]["resid_out"], nullptr);
 }
 
 TEST(Summarise, HasNothingToSayOfNoLayers) {

@@ -1,5 +1,6 @@
-// Progress of long work: one line on standard error that rewrites itself, with rate and time left.
-// Silent unless standard error is a terminal.
+// Progress of long work: one line on standard error that rewrites itself, with rate and time left. It is
+// never wider than the terminal and has no escape sequences: it is overwritten with spaces. Silent unless
+// standard error is a terminal, and where TERM is dumb.
 #pragma once
 
 #include <chrono>
@@ -20,8 +21,11 @@ class Progress {
   void update(double done);
   void advance(int64_t by = 1) { update(done_ + static_cast<double>(by)); }
 
-  /// Whether progress is drawn at all: standard error is a terminal.
+  /// Whether progress is drawn at all.
   static bool visible();
+  /// Takes the line away, if one is drawn, before something else is written to standard error. The next
+  /// update() draws it again. Safe from any thread.
+  static void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -29,7 +33,6 @@ class Progress {
   int64_t total_;
   double done_ = 0;
   Clock::time_point start_, last_;
-  bool drawn_ = false;
 };
 
 }  // namespace outliers

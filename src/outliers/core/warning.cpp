@@ -5,11 +5,15 @@
 #include <set>
 #include <utility>
 
+#include "outliers/core/error.h"
+#include "outliers/core/progress.h"
+
 namespace outliers {
 namespace {
 
 void print(const std::string& message) {
-  std::fprintf(stderr, "outliers: warning: %s\n", message.c_str());
+  Progress::clear();
+  std::fprintf(stderr, "outliers: warning: %s\n", printable(message, std::string::npos).c_str());
 }
 
 struct Warnings {

@@ -8,6 +8,7 @@
 #include "outliers/report/format.h"
 #include "outliers/report/page_arrays.h"
 #include "outliers/report/page_text.h"
+#include "outliers/report/words.h"
 
 namespace outliers::report {
 namespace {
@@ -37,18 +38,47 @@ std::string layer_or(const ordered_json& layer, const char* none) {
   return layer.is_null() ? none : fmt::format("{}", layer.get<int64_t>());
 }
 
+/// The layer of the prompt's largest value: summary.peak_layer, or without an outlier the largest of all that
+/// can be told of; nullptr where that is none.
+const ordered_json* peak_of(const ordered_json& r) {
+  const ordered_json &layers = r["activations"]["prompt"]["resid_out"], &known = r["summary"]["peak_layer"];
+  if (!known.is_null()) return &layers[known.get<size_t>()];
+  const ordered_json* peak = nullptr;
+  for (size_t l = 0; l < std::min(told_layers(r), layers.size()); ++l) {
+    if (peak == nullptr || number_of(layers[l]["max"]) > number_of((*peak)["max"])) peak = &layers[l];
+  }
+  return peak;
+}
+
+std::string medians_of(const ordered_json& layer, const char* none) {
+  const double max = number_of(layer["max"]), median = number_of(layer["median"]);
+  return median > 0 ? number(max / median) : none;
+}
+
 /// "born in layer 2 of 24, largest in 15 (1,815, 4,045 medians), removed in 22".
 std::string life(const ordered_json& r) {
-  const ordered_json& s = r["summary"];
-  if (!s["found"].get<bool>()) return "no systematic outlier";
-  const ordered_json& peak = r["activations"]["prompt"]["resid_out"][s["peak_layer"].get<size_t>()];
-  const double max = number_of(peak["max"]), median = number_of(peak["median"]);
-  return fmt::format("born in layer {} of {}, largest in {} ({}{}), {}", layer_or(s["born_layer"], "-"),
-                     r["model"]["layers"].get<int64_t>(), layer_or(s["peak_layer"], "-"), number(max),
-                     median > 0 ? fmt::format(", {} medians", number(max / median)) : "",
-                     s["removed_layer"].is_null()
-                         ? "removed by no layer"
-                         : fmt::format("removed in {}", layer_or(s["removed_layer"], "-")));
+  const ordered_json &s = r["summary"], &first = first_nonfinite(r);
+  std::string end;
+  if (!first.is_null()) {
+    end = fmt::format("{} in layer {} ({})", first["value"].get<std::string>(), first["layer"].get<int64_t>(),
+                      printable(first["point"], 40));
+    if (told_layers(r) == 0) return "cannot be told: " + end;
+    end += ": from there on it cannot be told";
+  }
+  if (!s["found"].get<bool>())
+    return end.empty() ? "no systematic outlier" : fmt::format("no outlier in {}; {}", layers_words(r), end);
+  const ordered_json& peak = *peak_of(r);
+  const std::string medians = medians_of(peak, "");
+  std::string text =
+      fmt::format("born in layer {} of {}, largest in {} ({}{})", layer_or(s["born_layer"], "-"),
+                  r["model"]["layers"].get<int64_t>(), layer_or(s["peak_layer"], "-"), shown(peak["max"]),
+                  medians.empty() ? "" : ", " + medians + " medians");
+  if (!s["removed_layer"].is_null()) {
+    text += ", removed in " + layer_or(s["removed_layer"], "-");
+  } else if (end.empty()) {
+    text += ", removed by no layer";
+  }
+  return end.empty() ? text : text + "; " + end;
 }
 
 }  // namespace
@@ -79,12 +109,11 @@ void write_comparison(const std::vector<Results>& reports, const std::filesystem
   json.commit();
 }
 
-std::string comparison_text(const std::vector<Results>& reports) {
+std::string comparison_text(const std::vector<Results>& reports, size_t width) {
   const std::vector<std::string> names = labels(reports);
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < reports.size(); ++i) {
-    const ordered_json& r = reports[i].json;
-    const ordered_json &s = r["summary"], &room = s["headroom"]["resid_out"];
+    const ordered_json &r = reports[i].json, &s = r["summary"], &first = first_nonfinite(r);
     std::string channels;
     for (const auto& channel : s["massive_channels"]) {
       if (std::count(channels.begin(), channels.end(), ',') == 2) {
@@ -93,16 +122,21 @@ std::string comparison_text(const std::vector<Results>& reports) {
       }
       channels += fmt::format("{}{}", channels.empty() ? "" : ", ", channel.get<int64_t>());
     }
-    const bool known = room.is_object();
+    const ordered_json* peak = peak_of(r);
+    const char* none = first.is_null() ? "-" : "?";
     rows.push_back({printable(names[i], 48), fmt::format("{}", r["model"]["layers"].get<int64_t>()),
-                    layer_or(s["born_layer"], "-"), layer_or(s["peak_layer"], "-"),
-                    layer_or(s["removed_layer"], "-"), known ? number(number_of(room["max"])) : "-",
-                    known ? number(number_of(room["max_over_median"])) : "-",
-                    known ? percent(number_of(room["of_fp16_max"])) : "-",
-                    channels.empty() ? "-" : channels});
+                    layer_or(s["born_layer"], none), layer_or(s["peak_layer"], none),
+                    layer_or(s["removed_layer"], none), peak != nullptr ? shown((*peak)["max"]) : none,
+                    peak != nullptr ? medians_of(*peak, "-") : none, channels.empty() ? none : channels});
   }
-  return table({"model", "layers", "born", "largest", "removed", "max", "x median", "of float16", "channels"},
-               rows);
+  std::string text =
+      table({"model", "layers", "born", "largest", "removed", "max", "x median", "channels"}, rows, width);
+  for (size_t i = 0; i < reports.size(); ++i) {
+    const ordered_json& r = reports[i].json;
+    if (!first_nonfinite(r).is_null())
+      text += "\n" + fold(printable(names[i], 48) + ": " + life(r), width > 0 ? width : 80, 0) + "\n";
+  }
+  return text;
 }
 
 }  // namespace outliers::report

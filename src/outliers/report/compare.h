@@ -14,7 +14,8 @@ namespace outliers::report {
 /// model are told apart by their directories' names.
 void write_comparison(const std::vector<Results>& reports, const std::filesystem::path& directory);
 
-/// One row a report: where its outlier is born and removed, its size, its channels.
-std::string comparison_text(const std::vector<Results>& reports);
+/// One row a report: where the prompt's outlier is born and removed, its size, its channels; "?" for what
+/// cannot be told because values are not finite, and then a line that says so. `width` as in table().
+std::string comparison_text(const std::vector<Results>& reports, size_t width);
 
 }  // namespace outliers::report

@@ -124,16 +124,6 @@ std::string data_number(double value) {
   return std::isfinite(value) ? fmt::format("{:.6g}", value) : "NaN";
 }
 
-std::string shorten(std::string text, size_t columns) {
-  if (display_width(text) <= columns) return text;
-  // One code point less at a time; marks that combine go before their letter.
-  while (!text.empty() && display_width(text) > columns - 1) {
-    while ((static_cast<unsigned char>(text.back()) & 0xC0) == 0x80) text.pop_back();
-    text.pop_back();
-  }
-  return text + "…";
-}
-
 std::string token_label(const std::string& token, size_t columns) {
   const bool word = token.size() > 1 && token[0] == ' ' && token.find_first_not_of(' ') != std::string::npos;
   std::string text;

@@ -45,9 +45,6 @@ std::string script_text(const std::string& text);
 /// A number of a data file; NaN and infinities are written NaN, which gnuplot leaves out.
 std::string data_number(double value);
 
-/// `text` cut with an ellipsis to `columns` terminal columns.
-std::string shorten(std::string text, size_t columns);
-
 /// A token's display text on an axis: without the space in front of a word, other spaces as ␣,
 /// shortened; ∅ for an empty one.
 std::string token_label(const std::string& token, size_t columns = 10);

@@ -14,7 +14,9 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/suggest.h"
+#include "outliers/report/chosen_layers.h"
 #include "outliers/report/format.h"
+#include "outliers/report/whole.h"
 
 namespace outliers::report {
 namespace {
@@ -34,33 +36,6 @@ constexpr size_t kMarks = 4;
 constexpr int64_t kShownTokens = 64;
 /// A scale is logarithmic where the largest value is this many times the smallest.
 constexpr double kLogSpan = 1000;
-
-/// Layers that figures of one layer show.
-struct Chosen {
-  int64_t born;                    ///< summary.born_layer; the layer that comes closest where there is none
-  int64_t after;                   ///< the layer after it, whose attention the outlier meets first
-  std::optional<int64_t> removed;  ///< summary.removed_layer
-};
-
-Chosen choose(const Results& r) {
-  const ordered_json& summary = r.json["summary"];
-  Chosen chosen{0, 0, std::nullopt};
-  if (!summary["born_layer"].is_null()) {
-    chosen.born = summary["born_layer"];
-  } else {
-    double best = -1;
-    for (const ordered_json& layer : r.json["activations"]["prompt"]["resid_out"]) {
-      const double ratio = number_of(layer["max"]) / number_of(layer["median"]);
-      if (std::isfinite(ratio) && ratio > best) {
-        best = ratio;
-        chosen.born = layer["layer"];
-      }
-    }
-  }
-  chosen.after = std::min(chosen.born + 1, r.sizes.L - 1);
-  if (!summary["removed_layer"].is_null()) chosen.removed = summary["removed_layer"].get<int64_t>();
-  return chosen;
-}
 
 std::string title_of(const Results& r, const std::string& more, size_t columns = 46) {
   const std::string name = r.json["model"]["name"];
@@ -892,15 +867,7 @@ const std::vector<Kind>& kinds() {
   return all;
 }
 
-}  // namespace
-
-std::vector<std::string> figure_names() {
-  std::vector<std::string> names;
-  for (const Kind& kind : kinds()) names.emplace_back(kind.name);
-  return names;
-}
-
-std::vector<Figure> make_figures(const Results& results, const std::vector<std::string>& names) {
+std::vector<Figure> figures_of(const Results& results, const std::vector<std::string>& names) {
   const std::vector<std::string> known = figure_names();
   for (const std::string& name : names) {
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
@@ -916,6 +883,22 @@ std::vector<Figure> make_figures(const Results& results, const std::vector<std::
     if (std::optional<Figure> figure = kind.make(results, chosen)) figures.push_back(std::move(*figure));
   }
   return figures;
+}
+
+}  // namespace
+
+std::vector<std::string> figure_names() {
+  std::vector<std::string> names;
+  for (const Kind& kind : kinds()) names.emplace_back(kind.name);
+  return names;
+}
+
+std::vector<Figure> make_figures(const Results& results, const std::vector<std::string>& names) {
+  if (has_nonfinite(results)) {
+    const Results whole = whole_layers(results);
+    return figures_of(whole, names);
+  }
+  return figures_of(results, names);
 }
 
 }  // namespace outliers::report

@@ -2,82 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cwchar>
 
 #include <fmt/format.h>
 
 namespace outliers::report {
 namespace {
 
-std::string with_commas(std::string digits) {
-  const size_t first = digits.front() == '-' ? 1 : 0;
-  for (size_t i = digits.size(); i > first + 3; i -= 3) digits.insert(i - 3, ",");
-  return digits;
-}
-
-// Decodes one code point of valid UTF-8 and moves `i` past it; a stray byte counts as itself.
-char32_t next(std::string_view text, size_t& i) {
-  const auto lead = static_cast<unsigned char>(text[i++]);
-  const int more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : lead >= 0xC0 ? 1 : 0;
-  char32_t code = more == 3 ? lead & 0x07U : more == 2 ? lead & 0x0FU : more == 1 ? lead & 0x1FU : lead;
-  for (int k = 0; k < more && i < text.size(); ++k)
-    code = (code << 6) | (static_cast<unsigned char>(text[i++]) & 0x3FU);
-  return code;
-}
-
-// The ranges that terminals draw in two columns (Unicode's East Asian Wide and emoji blocks) or in none.
-int columns(char32_t c) {
-  if ((c >= 0x300 && c <= 0x36F) || (c >= 0x200B && c <= 0x200F) || (c >= 0xFE00 && c <= 0xFE0F)) return 0;
-  const bool wide =
-      (c >= 0x1100 && c <= 0x115F) || (c >= 0x2E80 && c <= 0xA4CF) || (c >= 0xAC00 && c <= 0xD7A3) ||
-      (c >= 0xF900 && c <= 0xFAFF) || (c >= 0xFE30 && c <= 0xFE6F) || (c >= 0xFF00 && c <= 0xFF60) ||
-      (c >= 0xFFE0 && c <= 0xFFE6) || (c >= 0x1F300 && c <= 0x1FAFF) || (c >= 0x20000 && c <= 0x3FFFD);
-  return wide ? 2 : 1;
-}
-
 bool numeric(const std::string& cell) {
   return cell.find_first_not_of("0123456789.,-+%eE ") == std::string::npos;
 }
 
 }  // namespace
-
-std::string number(double value) {
-  if (!std::isfinite(value)) return fmt::format("{}", value);
-  const double size = std::abs(value);
-  if (size >= 999.5) return with_commas(fmt::format("{:.0f}", value));
-  if (size >= 99.95) return fmt::format("{:.0f}", value);
-  if (size >= 9.995) return fmt::format("{:.1f}", value);
-  if (size >= 0.0995 || size == 0) return fmt::format("{:.2f}", value);
-  return fmt::format("{:.2g}", value);
-}
-
-std::string count(int64_t value) {
-  return with_commas(fmt::format("{}", value));
-}
-
-std::string bytes(double value) {
-  const char* units[] = {"bytes", "kB", "MB", "GB", "TB"};
-  size_t unit = 0;
-  while (value >= 999.5 && unit + 1 < std::size(units)) {
-    value /= 1000;
-    ++unit;
-  }
-  if (unit == 0) return fmt::format("{:.0f} bytes", value);
-  return fmt::format("{:.{}f} {}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, units[unit]);
-}
-
-std::string seconds(double value) {
-  if (value < 9.995) return fmt::format("{:.2f} s", value);
-  if (value < 59.95) return fmt::format("{:.1f} s", value);
-  const auto whole = static_cast<int64_t>(std::llround(value));
-  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
-}
-
-std::string percent(double share) {
-  const double value = share * 100;
-  return fmt::format("{:.{}f} %", value, value != 0 && std::abs(value) < 9.95 ? 1 : 0);
-}
 
 std::string ranges(const std::vector<int64_t>& values) {
   std::string text;
@@ -91,7 +26,7 @@ std::string ranges(const std::vector<int64_t>& values) {
   return text;
 }
 
-std::string sparkline(const std::vector<double>& values) {
+std::vector<std::string> sparkline_cells(const std::vector<double>& values) {
   static const char* blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   double low = INFINITY, high = -INFINITY;
   for (const double v : values) {
@@ -100,18 +35,12 @@ std::string sparkline(const std::vector<double>& values) {
       high = std::max(high, std::log(v));
     }
   }
-  std::string text;
+  std::vector<std::string> cells;
   for (const double v : values) {
-    const double height = v > 0 && std::isfinite(v) && high > low ? (std::log(v) - low) / (high - low) : 0;
-    text += blocks[static_cast<size_t>(std::lround(height * 7))];
+    const double height = v > 0 && high > low ? (std::log(v) - low) / (high - low) : 0;
+    cells.emplace_back(std::isfinite(v) ? blocks[static_cast<size_t>(std::lround(height * 7))] : "·");
   }
-  return text;
-}
-
-size_t display_width(std::string_view text) {
-  size_t width = 0;
-  for (size_t i = 0; i < text.size();) width += static_cast<size_t>(columns(next(text, i)));
-  return width;
+  return cells;
 }
 
 std::string pad(std::string text, size_t width) {
@@ -120,57 +49,139 @@ std::string pad(std::string text, size_t width) {
   return text;
 }
 
+namespace {
+
+/// Bytes of the part of `word` that fits `columns`, at least one character: up to the last place where a name
+/// or a path may be broken, if one lies in the second half.
+size_t part_that_fits(std::string_view word, size_t columns) {
+  size_t fits = 0, good = 0;
+  while (fits < word.size()) {
+    size_t next = fits + 1;
+    while (next < word.size() && (static_cast<unsigned char>(word[next]) & 0xC0) == 0x80) ++next;
+    if (fits > 0 && display_width(word.substr(0, next)) > columns) break;
+    fits = next;
+    if (std::string_view("/._-,:=").find(word[fits - 1]) != std::string_view::npos) good = fits;
+  }
+  return fits < word.size() && good >= fits / 2 && good > 0 ? good : fits;
+}
+
+}  // namespace
+
 std::string fold(const std::string& text, size_t width, size_t indent) {
   std::string result;
   size_t used = indent;
   bool line_start = true;
+  const auto new_line = [&] {
+    result += "\n" + std::string(indent, ' ');
+    used = indent;
+    line_start = true;
+  };
+  const size_t room = std::max<size_t>(width, indent + 1) - indent;
   for (size_t i = 0; i < text.size();) {
     const size_t end = std::min(text.find(' ', i), text.size());
-    const std::string word = text.substr(i, end - i);
-    const size_t word_width = display_width(word);
-    if (!line_start && used + 1 + word_width > width) {
-      result += "\n" + std::string(indent, ' ');
-      used = indent;
-      line_start = true;
-    }
+    std::string_view word = std::string_view(text).substr(i, end - i);
+    if (!line_start && used + 1 + display_width(word) > width) new_line();
     if (!line_start) {
       result += ' ';
       ++used;
     }
+    for (; display_width(word) > room; new_line()) {
+      const size_t part = part_that_fits(word, room);
+      if (part == word.size()) break;
+      result += word.substr(0, part);
+      word.remove_prefix(part);
+    }
     result += word;
-    used += word_width;
+    used += display_width(word);
     line_start = false;
     i = end + 1;
   }
   return result;
 }
 
-std::string table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
+std::string labelled(std::string_view label, const std::string& text, size_t width) {
+  return fmt::format("{:<{}}{}\n", label, kLabelColumns, fold(text, width, kLabelColumns));
+}
+
+namespace {
+
+using Cells = std::vector<std::string>;
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (size_t i = 0; i <= text.size();) {
+    const size_t end = std::min(text.find('\n', i), text.size());
+    lines.push_back(text.substr(i, end - i));
+    i = end + 1;
+  }
+  return lines;
+}
+
+/// Too narrow for columns: "column  cell" below one another, rows apart.
+std::string records(const Cells& header, const std::vector<Cells>& rows, size_t width) {
+  size_t names = 0;
+  for (const std::string& name : header) names = std::max(names, display_width(name) + 2);
+  std::string text;
+  for (const Cells& row : rows) {
+    if (!text.empty()) text += "\n";
+    for (size_t c = 0; c < header.size(); ++c)
+      text += pad(header[c], names) + fold(row[c], width, names) + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string table(const Cells& header, const std::vector<Cells>& rows, size_t width) {
+  constexpr size_t kLeast = 10;  // columns that a text is folded to
   std::vector<size_t> widths;
   std::vector<bool> right;
+  size_t total = 0;
   for (size_t c = 0; c < header.size(); ++c) {
-    size_t width = display_width(header[c]);
+    size_t most = display_width(header[c]);
     bool numbers = !rows.empty();
-    for (const auto& row : rows) {
-      width = std::max(width, display_width(row[c]));
+    for (const Cells& row : rows) {
+      most = std::max(most, display_width(row[c]));
       numbers = numbers && numeric(row[c]);
     }
-    widths.push_back(width);
+    widths.push_back(most);
     right.push_back(numbers);
+    total += most + (c > 0 ? 2 : 0);
+  }
+  // Where it is too wide, the widest text gives way, a column at a time.
+  while (width > 0 && total > width) {
+    size_t widest = header.size();
+    for (size_t c = 0; c < header.size(); ++c) {
+      if (!right[c] && widths[c] > std::max(kLeast, display_width(header[c])) &&
+          (widest == header.size() || widths[c] > widths[widest]))
+        widest = c;
+    }
+    if (widest == header.size()) return records(header, rows, width);
+    --widths[widest];
+    --total;
   }
   std::string text;
-  const auto line = [&](const std::vector<std::string>& cells) {
-    std::string out;
+  const auto add = [&](const Cells& cells) {
+    std::vector<std::vector<std::string>> folded;
+    size_t height = 0;
     for (size_t c = 0; c < cells.size(); ++c) {
-      if (c > 0) out += "  ";
-      out += right[c] ? std::string(widths[c] - display_width(cells[c]), ' ') + cells[c]
-                      : pad(cells[c], widths[c]);
+      folded.push_back(display_width(cells[c]) > widths[c] ? lines_of(fold(cells[c], widths[c], 0))
+                                                           : std::vector<std::string>{cells[c]});
+      height = std::max(height, folded.back().size());
     }
-    out.erase(out.find_last_not_of(' ') + 1);
-    text += out + "\n";
+    for (size_t l = 0; l < height; ++l) {
+      std::string out;
+      for (size_t c = 0; c < cells.size(); ++c) {
+        const std::string cell = l < folded[c].size() ? folded[c][l] : "";
+        if (c > 0) out += "  ";
+        out += right[c] ? std::string(widths[c] - display_width(cell), ' ') + cell : pad(cell, widths[c]);
+      }
+      out.erase(out.find_last_not_of(' ') + 1);
+      text += out + "\n";
+    }
   };
-  line(header);
-  for (const auto& row : rows) line(row);
+  add(header);
+  for (const Cells& row : rows) add(row);
   return text;
 }
 

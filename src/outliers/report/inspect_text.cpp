@@ -10,12 +10,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr size_t kWidth = 100, kIndent = 12;
-
-std::string line(const char* label, const std::string& text) {
-  return fmt::format("{:<{}}{}\n", label, kIndent, fold(text, kWidth, kIndent));
-}
-
 std::string yes(const ordered_json& flag, const char* text) {
   return flag.get<bool>() ? fmt::format(", {}", text) : "";
 }
@@ -62,7 +56,8 @@ std::string vision(const ordered_json& v) {
 
 }  // namespace
 
-std::string inspect_text(const ordered_json& d) {
+std::string inspect_text(const ordered_json& d, size_t width, size_t table_width) {
+  const auto line = [&](const char* label, const std::string& text) { return labelled(label, text, width); };
   std::string text;
   if (d.contains("model")) {
     const ordered_json& model = d["model"];
@@ -137,7 +132,7 @@ std::string inspect_text(const ordered_json& d) {
   for (const auto& t : d["tensors"]) {
     rows.push_back({printable(t["name"]), join(t["shape"]), t["encoding"], bytes(t["bytes"].get<double>())});
   }
-  return text + table({"tensor", "shape", "encoding", "size"}, rows);
+  return text + table({"tensor", "shape", "encoding", "size"}, rows, table_width);
 }
 
 }  // namespace outliers::report

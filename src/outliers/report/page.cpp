@@ -22,7 +22,7 @@ constexpr size_t kMassiveRows = 4000;
 constexpr int64_t kTokenBytes = 900'000;
 
 int64_t tokens_shown(const Sizes& s) {
-  const int64_t each = s.L * 3 * 2;  // three arrays of halves
+  const int64_t each = s.L * 3 * 4;  // three arrays of float32
   return std::clamp<int64_t>(kTokenBytes / std::max<int64_t>(each, 1), 1, s.P);
 }
 

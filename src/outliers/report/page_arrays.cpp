@@ -1,11 +1,10 @@
 #include "outliers/report/page_arrays.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 
 #include <ATen/ATen.h>
-#include <c10/util/Half.h>
 #include <zlib.h>
 
 #include "outliers/core/error.h"
@@ -17,46 +16,28 @@ using nlohmann::ordered_json;
 
 // Of the page's 8 MB plotly.js takes two and results.json less than one; base64 adds a third to these.
 constexpr int64_t kActivationBytes = 1'200'000, kColumnBytes = 600'000, kMapBytes = 900'000;
-/// The largest magnitude a layer is scaled to: well inside binary16, whose smallest normal value is then
-/// 2e-9 of it.
-constexpr int kTopExponent = 15;
-
-uint16_t bits(c10::Half half) {
-  return half.x;
-}
-
 class Writer {
  public:
-  /// float [L, ...]: halves, each layer with its scale.
-  ordered_json halves(const at::Tensor& x) {
+  /// float [L, ...], as it is.
+  ordered_json floats(const at::Tensor& x) {
     const at::Tensor values = x.to(at::kFloat).contiguous();
+    align();
     ordered_json spec = {{"shape", std::vector<int64_t>(x.sizes().begin(), x.sizes().end())},
-                         {"values", arrays.bytes.size()},
-                         {"scale", ordered_json::array()}};
-    const int64_t layers = x.size(0), each = layers > 0 ? x.numel() / layers : 0;
-    for (int64_t l = 0; l < layers; ++l) {
-      const float* row = values.const_data_ptr<float>() + l * each;
-      float largest = 0;
-      for (int64_t i = 0; i < each; ++i) {
-        if (std::isfinite(row[i])) largest = std::max(largest, std::abs(row[i]));
-      }
-      int exponent = 0;
-      if (largest > 0) std::frexp(largest, &exponent);
-      const int shift = kTopExponent - exponent;
-      spec["scale"].push_back(std::ldexp(1.0, -shift));
-      for (int64_t i = 0; i < each; ++i) put(bits(c10::Half(std::ldexp(row[i], shift))));
-    }
+                         {"values", arrays.bytes.size()}};
+    static_assert(std::endian::native == std::endian::little);
+    arrays.bytes.append(reinterpret_cast<const char*>(values.const_data_ptr<float>()),
+                        static_cast<size_t>(values.numel()) * sizeof(float));
     return spec;
   }
 
-  /// float [L, R, C]: halves [L, R, B], each the value largest by abs x of `bucket` neighbours, and where in
+  /// float [L, R, C]: [L, R, B], each the value largest by abs x of `bucket` neighbours, and where in
   /// its bucket it stood.
   ordered_json buckets(const at::Tensor& x, int64_t budget) {
     const at::Tensor values = x.to(at::kFloat).contiguous();
     const int64_t L = x.size(0), R = x.size(1), C = x.size(2);
     int64_t bucket = 1;
-    // A value without buckets takes two bytes, one of a bucket four.
-    while (L * R * ((C + bucket - 1) / bucket) * (bucket == 1 ? 2 : 4) > budget && bucket < C) bucket *= 2;
+    // A value without buckets takes four bytes, one of a bucket six.
+    while (L * R * ((C + bucket - 1) / bucket) * (bucket == 1 ? 4 : 6) > budget && bucket < C) bucket *= 2;
     const int64_t B = (C + bucket - 1) / bucket;
     const at::Tensor kept = at::empty({L, R, B}), places = at::empty({L, R, B}, at::kInt);
     const float* in = values.const_data_ptr<float>();
@@ -73,7 +54,7 @@ class Writer {
         *where++ = static_cast<int32_t>(best - b * bucket);
       }
     }
-    ordered_json spec = halves(kept);
+    ordered_json spec = floats(kept);
     spec["channels"] = C;
     spec["bucket"] = bucket;
     spec["places"] = nullptr;
@@ -84,7 +65,8 @@ class Writer {
     return spec;
   }
 
-  /// float [M.., P, P]: the first `tokens` rows, row by row, in 65535ths; of causal maps the lower triangles.
+  /// float [M.., P, P]: the first `tokens` rows, row by row, in 65534ths, 65535 for what is not finite; of
+  /// causal maps the lower triangles.
   ordered_json maps(const at::Tensor& x, int64_t tokens, bool causal) {
     const at::Tensor values = x.to(at::kFloat).contiguous();
     std::vector<int64_t> shape(x.sizes().begin(), x.sizes().end() - 1);
@@ -96,7 +78,8 @@ class Writer {
       for (int64_t q = 0; q < tokens; ++q) {
         for (int64_t k = 0; k < (causal ? q + 1 : tokens); ++k) {
           const float p = map[q * P + k];
-          put(static_cast<uint16_t>(std::isfinite(p) ? std::lround(std::clamp(p, 0.0F, 1.0F) * 65535) : 0));
+          put(static_cast<uint16_t>(std::isfinite(p) ? std::lround(std::clamp(p, 0.0F, 1.0F) * 65534)
+                                                     : 65535));
         }
       }
     }
@@ -106,6 +89,8 @@ class Writer {
   PageArrays arrays;
 
  private:
+  /// Floats stand at multiples of four bytes.
+  void align() { arrays.bytes.resize((arrays.bytes.size() + 3) / 4 * 4); }
   void put(uint16_t value) {
     char little[2] = {static_cast<char>(value & 0xFF), static_cast<char>(value >> 8)};
     arrays.bytes.append(little, 2);
@@ -135,15 +120,15 @@ PageArrays page_arrays(const Results& results, int64_t tokens) {
   for (const char* point : {"resid_out", "down_in"}) {
     const std::string name = fmt::format("prompt.{}.token_max", point);
     index[std::string("token_max.") + point] =
-        writer.halves(results.array(name).select(1, 0).narrow(1, 0, tokens));
+        writer.floats(results.array(name).select(1, 0).narrow(1, 0, tokens));
   }
   const bool images = results.json.contains("images");
   if (images) {
     index["token_norm"] =
-        writer.halves(results.array("prompt.resid_out.token_norm").select(1, 0).narrow(1, 0, tokens));
+        writer.floats(results.array("prompt.resid_out.token_norm").select(1, 0).narrow(1, 0, tokens));
   }
   index["key_scores"] =
-      writer.halves(results.array("prompt.attention.key_scores").select(1, 0).narrow(1, 0, tokens));
+      writer.floats(results.array("prompt.attention.key_scores").select(1, 0).narrow(1, 0, tokens));
   if (!results.json["attention"]["prompt"]["probs_mean"].is_null()) {
     const bool causal = !images;
     const int64_t shown = tokens_that_fit(s.L, tokens, kMapBytes, causal);

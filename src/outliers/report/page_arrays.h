@@ -1,9 +1,9 @@
-// The arrays inside the page: small enough to send around, exact enough to read numbers from.
+// The arrays inside the page: small enough to send around, and the numbers that are read from them are those
+// of arrays.npz.
 //
-// Activations are halves (IEEE binary16) with a power of two as each layer's scale, because residual streams
-// go beyond what a half holds; three digits are right. Where all channels would be too much, neighbours share
-// a bucket that keeps its largest value and where it stands, so no peak is lost. Attention probabilities are
-// 16-bit fractions, lower triangles only.
+// Activations are float32, so that the page shows no other number than the results do. Where all channels
+// would be too much, neighbours share a bucket that keeps its largest value and where it stands, so no peak
+// is lost. Attention probabilities are 16-bit fractions, lower triangles only.
 #pragma once
 
 #include <string>

@@ -1,5 +1,7 @@
 #include "outliers/report/page_text.h"
 
+#include "outliers/core/display.h"
+
 // .incbin, as for the default corpus: compiling megabytes of text takes no time.
 #define OUTLIERS_EMBED(name, file)                                                          \
   __asm__(".pushsection .rodata\n.global outliers_" #name "_begin\n.global outliers_" #name \
@@ -54,7 +56,7 @@ std::string valid(const std::string& text) {
 
 std::string html_text(const std::string& text) {
   std::string out;
-  for (const char c : valid(text)) {
+  for (const char c : escape_hidden(valid(text))) {
     switch (c) {
       case '&':
         out += "&amp;";
@@ -77,8 +79,9 @@ std::string html_text(const std::string& text) {
 
 std::string html_json(const ordered_json& value) {
   std::string out;
-  // These characters stand in strings only, where \u escapes mean the same.
-  for (const char c : value.dump(-1, ' ', false, ordered_json::error_handler_t::replace)) {
+  // These characters stand in strings only, where \u escapes mean the same. So do all beyond ASCII, some of
+  // which cannot be seen or turn the direction of what follows in whatever shows the file.
+  for (const char c : value.dump(-1, ' ', true, ordered_json::error_handler_t::replace)) {
     if (c == '<' || c == '>' || c == '&') {
       out += c == '<' ? "\\u003c" : c == '>' ? "\\u003e" : "\\u0026";
     } else {

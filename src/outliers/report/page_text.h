@@ -17,11 +17,12 @@ std::string_view compare_template();
 /// `html` with each {{name}} of `values` replaced, in one pass: a value's own braces stay what they are.
 std::string fill_template(std::string_view html, const std::map<std::string, std::string>& values);
 
-/// Text between tags or in a quoted attribute; what is not UTF-8 becomes U+FFFD.
+/// Text between tags or in a quoted attribute; what is not UTF-8 becomes U+FFFD, what cannot be seen an
+/// escape (core/display.h).
 std::string html_text(const std::string& text);
 
-/// JSON inside a script element: no character in it can end the element. Numbers that are not finite are
-/// null.
+/// JSON inside a script element: no character in it can end the element; what is beyond ASCII is escaped.
+/// Numbers that are not finite are null.
 std::string html_json(const nlohmann::ordered_json& value);
 
 }  // namespace outliers::report

@@ -326,6 +326,16 @@ class Consistency {
   void summary(const ordered_json& summary) const {
     for (const char* field : {"born_layer", "peak_layer", "removed_layer"})
       below(summary[field], s_.L, child("summary", field));
+    if (summary.contains("first_nonfinite") && !summary["first_nonfinite"].is_null()) {
+      const ordered_json& first = summary["first_nonfinite"];
+      const bool prompt = first["batch"] == "prompt";
+      const std::vector<std::pair<const char*, int64_t>> limits = {
+          {"layer", s_.L}, {"sequence", prompt ? 1 : s_.N}, {"token", prompt ? s_.P : s_.T}};
+      places(ordered_json::array({first}), "summary.first_nonfinite", limits);
+      // What is told, is told of the layers before.
+      for (const char* field : {"born_layer", "peak_layer", "removed_layer"})
+        below(summary[field], first["layer"], child("summary", field));
+    }
     for (size_t i = 0; i < summary["massive_channels"].size(); ++i)
       below(summary["massive_channels"][i], s_.D, child("summary.massive_channels", i));
     places(summary["massive_tokens"], "summary.massive_tokens",

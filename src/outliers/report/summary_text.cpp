@@ -3,20 +3,19 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <set>
 
 #include <fmt/format.h>
 
 #include "outliers/core/error.h"
 #include "outliers/report/format.h"
+#include "outliers/report/life_text.h"
 #include "outliers/report/results.h"
+#include "outliers/report/words.h"
 
 namespace outliers::report {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr size_t kWidth = 100, kIndent = 12;
 
 using Lines = std::vector<SummaryLine>;
 
@@ -29,65 +28,13 @@ Lines operator+(Lines a, const Lines& b) {
   return a;
 }
 
-std::string quoted(const std::string& text) {
-  return fmt::format("\"{}\"", printable(text, 48));
-}
-
-std::string shown(const ordered_json& value) {
-  return number(number_of(value));
-}
-
 size_t index(const ordered_json& value) {
   return value.get<size_t>();
 }
 
-// "strong_delimiter" as words.
-std::string class_words(std::string name) {
-  if (name == "cls") return "CLS";
-  std::replace(name.begin(), name.end(), '_', ' ');
-  return name;
-}
-
-// "the initial token "Summer"", "token 3 "." (strong delimiter)"; "the CLS token", "register 0", "patch
-// r3c7".
-std::string token_name(const ordered_json& prompt, int64_t token) {
-  const std::string text = quoted(prompt["tokens"][static_cast<size_t>(token)]);
-  const std::string kind = class_words(prompt["classes"][static_cast<size_t>(token)]);
-  if (kind == "CLS") return "the CLS token";
-  if (kind == "register") return fmt::format("register {}", token - 1);
-  if (kind == "patch") return "patch " + printable(prompt["tokens"][static_cast<size_t>(token)], 48);
-  return token == 0 ? fmt::format("the initial token {}", text)
-                    : fmt::format("token {} {} ({})", token, text, kind);
-}
-
-// "expert 3", "the shared expert", or nothing in a layer without experts.
-std::string expert(const ordered_json& place) {
-  if (!place.contains("expert")) return "";
-  return place["expert"].is_string() ? "the shared expert"
-                                     : fmt::format("expert {}", place["expert"].get<int64_t>());
-}
-std::string of_expert(const ordered_json& place) {
-  return place.contains("expert") ? expert(place) + "'s " : "";
-}
-std::string in_expert(const ordered_json& place) {
-  return place.contains("expert") ? "of " + expert(place) + " " : "";
-}
-
-// What made the place large (or small again): the neuron whose product leads the MLP's sum, or attention.
-std::string writer(const ordered_json& write) {
-  const double mlp = number_of(write["mlp"]), attention = number_of(write["attention"]);
-  if (std::abs(attention) > std::abs(mlp)) return fmt::format("attention adds {}", number(attention));
-  std::string text = fmt::format("the MLP adds {}", number(mlp));
-  if (write["neurons"].empty()) return text;
-  std::string neurons;
-  const double first = std::abs(number_of(write["neurons"][0]["product"]));
-  for (const auto& n : write["neurons"]) {
-    if (std::abs(number_of(n["product"])) < first / 10) break;
-    neurons += fmt::format("{}{} {}({} x {})", neurons.empty() ? "" : ", ", n["neuron"].get<int64_t>(),
-                           in_expert(n), shown(n["down_in"]), shown(n["weight"]));
-  }
-  return fmt::format("{}, led by down_in neuron{} {}", text,
-                     neurons.find(',') == std::string::npos ? "" : "s", neurons);
+/// " in layers 0-3", where the summary tells of these alone.
+std::string of_told(const ordered_json& r) {
+  return first_nonfinite(r).is_null() ? "" : " in " + layers_words(r);
 }
 
 std::string heading(const ordered_json& r) {
@@ -96,7 +43,7 @@ std::string heading(const ordered_json& r) {
   if (m.contains("experts")) {
     experts = fmt::format(" of {} experts", m["experts"]["count"].get<int64_t>());
   }
-  return fmt::format("{} ({}, {}, {} layers{}, D {}, {} parameters, {})\n", m["name"].get<std::string>(),
+  return fmt::format("{} ({}, {}, {} layers{}, D {}, {} parameters, {})", m["name"].get<std::string>(),
                      m["family"].get<std::string>(), m["format"].get<std::string>(),
                      m["layers"].get<int64_t>(), experts, m["width"].get<int64_t>(), count(m["parameters"]),
                      bytes(m["weight_bytes"]));
@@ -118,69 +65,9 @@ std::string measured(const ordered_json& r) {
                      run["device"].get<std::string>());
 }
 
-Lines life(const ordered_json& r) {
-  const ordered_json& s = r["summary"];
-  const ordered_json& layers = r["activations"]["prompt"]["resid_out"];
-  const ordered_json& writes = r["writes"];
-  std::vector<double> maxima;
-  for (const auto& layer : layers) maxima.push_back(number_of(layer["max"]));
-  const std::string strip = fmt::format("layer 0 {} {}  max of the residual stream, log scale",
-                                        sparkline(maxima), maxima.size() - 1);
-  if (!s["found"].get<bool>() || s["born_layer"].is_null() || s["peak_layer"].is_null()) {
-    double tallest = 0;
-    for (const auto& layer : layers) {
-      if (number_of(layer["median"]) > 0)
-        tallest = std::max(tallest, number_of(layer["max"]) / number_of(layer["median"]));
-    }
-    return line("outlier",
-                fmt::format("none: no value of the residual stream exceeds {} medians of its layer",
-                            number(tallest))) +
-           line("", strip);
-  }
-  const size_t born = index(s["born_layer"]), peak = index(s["peak_layer"]);
-  const ordered_json& birth = writes[born]["largest"];
-  Lines text;
-  const ordered_json& neurons = birth["neurons"];
-  if (!neurons.empty() && std::abs(number_of(birth["mlp"])) >= std::abs(number_of(birth["attention"]))) {
-    text = line("born",
-                fmt::format("in layer {}: {}{} column {} (down_in {}) writes channel {} of "
-                            "{}: {} where the median is {}",
-                            born, of_expert(neurons[0]),
-                            neurons[0].contains("expert") ? "down_proj" : "mlp.down_proj",
-                            neurons[0]["neuron"].get<int64_t>(), shown(neurons[0]["down_in"]),
-                            birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
-                            number(std::abs(number_of(birth["resid_out"]))), shown(layers[born]["median"])));
-  } else {
-    text = line("born",
-                fmt::format("in layer {}: attention writes channel {} of {}: {} where the median is {}", born,
-                            birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
-                            number(std::abs(number_of(birth["resid_out"]))), shown(layers[born]["median"])));
-  }
-  const bool removed_somewhere = !s["removed_layer"].is_null();
-  const size_t removed = removed_somewhere ? index(s["removed_layer"]) : maxima.size();
-  std::string carried = fmt::format("to layer {}, largest in layer {}", removed > 0 ? removed - 1 : 0, peak);
-  if (!layers[peak]["top"].empty()) {
-    const ordered_json& top = layers[peak]["top"][0];
-    carried += fmt::format(": {} in channel {} of {}", number(std::abs(number_of(top["value"]))),
-                           top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"]));
-  }
-  text = text + line("carried", carried);
-  if (!removed_somewhere) {
-    text = text + line("removed", "by no layer; the final norm takes it away");
-  } else if (writes[removed].contains("followed")) {
-    const ordered_json& w = writes[removed]["followed"];
-    text = text +
-           line("removed", fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}",
-                                       removed, writer(w), w["channel"].get<int64_t>(), shown(w["resid_in"]),
-                                       shown(layers[removed]["max"])));
-  } else {
-    text = text + line("removed", fmt::format("in layer {}", removed));
-  }
-  return text + line("", strip);
-}
-
 Lines places(const ordered_json& r) {
   const ordered_json& s = r["summary"];
+  if (told_layers(r) == 0) return line("massive", "cannot be told");
   std::string channels;
   size_t shown = 0;
   for (const auto& channel : s["massive_channels"]) {
@@ -198,7 +85,8 @@ Lines places(const ordered_json& r) {
                           token["last_layer"].get<int64_t>());
   }
   if (s["massive_tokens"].size() > 5) tokens += fmt::format(" and {} more", s["massive_tokens"].size() - 5);
-  if (channels.empty()) return line("massive", "no activation is above 100 and above 1,000 medians");
+  if (channels.empty())
+    return line("massive", "no activation is above 100 and above 1,000 medians" + of_told(r));
   return line("massive", fmt::format("channels {}; tokens {}", channels, tokens));
 }
 
@@ -210,8 +98,14 @@ Lines weights(const ordered_json& r) {
     int64_t index;
   };
   std::vector<Score> scores;
+  std::string left_out;
+  int64_t matrices = 0;
   for (const auto& layer : r["weights"]) {
     for (const auto& [name, m] : layer["modules"].items()) {
+      if (m.contains("nonfinite") && m["nonfinite"] != 0 && ++matrices <= 3) {
+        left_out += fmt::format("{}{} at layer {} {}", left_out.empty() ? "" : ", ", count(m["nonfinite"]),
+                                layer["layer"].get<int64_t>(), of_expert(m) + name);
+      }
       const double score = number_of(m["score"]);
       if (std::isfinite(score)) {
         scores.push_back({score, layer["layer"], of_expert(m) + name, m["axis"], m["index"]});
@@ -227,18 +121,22 @@ Lines weights(const ordered_json& r) {
     text += fmt::format("{}{} at layer {} {} {} {}", i == 0 ? "" : ", ", number(scores[i].score),
                         scores[i].layer, scores[i].module, scores[i].axis, scores[i].index);
   }
-  return line("weights",
-              fmt::format("max/mean of abs W {}; median of all projections {}", text, number(median)));
+  if (matrices > 3) left_out += fmt::format(" and in {} more matrices", matrices - 3);
+  if (matrices > 0) left_out = "; left out, as NaN or infinite: " + left_out;
+  return line("weights", fmt::format("max/mean of abs W {}; median of all projections {}{}", text,
+                                     number(median), left_out));
 }
 
 Lines attention(const ordered_json& r) {
   const ordered_json& layers = r["attention"]["corpus"];
+  const size_t told = std::min(told_layers(r), layers.size());
+  if (told == 0) return line("attention", "cannot be told");
   const double tokens = r["run"]["tokens_per_sequence"];
   size_t best = 0;
   double best_score = -1, sink = 0;
   int64_t heads = 0, keys = 0;
   std::map<std::string, int64_t> classes;
-  for (size_t l = 0; l < layers.size(); ++l) {
+  for (size_t l = 0; l < told; ++l) {
     const double score =
         layers[l]["top_keys"].empty() ? best_score : number_of(layers[l]["top_keys"][0]["score"]);
     if (score > best_score) {
@@ -255,10 +153,10 @@ Lines attention(const ordered_json& r) {
     }
   }
   if (best_score < 0 || heads == 0) return {};
-  std::string text =
-      fmt::format("layer {}: one key ({}) receives {} of {}'s probability; sink rate {} over all heads", best,
-                  quoted(layers[best]["top_keys"][0]["token_text"]), percent(best_score / tokens),
-                  "its sequence", percent(sink / static_cast<double>(heads)));
+  std::string text = fmt::format(
+      "layer {}: one key ({}) receives {} of its sequence's probability; sink rate {} over all heads{}", best,
+      quoted(layers[best]["top_keys"][0]["token_text"]), percent(best_score / tokens),
+      percent(sink / static_cast<double>(heads)), of_told(r));
   if (keys > 0) {
     text += "; outlier keys are";
     std::vector<std::pair<int64_t, std::string>> order;
@@ -283,17 +181,35 @@ Lines alignment(const ordered_json& r) {
     text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ",
                         percent(a["activation_attention"]));
   }
-  return text.empty() ? Lines{} : line("alignment", text);
+  if (told_layers(r) == 0) text = "cannot be told";
+  return text.empty() ? Lines{} : line("alignment", text + (told_layers(r) > 0 ? of_told(r) : ""));
 }
 
 Lines headroom(const ordered_json& r) {
+  const ordered_json& first = first_nonfinite(r);
   std::string text;
   for (const auto& [point, h] : r["summary"]["headroom"].items()) {
-    if (h.is_null()) continue;
+    if (h.is_null() && first.is_null()) continue;
+    text += text.empty() ? "" : "; ";
+    if (h.is_null()) {
+      text += point + " cannot be told";
+      continue;
+    }
     const double fp16 = number_of(h["of_fp16_max"]), fp8 = number_of(h["of_fp8_e4m3_max"]);
-    text += fmt::format("{}{} reaches {} in layer {}: {} of float16's range{}, {} times e4m3's 448",
-                        text.empty() ? "" : "; ", point, shown(h["max"]), h["layer"].get<int64_t>(),
-                        percent(fp16), fp16 > 1 ? " (it overflows)" : "", number(fp8));
+    const int64_t nonfinite = h.value("nonfinite", int64_t{0});
+    std::string reaches = point + " reaches";
+    if (!first.is_null()) {
+      const int64_t layer = first["layer"];
+      reaches = nonfinite == 0
+                    ? fmt::format("before layer {} {}", layer, reaches)
+                    : fmt::format("{} is not finite from layer {} on ({} values); before it reaches", point,
+                                  layer, count(nonfinite));
+    }
+    const std::string batch =
+        h.contains("batch") ? fmt::format(" ({})", batch_words(r, h["batch"])) : std::string();
+    text += fmt::format("{} {} in layer {}{}: {} of float16's range{}, {} times e4m3's 448", reaches,
+                        shown(h["max"]), h["layer"].get<int64_t>(), batch, percent(fp16),
+                        fp16 > 1 ? " (it overflows)" : "", number(fp8));
     if (!h["int8_step_over_median"].is_null())
       text += fmt::format(", one int8 step is {} medians", shown(h["int8_step_over_median"]));
   }
@@ -301,6 +217,7 @@ Lines headroom(const ordered_json& r) {
 }
 
 Lines norms(const ordered_json& r) {
+  if (r.contains("norms") && !r["summary"].contains("norms")) return line("norms", "cannot be told");
   if (!r["summary"].contains("norms")) return {};
   const ordered_json &n = r["summary"]["norms"],
                      &largest = r["norms"]["corpus"][index(n["layer"])]["patches"]["largest"];
@@ -343,14 +260,19 @@ Lines nonfinite(const ordered_json& r) {
 }  // namespace
 
 Lines summary_lines(const ordered_json& r) {
-  return line("measured", measured(r)) + life(r) + places(r) + weights(r) + attention(r) + alignment(r) +
-         headroom(r) + norms(r) + nonfinite(r) + cost(r);
+  return line("measured", measured(r)) + life_lines(r) + line("", "") + places(r) + weights(r) +
+         attention(r) + alignment(r) + headroom(r) + norms(r) + nonfinite(r) + cost(r);
 }
 
-std::string summary_text(const ordered_json& r) {
-  std::string text = heading(r);
+std::string summary_text(const ordered_json& r, size_t width) {
+  std::string text = fold(heading(r), width, 0) + "\n";
   for (const SummaryLine& l : summary_lines(r)) {
-    text += fmt::format("{:<{}}{}\n", l.label, kIndent, fold(l.text, kWidth, kIndent));
+    if (l.label.empty()) {
+      for (const std::string& row : life_strip(r, width - kLabelColumns))
+        text += std::string(kLabelColumns, ' ') + row + "\n";
+      continue;
+    }
+    text += labelled(l.label, l.text, width);
     if (l.label == "measured") text += "\n";
   }
   return text;

@@ -9,7 +9,7 @@
 namespace outliers::report {
 
 struct SummaryLine {
-  std::string label;  ///< "born"; empty for the sparkline of the layers, which belongs to the line above
+  std::string label;  ///< "born"; empty where the strip of the layers stands (life_text.h)
   std::string text;   ///< one sentence or two, not folded
 };
 
@@ -17,8 +17,8 @@ struct SummaryLine {
 /// else.
 std::vector<SummaryLine> summary_lines(const nlohmann::ordered_json& results);
 
-/// The same, headed by the model and folded for a terminal. From results.json's object (schema
-/// outliers-results/1); loads nothing else.
-std::string summary_text(const nlohmann::ordered_json& results);
+/// The same with the strip, headed by the model and folded to lines of `width` columns, 40 at least. From
+/// results.json's object (schema outliers-results/1); loads nothing else.
+std::string summary_text(const nlohmann::ordered_json& results, size_t width);
 
 }  // namespace outliers::report

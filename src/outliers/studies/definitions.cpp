@@ -23,6 +23,9 @@ nlohmann::ordered_json definitions(bool images) {
       {"born_layer",
        "largest factor of max/median of abs resid_out over the layer before, up to the peak, on the "
        "prompt (compare arXiv 2603.05498, step-up block)"},
+      {"first_nonfinite",
+       "first layer and point with a value that is NaN or infinite; the summary tells of the layers before "
+       "it"},
       {"removed_layer",
        "first layer after the peak from which on the max stays below half of the peak's, on the "
        "prompt"},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "outliers/studies/norms.h"
 
@@ -20,8 +21,17 @@ Extent extent_of(const ordered_json& layer) {
   return {layer["max"], layer["median"]};
 }
 
+/// One object a layer.
+using Layers = std::span<const ordered_json>;
+
+/// The first `told` of the layers.
+Layers first_layers(const ordered_json& layers, size_t told) {
+  const auto& all = layers.get_ref<const ordered_json::array_t&>();
+  return Layers(all).first(std::min(told, all.size()));
+}
+
 /// Channels that are massive in any layer, those of most layers first.
-ordered_json massive_channels(const ordered_json& layers) {
+ordered_json massive_channels(Layers layers) {
   std::map<int64_t, int64_t> layers_of;
   for (const auto& layer : layers) {
     std::map<int64_t, int64_t> here;
@@ -35,7 +45,7 @@ ordered_json massive_channels(const ordered_json& layers) {
   return result;
 }
 
-ordered_json massive_tokens(const ordered_json& layers, const ordered_json& prompt) {
+ordered_json massive_tokens(Layers layers, const ordered_json& prompt) {
   struct Span {
     int64_t first, last;
   };
@@ -60,9 +70,9 @@ ordered_json massive_tokens(const ordered_json& layers, const ordered_json& prom
 }
 
 /// Share of layers whose top down column is the top channel of down_in over the corpus.
-ordered_json weight_activation(const ordered_json& results) {
+ordered_json weight_activation(const ordered_json& results, size_t told) {
   int64_t same = 0, layers = 0;
-  for (const auto& layer : results["activations"]["corpus"]["down_in"]) {
+  for (const auto& layer : first_layers(results["activations"]["corpus"]["down_in"], told)) {
     const ordered_json& modules = results["weights"][static_cast<size_t>(layers++)]["modules"];
     const ordered_json& columns = modules["down"]["top_columns"];
     if (columns.empty() || layer["top_channels"].empty()) continue;
@@ -74,22 +84,42 @@ ordered_json weight_activation(const ordered_json& results) {
   return layers > 0 ? ordered_json(static_cast<double>(same) / static_cast<double>(layers)) : nullptr;
 }
 
-ordered_json headroom(const ordered_json& activations, const char* point) {
+/// The heads' sink rates, mean over heads and layers.
+ordered_json sink_rate(Layers layers) {
+  double sum = 0;
+  int64_t heads = 0;
+  for (const auto& layer : layers) {
+    for (const auto& head : layer["heads"]) {
+      sum += head["sink_rate"].get<double>();
+      ++heads;
+    }
+  }
+  return heads > 0 ? ordered_json(sum / static_cast<double>(heads)) : nullptr;
+}
+
+ordered_json headroom(const ordered_json& activations, const char* point, size_t told) {
   const ordered_json* largest = nullptr;
+  const char* where = nullptr;
+  int64_t nonfinite = 0;
   for (const char* batch : {"prompt", "corpus"}) {
-    for (const auto& layer : activations[batch][point]) {
-      if (largest == nullptr || layer["max"] > (*largest)["max"]) largest = &layer;
+    for (const auto& layer : activations[batch][point]) nonfinite += layer.value("nonfinite", int64_t{0});
+    for (const auto& layer : first_layers(activations[batch][point], told)) {
+      if (largest != nullptr && !(layer["max"] > (*largest)["max"])) continue;
+      largest = &layer;
+      where = batch;
     }
   }
   if (largest == nullptr) return nullptr;
   const Extent extent = extent_of(*largest);
   const bool any = extent.median > 0;
   return {{"layer", (*largest)["layer"]},
+          {"batch", where},
           {"max", extent.max},
           {"max_over_median", any ? ordered_json(extent.ratio()) : nullptr},
           {"of_fp16_max", extent.max / kFloat16Max},
           {"of_fp8_e4m3_max", extent.max / kE4m3Max},
-          {"int8_step_over_median", any ? ordered_json(extent.ratio() / kInt8Steps) : nullptr}};
+          {"int8_step_over_median", any ? ordered_json(extent.ratio() / kInt8Steps) : nullptr},
+          {"nonfinite", nonfinite}};
 }
 
 }  // namespace
@@ -121,13 +151,17 @@ LifeSpan life_span(const Extent& embedding, const std::vector<Extent>& layers) {
   return span;
 }
 
-ordered_json summarise(const ordered_json& results, std::optional<double> activation_attention) {
-  const ordered_json& layers = results["activations"]["prompt"]["resid_out"];
+ordered_json summarise(const ordered_json& results, std::optional<double> activation_attention,
+                       const ordered_json& first_nonfinite) {
+  const ordered_json& all = results["activations"]["prompt"]["resid_out"];
+  const size_t told = first_nonfinite.is_null() ? all.size() : first_nonfinite["layer"].get<size_t>();
+  const Layers layers = first_layers(all, told);
   std::vector<Extent> extents;
   for (const auto& layer : layers) extents.push_back(extent_of(layer));
   const LifeSpan life = life_span(extent_of(results["prompt"]["embedding"]), extents);
 
   ordered_json summary;
+  summary["first_nonfinite"] = first_nonfinite;
   summary["found"] = life.peak.has_value();
   summary["born_layer"] = or_null(life.born);
   summary["peak_layer"] = or_null(life.peak);
@@ -135,11 +169,14 @@ ordered_json summarise(const ordered_json& results, std::optional<double> activa
   summary["massive_channels"] = massive_channels(layers);
   summary["massive_tokens"] = massive_tokens(layers, results["prompt"]);
   summary["alignment"] = {
-      {"weight_activation", weight_activation(results)},
+      {"weight_activation", weight_activation(results, told)},
       {"activation_attention", activation_attention ? ordered_json(*activation_attention) : nullptr}};
-  summary["headroom"] = {{"resid_out", headroom(results["activations"], "resid_out")},
-                         {"down_in", headroom(results["activations"], "down_in")}};
-  if (results.contains("norms")) summary["norms"] = summarise_norms(results["norms"]["corpus"]);
+  if (results.contains("attention"))
+    summary["sink_rate"] = sink_rate(first_layers(results["attention"]["corpus"], told));
+  summary["headroom"] = {{"resid_out", headroom(results["activations"], "resid_out", told)},
+                         {"down_in", headroom(results["activations"], "down_in", told)}};
+  if (results.contains("norms") && first_nonfinite.is_null())
+    summary["norms"] = summarise_norms(results["norms"]["corpus"]);
   return summary;
 }
 

@@ -32,8 +32,10 @@ struct LifeSpan {
 LifeSpan life_span(const Extent& embedding, const std::vector<Extent>& layers);
 
 /// results.json's `summary`, from its other parts. `activation_attention` is the survey's share of outlier
-/// keys that are outlier tokens; nothing where there are no such keys.
+/// keys that are outlier tokens; nothing where there are no such keys. Everything is told from the layers
+/// before the one of `first_nonfinite` (describe_first()), from all where that is null.
 nlohmann::ordered_json summarise(const nlohmann::ordered_json& results,
-                                 std::optional<double> activation_attention);
+                                 std::optional<double> activation_attention,
+                                 const nlohmann::ordered_json& first_nonfinite = nullptr);
 
 }  // namespace outliers::studies

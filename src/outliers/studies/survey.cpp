@@ -19,6 +19,7 @@
 #include "outliers/models/runner.h"
 #include "outliers/studies/definitions.h"
 #include "outliers/studies/describe.h"
+#include "outliers/studies/finite_watch.h"
 #include "outliers/studies/summary.h"
 #include "outliers/studies/survey_observer.h"
 #include "outliers/studies/token_names.h"
@@ -185,6 +186,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
     if (of_images) mine[1].pixels = batches[1].pixels.slice(0, first, last);
   }
   SurveyObserver observer(config, *input.names, batches, options.ranks);
+  FiniteWatch finite(options.ranks == nullptr ? 0 : options.ranks->part(windows.size(0)).first);
   models::RunTimes times;
   {
     ProgressObserver progress(config.layers, prompt.numel() + mine[1].ids.numel(),
@@ -194,10 +196,11 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
     run_options.device = options.device;
     run_options.memory_limit = options.memory_limit;
     run_options.spill_directory = options.spill_directory;
-    times = models::run(model, mine, {&observer, &progress}, run_options);
+    times = models::run(model, mine, {&observer, &finite, &progress}, run_options);
   }
 
   const auto begin = std::chrono::steady_clock::now();
+  if (options.ranks != nullptr) finite.merge(*options.ranks);
   Survey survey;
   if (options.ranks != nullptr && !options.ranks->is_root()) return survey;
   ordered_json measured = observer.results();
@@ -227,7 +230,9 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
     results["images"] = describe_images(config, options.images);
     results["norms"] = std::move(measured["norms"]);
   }
-  results["summary"] = summarise(results, observer.activation_attention());
+  results["summary"] = summarise(results, observer.activation_attention(),
+                                 describe_first(finite.first(), results["activations"],
+                                                results["prompt"]["embedding"], batches, *input.names));
   results["definitions"] = definitions(of_images);
   survey.arrays = observer.arrays();
 

@@ -28,12 +28,6 @@ constexpr int64_t kNeurons = 3;
 /// An outlier token: max over channels of abs x > this x mean of abs x (2502.06415).
 constexpr double kOutlierToken = 1000;
 
-/// What results.json calls an expert; null for a layer's own MLP.
-ordered_json expert_name(int64_t expert) {
-  if (expert == models::kNoExpert) return nullptr;
-  return expert == models::kSharedExpert ? ordered_json("shared") : ordered_json(expert);
-}
-
 /// x with zeros behind its last dimension, `size` in all.
 at::Tensor padded(const at::Tensor& x, int64_t size) {
   return x.size(-1) == size ? x : at::constant_pad_nd(x, {0, size - x.size(-1)});
@@ -455,14 +449,16 @@ ordered_json SurveyObserver::write_at(Place place) const {
 
 void SurveyObserver::count_alignment(const stats::AttentionSummary& attention,
                                      const stats::ActivationSummary& output) {
-  if (outlier_tokens_.defined()) {
+  if (outlier_tokens_.defined() && attention.nonfinite == 0) {
     const auto is_outlier = outlier_tokens_.accessor<bool, 2>();
     for (const stats::KeyScore& key : attention.outlier_keys) {
       ++outlier_keys_;
       if (is_outlier[key.sequence][key.key]) ++keys_at_outlier_tokens_;
     }
   }
-  outlier_tokens_ = output.token_max > kOutlierToken * output.mean;
+  // What is left of a layer with NaN in it says nothing of its tokens.
+  const bool whole = output.nan_count + output.inf_count == 0;
+  outlier_tokens_ = whole ? output.token_max > kOutlierToken * output.mean : at::Tensor();
 }
 
 void SurveyObserver::keep_prompt() {

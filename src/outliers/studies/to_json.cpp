@@ -7,6 +7,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/models/runner.h"
+
 namespace outliers::studies {
 namespace {
 
@@ -65,6 +67,11 @@ ordered_json to_json(int64_t layer, const stats::ActivationSummary& s) {
           {"massive", values(s.massive)},
           {"massive_count", s.massive_count},
           {"nonfinite", s.nan_count + s.inf_count}};
+}
+
+ordered_json expert_name(int64_t expert) {
+  if (expert == models::kNoExpert) return nullptr;
+  return expert == models::kSharedExpert ? ordered_json("shared") : ordered_json(expert);
 }
 
 void name_tokens(ordered_json& places, const at::Tensor& ids, const TokenNames& names) {

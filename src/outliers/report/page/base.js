@@ -1,4 +1,4 @@
-// What every part of the page uses: elements, numbers as people read them, state that lives in the URL, colours.
+// What every part of the page uses: elements, state that lives in the URL, colours.
 // Text that comes out of a report reaches the document only as text nodes and attributes, never as markup.
 
 const $ = (id) => document.getElementById(id);
@@ -21,32 +21,7 @@ function fill(node, attributes, children) {
   return node;
 }
 
-// ---- numbers
-const finite = (v) => typeof v === "number" && Number.isFinite(v);
-/** Three significant digits below 1,000, thousands with commas above: 0.19, 42.7, 1,199; 2.9e7 from ten million on. */
-function number(v) {
-  if (!finite(v)) return "not finite";
-  const size = Math.abs(v);
-  if (size >= 1e7) return v.toExponential(1).replace("+", "");
-  if (size >= 999.5) return count(Math.round(v));
-  if (size >= 99.95) return v.toFixed(0).replace("-", "−");
-  if (size >= 9.995) return v.toFixed(1).replace("-", "−");
-  if (size >= 0.0995 || size === 0) return v.toFixed(2).replace("-", "−");
-  return (size >= 0.0001 ? String(Number(v.toPrecision(2))) : v.toExponential(1)).replace("-", "−");
-}
-const count = (v) => (v < 0 ? "−" : "") + String(Math.abs(v)).replace(/\B(?=(\d{3})+$)/g, ",");
-const percent = (v) => (!finite(v) ? "none" : `${(v * 100).toFixed(v !== 0 && Math.abs(v) < 0.0995 ? 1 : 0)} %`);
-function bytes(v) {
-  const units = ["bytes", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  for (; v >= 999.5 && unit < 4; ++unit) v /= 1000;
-  return `${unit === 0 ? v : v.toFixed(v < 9.995 ? 2 : v < 99.95 ? 1 : 0)} ${units[unit]}`;
-}
-function seconds(v) {
-  if (v < 59.95) return `${v.toFixed(v < 9.995 ? 2 : 1)} s`;
-  const whole = Math.round(v);
-  return whole < 3600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-}
+// ---- words
 const words = (name) => (name === "cls" ? "CLS" : String(name).replaceAll("_", " "));
 /** A token's text, told apart from the words around it; " is" keeps its space. */
 const token = (text) => el("span", { class: "tok" }, text === "" ? " " : text);
@@ -55,6 +30,27 @@ const median = (values) => {
   const sorted = values.filter(finite).sort((a, b) => a - b);
   return sorted.length ? sorted[sorted.length >> 1] : NaN;
 };
+
+// ---- what a report tells of
+/** summary.first_nonfinite, or null; from its layer on nothing but weights is told. */
+const firstOf = (r) => r.summary.first_nonfinite ?? null;
+const toldLayers = (r) => firstOf(r)?.layer ?? r.model.layers;
+const CANNOT = "cannot be told";
+/** Layers of measurements, with nothing in those where values are NaN or infinite: what is left of them is no measurement. */
+const whole = (layers) => layers.map((l) => (l.nonfinite ? { layer: l.layer, max: null, median: null, mean: null, kurtosis_pearson: null, top3_mean: [], top: [], massive: [], massive_count: 0, top_keys: [], outlier_classes: {}, heads: l.heads?.map((h) => ({ ...h, sink_rate: null, outlier_share: null })), nonfinite: l.nonfinite } : l));
+/** The layer of the prompt's largest value, of those that are told of; null where there is none. */
+function peakOf(r) {
+  const layers = r.activations.prompt.resid_out;
+  if (r.summary.peak_layer !== null) return layers[r.summary.peak_layer];
+  return layers.slice(0, toldLayers(r)).reduce((a, b) => (a === null || b.max > a.max ? b : a), null);
+}
+const ratioOf = (layer) => (layer && layer.median > 0 && finite(layer.max) ? layer.max / layer.median : null);
+/** The heads' sink rates, mean over heads and layers; older reports leave the sum to us. */
+function sinkRate(r) {
+  if (r.summary.sink_rate !== undefined) return r.summary.sink_rate;
+  const rates = r.attention.corpus.flatMap((l) => l.heads.map((h) => h.sink_rate));
+  return rates.reduce((a, b) => a + b, 0) / rates.length;
+}
 
 // ---- state: one flat object of strings and numbers, shown in the URL's fragment so that a view can be sent
 class State {
@@ -225,7 +221,9 @@ function startNavigation() {
 }
 
 // ---- data blocks
-const parseBlock = (id) => JSON.parse($(id).textContent);
+/** JSON out of a report: its texts are made visible here, once and for all that shows them. */
+const parseReport = (text) => JSON.parse(text, (_, value) => (typeof value === "string" ? visible(value) : value));
+const parseBlock = (id) => parseReport($(id).textContent);
 /** base64 of a zlib stream -> Uint8Array. */
 async function inflateBlock(id) {
   const text = atob($(id).textContent.trim());

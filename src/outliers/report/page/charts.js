@@ -162,7 +162,7 @@ function lineChart(host, options) {
   return { draw: () => draw(host.getBoundingClientRect().width) };
 }
 /** Short numbers for axes: 0.01, 10, 1k is never written; 10,000 is. */
-const axisNumber = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e6 || Math.abs(v) < 1e-3 ? v.toExponential(Number.isInteger(Math.log10(Math.abs(v))) ? 0 : 1).replace("+", "") : Math.abs(v) >= 1000 ? count(Math.round(v)) : String(Number(v.toPrecision(3)))).replace("-", "−");
+const axisNumber = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e6 || Math.abs(v) < 1e-3 ? v.toExponential(Number.isInteger(Math.log10(Math.abs(v))) ? 0 : 1).replace("+", "") : Math.abs(v) >= 1000 ? grouped(v.toFixed(0)) : String(Number(v.toPrecision(3))));
 
 /** Bars over tokens. options: items [{text, title, value, hot}], yTitle, threshold, pick(i), selected(), describe, log. */
 function barChart(host, options) {

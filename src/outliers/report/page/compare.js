@@ -1,14 +1,14 @@
 // Several reports side by side. Each results.json lies in the page, compressed; nothing is drawn but from them.
 
 const CURVES = {
-  max_median: ["largest / median", "|x| of the layer output, prompt, log scale", (r) => r.activations.prompt.resid_out.map((l) => (l.median > 0 && l.max !== null ? l.max / l.median : null)), true],
-  max: ["largest", "|x| of the layer output, prompt, log scale", (r) => r.activations.prompt.resid_out.map((l) => l.max), true],
-  median: ["median", "|x| of the layer output, prompt, log scale", (r) => r.activations.prompt.resid_out.map((l) => l.median), true],
-  down_in: ["largest of the down input", "|x| of down_in, prompt, log scale", (r) => r.activations.prompt.down_in.map((l) => l.max), true],
-  kurtosis: ["kurtosis", "Pearson's, of the layer output, corpus, log scale", (r) => r.activations.corpus.resid_out.map((l) => l.kurtosis_pearson), true],
+  max_median: ["largest / median", "|x| of the layer output, prompt, log scale", (r) => whole(r.activations.prompt.resid_out).map(ratioOf), true],
+  max: ["largest", "|x| of the layer output, prompt, log scale", (r) => whole(r.activations.prompt.resid_out).map((l) => l.max), true],
+  median: ["median", "|x| of the layer output, prompt, log scale", (r) => whole(r.activations.prompt.resid_out).map((l) => l.median), true],
+  down_in: ["largest of the down input", "|x| of down_in, prompt, log scale", (r) => whole(r.activations.prompt.down_in).map((l) => l.max), true],
+  kurtosis: ["kurtosis", "Pearson's, of the layer output, corpus, log scale", (r) => whole(r.activations.corpus.resid_out).map((l) => l.kurtosis_pearson), true],
   weights: ["score of down_proj", "largest max/mean of |W| over rows and columns, log scale", (r) => r.weights.map((l) => l.modules.down?.score ?? null), true],
-  top_key: ["share of the top key", "accumulated score of a sequence's largest key over its tokens, corpus", (r) => r.attention.corpus.map((l) => (finite(l.top3_mean[0]) ? l.top3_mean[0] / r.run.tokens_per_sequence : null)), false],
-  sink_rate: ["sink rate", "mean over heads, corpus", (r) => r.attention.corpus.map((l) => l.heads.reduce((sum, h) => sum + h.sink_rate, 0) / l.heads.length), false],
+  top_key: ["share of the top key", "accumulated score of a sequence's largest key over its tokens, corpus", (r) => whole(r.attention.corpus).map((l) => (finite(l.top3_mean[0]) ? l.top3_mean[0] / r.run.tokens_per_sequence : null)), false],
+  sink_rate: ["sink rate", "mean over heads, corpus", (r) => whole(r.attention.corpus).map((l) => (l.nonfinite ? null : l.heads.reduce((sum, h) => sum + h.sink_rate, 0) / l.heads.length)), false],
 };
 const POINTS = { resid_out: "layer output", down_in: "down input" };
 const state = new State({ curve: "max_median", theme: "system" });
@@ -17,13 +17,14 @@ state.read((key, value) => (key === "curve" ? value in CURVES : ["system", "ligh
 const depth = (layer, r) => (layer === null ? null : (layer + 0.5) / r.model.layers);
 const swatch = (model) => { const i = el("i", { class: "swatch", "aria-hidden": "true" }); i.style.background = `var(--${model.colour})`; return i; };
 const nameCell = (model) => el("span", { class: "named" }, swatch(model), model.label);
-const layerAt = (layer, r) => (layer === null ? "none" : `${layer} (${percent(depth(layer, r))})`);
+const layerAt = (layer, r) => (layer === null ? (firstOf(r) ? CANNOT : "none") : `${layer} (${percent(depth(layer, r))})`);
+const orCannot = (value, r, show) => (value === null && firstOf(r) ? CANNOT : show(value));
 
 function summaryTable(models) {
   const rows = models.map((model) => {
-    const r = model.results, s = r.summary, peak = s.headroom.resid_out, rates = r.attention.corpus.flatMap((l) => l.heads.map((h) => h.sink_rate));
-    return { model, label: model.label, family: r.model.family, parameters: r.model.parameters, layers: r.model.layers, born: s.born_layer, removed: s.removed_layer, peak: s.peak_layer, max: peak?.max ?? null, medians: peak?.max_over_median ?? null,
-      sink: rates.reduce((a, b) => a + b, 0) / rates.length, weight: s.alignment.weight_activation, attention: s.alignment.activation_attention };
+    const r = model.results, s = r.summary, peak = peakOf(r);
+    return { model, label: model.label, family: r.model.family, parameters: r.model.parameters, layers: r.model.layers, born: s.born_layer, removed: s.removed_layer, peak: s.peak_layer, max: peak?.max ?? null, medians: ratioOf(peak),
+      sink: sinkRate(r), weight: s.alignment.weight_activation, attention: s.alignment.activation_attention };
   });
   dataTable($("summary"), {
     caption: "summary of the models", rows, sort: ["order", false], limit: 100,
@@ -32,10 +33,10 @@ function summaryTable(models) {
       { key: "born", text: "born in", number: true, help: "layer, and its middle as a share of the depth", value: (row) => depth(row.born, row.model.results), show: (row) => layerAt(row.born, row.model.results) },
       { key: "peak", text: "largest in", number: true, value: (row) => depth(row.peak, row.model.results), show: (row) => layerAt(row.peak, row.model.results) },
       { key: "removed", text: "removed in", number: true, value: (row) => depth(row.removed, row.model.results), show: (row) => layerAt(row.removed, row.model.results) },
-      { key: "max", text: "largest |x|", number: true, show: (row) => number(row.max) }, { key: "medians", text: "× median", number: true, show: (row) => (row.medians === null ? "none" : number(row.medians)) },
-      { key: "sink", text: "sink rate", number: true, show: (row) => percent(row.sink) },
-      { key: "weight", text: "W = x", number: true, help: "alignment of weights and activations: share of layers whose top down column is the top down_in channel", show: (row) => percent(row.weight) },
-      { key: "attention", text: "x = attn", number: true, help: "alignment of activations and attention: share of outlier keys that are outlier tokens", show: (row) => percent(row.attention) },
+      { key: "max", text: "largest |x|", number: true, show: (row) => orCannot(row.max, row.model.results, number) }, { key: "medians", text: "× median", number: true, show: (row) => orCannot(row.medians, row.model.results, (v) => (v === null ? "none" : number(v))) },
+      { key: "sink", text: "sink rate", number: true, show: (row) => orCannot(row.sink, row.model.results, percent) },
+      { key: "weight", text: "W = x", number: true, help: "alignment of weights and activations: share of layers whose top down column is the top down_in channel", show: (row) => orCannot(row.weight, row.model.results, percent) },
+      { key: "attention", text: "x = attn", number: true, help: "alignment of activations and attention: share of outlier keys that are outlier tokens", show: (row) => orCannot(row.attention, row.model.results, percent) },
     ],
   });
 }
@@ -59,7 +60,7 @@ function placesTables(models) {
   const channels = [], tokens = [];
   for (const model of models) {
     const r = model.results, found = new Map();
-    for (const layer of r.activations.prompt.resid_out) {
+    for (const layer of r.activations.prompt.resid_out.slice(0, toldLayers(r))) {
       for (const m of layer.massive) {
         const known = found.get(m.channel) ?? { model, label: model.label, channel: m.channel, layers: new Set(), first: layer.layer, max: 0 };
         known.layers.add(layer.layer);
@@ -89,7 +90,8 @@ function room(models) {
   dataTable($("room"), {
     caption: "head-room", rows, sort: ["of_fp16_max", true], limit: 40,
     columns: [
-      { key: "label", text: "model", show: (row) => nameCell(row.model) }, { key: "point", text: "point", show: (row) => POINTS[row.point] }, { key: "max", text: "largest |x|", number: true, show: (row) => number(row.max) }, { key: "layer", text: "in layer", number: true, show: (row) => String(row.layer ?? "none") },
+      { key: "label", text: "model", show: (row) => nameCell(row.model) }, { key: "point", text: "point", show: (row) => POINTS[row.point] }, { key: "max", text: "largest |x|", number: true, show: (row) => orCannot(row.max ?? null, row.model.results, number) },
+      { key: "layer", text: "in layer", number: true, show: (row) => (row.layer === undefined ? "none" : `${row.layer}${row.batch ? ` (${row.batch})` : ""}`) + (row.nonfinite ? `; not finite from ${firstOf(row.model.results)?.layer} on` : "") },
       { key: "of_fp16_max", text: "of float16", number: true, help: "largest float16: 65504", show: (row) => share(row.of_fp16_max) }, { key: "of_fp8_e4m3_max", text: "of e4m3", number: true, help: "largest e4m3: 448", show: (row) => share(row.of_fp8_e4m3_max) },
       { key: "int8_step_over_median", text: "int8 step, medians", number: true, show: (row) => (finite(row.int8_step_over_median) ? number(row.int8_step_over_median) : "none") },
     ],
@@ -114,15 +116,18 @@ function method(models) {
   $("definitions").append(...Object.entries(models[0].results.definitions).flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
 }
 function save(model) {
-  const link = el("a", { href: URL.createObjectURL(new Blob([JSON.stringify(model.results, null, 1)], { type: "application/json" })), download: `${model.label.replace(/[^\w.-]+/g, "-")}.results.json` });
+  const link = el("a", { href: URL.createObjectURL(new Blob([JSON.stringify(JSON.parse(model.text), null, 1)], { type: "application/json" })), download: `${model.label.replace(/[^\w.-]+/g, "-")}.results.json` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
+/** The file as it is, to be saved, and what the page shows of it. */
+const resultsOf = (text) => ({ text, results: parseReport(text) });
+
 async function start() {
   startTheme(state, $("theme"));
   const colours = ["s1", "s2", "s4", "s3", "s5", "s6", "s7"];
-  const models = await Promise.all(parseBlock("models").map(async ({ label }, i) => ({ label, colour: colours[i % colours.length], dashed: i >= colours.length, order: i, results: JSON.parse(new TextDecoder().decode(await inflateBlock(`results-${i}`))) })));
+  const models = await Promise.all(parseBlock("models").map(async ({ label }, i) => ({ label, colour: colours[i % colours.length], dashed: i >= colours.length, order: i, ...resultsOf(new TextDecoder().decode(await inflateBlock(`results-${i}`))) })));
   summaryTable(models);
   curves(models);
   placesTables(models);

@@ -11,7 +11,8 @@ const POINTS = { resid_out: "layer output", down_in: "down input" };
 const POINT_HELP = { resid_out: "the residual stream after the layer", down_in: "what down_proj reads: act(gate) × up" };
 const MODULES = ["q", "k", "v", "o", "gate", "up", "down"].filter((m) => R.weights.some((w) => w.modules[m]));
 const layersOf = (batch, point) => R.activations[batch][point];
-const startLayer = summary.found ? summary.born_layer : Math.min(L - 1, Math.max(0, L >> 1));
+const FIRST = firstOf(R), TOLD = toldLayers(R);
+const startLayer = summary.found ? summary.born_layer : FIRST ? FIRST.layer : Math.min(L - 1, Math.max(0, L >> 1));
 
 const state = new State({ layer: startLayer, point: "resid_out", batch: "prompt", view: "3d", height: "linear", head: "mean", measure: "sink_rate", module: MODULES.includes("down") ? "down" : MODULES[0], column: -1, token: 0, shade: "activation", theme: "system" });
 const among = (list) => (value) => list.includes(value);
@@ -49,6 +50,7 @@ function withLayers(text) {
 const marks = () => [
   summary.born_layer !== null ? { at: summary.born_layer, text: "born" } : null,
   summary.removed_layer !== null ? { at: summary.removed_layer, text: "removed" } : null,
+  FIRST ? { at: FIRST.layer, text: "not finite" } : null,
 ].filter(Boolean);
 const pickLayer = (layer) => goTo(layer);
 const chosenLayer = () => state.get("layer");
@@ -63,32 +65,36 @@ function startHead() {
   if (IMAGES) for (const span of document.querySelectorAll("[data-batch]")) span.textContent = BATCHES[span.dataset.batch];
   $("model-meta").textContent = [m.family, m.format, `${count(m.parameters)} parameters`, `${L} ${L === 1 ? "layer" : "layers"} of width ${m.width}`, `${H} heads`, `${R.run.dtype} on ${R.run.device}`].join(" · ");
   const lead = $("lead"), prompt = layersOf("prompt", "resid_out");
-  if (!summary.found) {
+  if (FIRST && !summary.found) {
+    lead.append(`The outlier ${CANNOT}: ${FIRST.value} in `, layerButton(FIRST.layer), ` (${FIRST.point})${TOLD > 0 ? ", and none before it" : ""}.`);
+  } else if (!summary.found) {
     const tallest = prompt.map((l) => (l.median > 0 ? l.max / l.median : 0)).reduce((a, b) => Math.max(a, b), 0);
     lead.append(`No systematic outlier: no value of the residual stream exceeds ${number(tallest)} medians of its layer.`);
   } else {
-    const last = summary.removed_layer === null ? L - 1 : summary.removed_layer - 1, top = prompt[summary.peak_layer].top[0];
+    const last = summary.removed_layer === null ? TOLD - 1 : summary.removed_layer - 1, top = prompt[summary.peak_layer].top[0];
     const step = (before, layer, after) => lead.append(before, el("span", { class: "whole" }, layerButton(layer), after));
     step("Born in ", summary.born_layer, ",");
     if (last > summary.born_layer) step(" carried to ", last, ",");
-    if (summary.removed_layer === null) lead.append(" removed by no layer.");
+    if (FIRST && summary.removed_layer === null) lead.append(` and from there on it ${CANNOT}: ${FIRST.value} in `, layerButton(FIRST.layer), ` (${FIRST.point}).`);
+    else if (summary.removed_layer === null) lead.append(" removed by no layer.");
     else step(" removed in ", summary.removed_layer, ".");
     if (top) {
       lead.append(" Channel ", el("span", { class: "num" }, String(top.channel)), " of ", token(R.prompt.tokens[top.token] ?? `token ${top.token}`), ` reaches ${number(Math.abs(top.value))}`);
-      const ratio = prompt[summary.peak_layer].median > 0 ? prompt[summary.peak_layer].max / prompt[summary.peak_layer].median : null;
+      const ratio = ratioOf(prompt[summary.peak_layer]);
       lead.append(ratio ? `, ${number(ratio)} times the median.` : ".");
     }
   }
   const tile = (label, value, note) => $("tiles").append(el("div", { class: "tile" }, el("div", { class: "label" }, label), el("div", { class: [...value.toString()].length > 11 ? "value long" : "value" }, value), el("div", { class: "note" }, note)));
-  const head = summary.headroom.resid_out;
-  if (head) tile("Largest value", number(head.max), `layer output of layer ${head.layer}${finite(head.max_over_median) ? `, ${number(head.max_over_median)} medians` : ""}`);
+  const head = summary.headroom.resid_out, peak = peakOf(R);
+  if (FIRST) tile("Not finite", FIRST.value, `first in layer ${FIRST.layer}, ${FIRST.point}, on the ${BATCHES[FIRST.batch]}; what follows ${CANNOT}`);
+  if (peak) tile("Largest value", number(peak.max), `layer output of layer ${peak.layer} on the ${BATCHES.prompt}${ratioOf(peak) ? `, ${number(ratioOf(peak))} medians` : ""}`);
   const channels = summary.massive_channels;
   tile("Massive channels", channels.length ? channels.slice(0, 3).join(", ") + (channels.length > 3 ? " …" : "") : "none", channels.length > 3 ? `${channels.length} in all, on the ${BATCHES.prompt}` : `of ${count(R.model.width)}, on the ${BATCHES.prompt}`);
-  const rates = R.attention.corpus.flatMap((l) => l.heads.map((h) => h.sink_rate)).filter(finite);
-  if (rates.length && !IMAGES) tile("Sink rate", percent(rates.reduce((a, b) => a + b, 0) / rates.length), "of the heads, over layers and sequences, give the first token more than 0.3");
+  if (finite(sinkRate(R)) && !IMAGES) tile("Sink rate", percent(sinkRate(R)), "of the heads, over layers and sequences, give the first token more than 0.3");
   if (summary.norms && finite(summary.norms.patch_max)) tile("Largest patch norm", number(summary.norms.patch_max), `in the last layer; median ${number(summary.norms.patch_median)}`);
   if (head) {
-    tile("float16 head-room", percent(head.of_fp16_max), head.of_fp16_max > 1 ? "of the largest float16: it overflows" : "of the largest float16 is used");
+    const where = `${number(head.max)} in layer ${head.layer}${head.batch ? `, ${BATCHES[head.batch]}` : ""}`;
+    tile("float16 head-room", percent(head.of_fp16_max), `of the largest float16${head.of_fp16_max > 1 ? ": it overflows" : " is used"}; ${where}${head.nonfinite ? `, before values are not finite in layer ${FIRST?.layer}` : ""}`);
     if (finite(head.int8_step_over_median)) tile("One int8 step", `${number(head.int8_step_over_median)} ×`, head.int8_step_over_median > 2 ? "the median: a median value rounds to zero" : "the median value");
   }
   for (const dd of $("words").querySelectorAll("dd")) dd.replaceChildren(...withLayers(dd.textContent));
@@ -96,10 +102,11 @@ function startHead() {
 
 // ---- the strip
 function startStrip() {
-  const layers = layersOf("prompt", "resid_out"), host = $("strip");
+  const layers = layersOf("prompt", "resid_out").map((l, i) => (i < TOLD ? l : { max: null, median: null, mean: null, top: [] })), host = $("strip");
   host.classList.add("chart", "strip");
-  const alive = (l) => summary.found && l >= summary.born_layer && (summary.removed_layer === null || l < summary.removed_layer);
+  const alive = (l) => summary.found && l >= summary.born_layer && l < (summary.removed_layer ?? TOLD);
   const sentence = (l) => {
+    if (l >= TOLD) return `layer ${l}: ${CANNOT}, not all values are finite${l === TOLD ? " from here on" : ""}`;
     const parts = [`layer ${l}: largest ${number(layers[l].max)}, median ${number(layers[l].median)}`];
     if (l === summary.born_layer) parts.push("born here");
     if (l === summary.peak_layer) parts.push("largest of all");
@@ -112,10 +119,11 @@ function startStrip() {
     const y = scale(layers.flatMap((l) => [l.max, l.median]), [bottom, top], { log: true });
     const root = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "radiogroup", "aria-label": "Layers: choose one" });
     if (summary.found) {
-      const from = summary.born_layer, to = summary.removed_layer ?? L;
+      const from = summary.born_layer, to = summary.removed_layer ?? TOLD;
       root.append(svg("rect", { class: "plateau", x: left + from * step, y: top - 8, width: Math.max(0, to - from) * step, height: bottom - top + 8, rx: 6 }));
     }
-    for (const v of ticks(y.low, y.high, true)) root.append(svg("line", { class: "gridline", x1: left, x2: right, y1: y(v), y2: y(v) }), svg("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, axisNumber(v)));
+    if (FIRST) root.append(svg("rect", { class: "untold", x: left + TOLD * step, y: top - 8, width: (L - TOLD) * step, height: bottom - top + 8, rx: 6 }), (L - TOLD) * step > 90 ? svg("text", { class: "untold-text", x: left + (TOLD + (L - TOLD) / 2) * step, y: (top + bottom) / 2, "text-anchor": "middle" }, CANNOT) : "");
+    if (TOLD > 0) for (const v of ticks(y.low, y.high, true)) root.append(svg("line", { class: "gridline", x1: left, x2: right, y1: y(v), y2: y(v) }), svg("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, axisNumber(v)));
     const numbered = new Set(places(L, right - left, 24));
     for (let l = 0; l < L; ++l) {
       const x = left + l * step, { max, median: middle } = layers[l], on = l === chosenLayer();
@@ -125,14 +133,14 @@ function startStrip() {
       if (numbered.has(l) || on) group.append(svg("text", { class: "number", x: x + step / 2, y: bottom + 16, "text-anchor": "middle", visibility: !on && numbered.has(l) && Math.abs(l - chosenLayer()) * step < 18 ? "hidden" : null }, String(l)));
       group.append(svg("rect", { class: "hit", x, y: top - 8, width: step, height: bottom - top + 28, rx: 5 }));
       group.addEventListener("click", () => { pickLayer(l); focusChosen(); });
-      group.addEventListener("pointermove", (event) => tip.show(event.clientX, event.clientY, [`layer ${l}`, ["largest", number(max)], ["median", number(middle)], ["largest / median", middle > 0 ? number(max / middle) : "none"]]));
+      group.addEventListener("pointermove", (event) => tip.show(event.clientX, event.clientY, [`layer ${l}`, ...(l >= TOLD ? [CANNOT] : [["largest", number(max)], ["median", number(middle)], ["largest / median", middle > 0 ? number(max / middle) : "none"]])]));
       group.addEventListener("pointerleave", tip.hide);
       root.append(group);
     }
     // "born" and "removed" stand above their bars; where they would meet, the one on the left ends where it begins.
     const both = summary.found && summary.removed_layer !== null && (summary.removed_layer - summary.born_layer) * step < 84;
     for (const mark of marks()) {
-      const x = left + (mark.at + 0.5) * step, end = x > right - 50 || (both && mark.text === "born" && x > 80);
+      const x = left + (mark.at + (mark.text === "not finite" ? 0 : 0.5)) * step, end = x > right - 50 || (both && mark.text === "born" && x > 80);
       root.append(svg("line", { class: "mark", x1: x, x2: x, y1: top - 14, y2: top - 2 }), svg("text", { class: "mark-text", x: x + (end ? 4 : -4), y: top - 18, "text-anchor": end ? "end" : "start" }, mark.text));
     }
     root.append(svg("text", { class: "axis-title", x: right, y: height - 3, "text-anchor": "end" }, "layer (from 0)"));
@@ -152,7 +160,7 @@ function startStrip() {
     $("strip-readout").replaceChildren(`${sentence(chosenLayer())}. `);
     $("layer").value = chosenLayer();
   });
-  numbersBelow($("strip-readout"), ["layer", "largest", "median", "mean", "largest / median", "channel"], () => layers.map((l, i) => [String(i), number(l.max), number(l.median), number(l.mean), l.median > 0 ? number(l.max / l.median) : "none", l.top[0] ? String(l.top[0].channel) : "none"]));
+  numbersBelow($("strip-readout"), ["layer", "largest", "median", "mean", "largest / median", "channel"], () => layers.map((l, i) => [String(i), ...(i >= TOLD ? Array(5).fill(CANNOT) : [number(l.max), number(l.median), number(l.mean), l.median > 0 ? number(l.max / l.median) : "none", l.top[0] ? String(l.top[0].channel) : "none"])]));
 }
 
 // ---- activations
@@ -161,7 +169,7 @@ function startActivations() {
   const batch = segmented(state, "batch", "Measured on", Object.entries(BATCHES));
   $("activation-controls").append(el("span", { class: "field" }, "point", point), el("span", { class: "field" }, "measured on", batch));
   state.watch(["point", "batch"], () => {
-    const layers = layersOf(state.get("batch"), state.get("point"));
+    const layers = whole(layersOf(state.get("batch"), state.get("point")));
     $("activation-lines-hint").textContent = `|x| of ${POINT_HELP[state.get("point")]}${state.get("batch") === "corpus" ? `; the top three are means over ${R.run.sequences} ${(IMAGES ? "image" : "sequence") + (R.run.sequences === 1 ? "" : "s")} of ${count(R.run.tokens_per_sequence)} tokens` : ""}.`;
     const host = $("activation-lines");
     host.parentElement.querySelector("details.numbers")?.remove();
@@ -182,7 +190,7 @@ function startActivations() {
   const rows = [];
   for (const where of ["prompt", "corpus"]) {
     for (const name of Object.keys(POINTS)) {
-      for (const layer of layersOf(where, name)) {
+      for (const layer of whole(layersOf(where, name))) {
         for (const m of layer.massive) {
           rows.push({ where, point: name, layer: layer.layer, ...m, size: m.value === null ? null : Math.abs(m.value), medians: layer.median > 0 && m.value !== null ? Math.abs(m.value) / layer.median : null,
             text: m.token_text ?? (where === "prompt" ? R.prompt.tokens[m.token] : null) ?? null, kind: m.class ?? (where === "prompt" ? R.prompt.classes[m.token] : "") ?? "" });
@@ -190,7 +198,7 @@ function startActivations() {
       }
     }
   }
-  const total = ["prompt", "corpus"].flatMap((where) => Object.keys(POINTS).flatMap((name) => layersOf(where, name))).reduce((sum, l) => sum + l.massive_count, 0);
+  const total = ["prompt", "corpus"].flatMap((where) => Object.keys(POINTS).flatMap((name) => whole(layersOf(where, name)))).reduce((sum, l) => sum + l.massive_count, 0);
   const table = dataTable($("massive"), {
     caption: "massive activations", rows, sort: ["size", true], limit: 10, search: (row) => `${row.text ?? ""} ${words(row.kind)} channel ${row.channel} layer ${row.layer}`,
     filters: [{ key: "where", text: "from", options: Object.keys(BATCHES), names: BATCHES }, { key: "point", text: "point", options: Object.keys(POINTS), names: POINTS }],
@@ -204,6 +212,7 @@ function startActivations() {
     choose: (row) => goTo(row.layer, { point: row.point, ...(row.where === "prompt" && row.token < P ? { token: row.token } : {}) }),
     empty: "no activation is above 100 and above 1,000 medians of its layer",
   });
+  if (FIRST) $("massive").append(el("p", { class: "hint" }, "Layers with values that are not finite are left out: what else is in them cannot be told."));
   if (total > rows.length) $("massive").append(el("p", { class: "hint" }, `The page lists ${count(rows.length)} of ${count(total)}, the largest of each layer; results.json counts them all.`));
 }
 
@@ -248,7 +257,8 @@ function startPromptView(arrays) {
     const l = chosenLayer(), point = state.get("point"), layer = layersOf("prompt", point)[l], top = layer.top[0], spec = arrays.index[point];
     $("prompt-3d-title").textContent = `The ${BATCHES.prompt} at layer ${l}: ${POINTS[point]}`;
     $("prompt-3d-hint").textContent = `|x| of every token and ${point === "resid_out" ? "channel" : "neuron"}; tokens with a massive activation in the accent colour.${spec.bucket > 1 ? ` Each point is the largest of ${spec.bucket} neighbours.` : ""}${spec.shape[1] < TOKENS ? ` The first ${spec.shape[1]} of ${count(TOKENS)} tokens.` : ""}`;
-    said.textContent = top && top.value !== null ? `Largest: ${number(top.value)} in channel ${top.channel} of token ${top.token} “${R.prompt.tokens[top.token] ?? "…"}”; median ${number(layer.median)}.` : "No finite values.";
+    if (layer.nonfinite) said.textContent = `Not finite: ${count(layer.nonfinite)} values are NaN or infinite, and gaps here.`;
+    else said.textContent = top && top.value !== null ? `Largest: ${number(top.value)} in channel ${top.channel} of token ${top.token} “${R.prompt.tokens[top.token] ?? "…"}”; median ${number(layer.median)}.` : "No finite values.";
     places3d.hidden = state.get("view") !== "3d";
     flat.className = state.get("view") === "flat" ? "chart" : "chart only-print";
     three.draw();
@@ -317,7 +327,7 @@ function startWeights(arrays) {
       ],
       choose: (row) => state.set({ column: row.column }),
     });
-    if (module) $("columns").append(el("p", { class: "hint" }, `The whole matrix${ofExpert(module)}${module.expert === undefined ? "" : ", the one of the layer's experts with the largest score"}: largest ${number(module.max)}, mean ${number(module.mean)}, median ${number(module.median)}; score ${number(module.score)} from ${module.axis} ${module.index}; kurtosis ${number(module.kurtosis_pearson)}.`));
+    if (module) $("columns").append(el("p", { class: "hint" }, `The whole matrix${ofExpert(module)}${module.expert === undefined ? "" : ", the one of the layer's experts with the largest score"}: largest ${number(module.max)}, mean ${number(module.mean)}, median ${number(module.median)}; score ${number(module.score)} from ${module.axis} ${module.index}; kurtosis ${number(module.kurtosis_pearson)}${module.nonfinite ? `; ${count(module.nonfinite)} that are NaN or infinite are left out` : ""}.`));
     drawColumn(l, name, chosen);
     chart.draw();
   });
@@ -409,21 +419,21 @@ function startAttention(arrays) {
   state.watch(["token"], drawScores);
   numbersBelow(scores, ["token", "text", "score"], () => scoreItems.map((item, t) => [String(t), item.text, number(item.value)]));
 
-  const grid = $("heads");
+  const grid = $("heads"), attended = whole(R.attention.corpus);
   state.watch(["measure", "layer", "head"], () => {
-    const measure = state.get("measure"), value = (l, h) => R.attention.corpus[l].heads[h][measure];
+    const measure = state.get("measure"), value = (l, h) => attended[l].heads[h][measure];
     $("heads-hint").textContent = measure === "sink_rate" ? `Share of the ${IMAGES ? "images whose CLS" : "corpus's sequences whose first key"} gets more than 0.3 of the probability, on average over the first 64 queries (Gu et al., 2410.10781). Choose a cell to see that head.` : "The part of the head's probability that goes to the layer's outlier keys (2502.06415). Choose a cell to see that head.";
     heatMap(grid, {
       rows: L, columns: H, ramp: "probability", numericColumns: true, cellHeight: Math.max(6, Math.min(18, 400 / L)), rowText: String, columnText: String, rowTitle: "layer (from 0)", columnTitle: "head (from 0)", value: (l, h) => value(l, h) ?? NaN,
-      tell: (l, h) => [`layer ${l}, head ${h}`, ["sink rate", percent(R.attention.corpus[l].heads[h].sink_rate)], ["outlier share", percent(R.attention.corpus[l].heads[h].outlier_share)]],
+      tell: (l, h) => [`layer ${l}, head ${h}`, ["sink rate", percent(attended[l].heads[h].sink_rate)], ["outlier share", percent(attended[l].heads[h].outlier_share)]],
       pick: (l, h) => goTo(l, hasHeads ? { head: String(h) } : {}), selected: () => [chosenLayer(), head() === "mean" ? -1 : head()],
-      describe: () => `${words(measure)} of every head; layer ${chosenLayer()} from ${percent(Math.min(...R.attention.corpus[chosenLayer()].heads.map((x) => x[measure])))} to ${percent(Math.max(...R.attention.corpus[chosenLayer()].heads.map((x) => x[measure])))}.`,
+      describe: () => `${words(measure)} of every head; layer ${chosenLayer()} ${attended[chosenLayer()].nonfinite ? CANNOT : `from ${percent(Math.min(...attended[chosenLayer()].heads.map((x) => x[measure])))} to ${percent(Math.max(...attended[chosenLayer()].heads.map((x) => x[measure])))}`}.`,
     });
     grid.append(el("div", { class: "scales" }, colourScale("probability", "0 %", "100 %", words(measure))));
   });
-  numbersBelow(grid, ["layer", ...Array.from({ length: H }, (_, h) => `head ${h}`)], () => R.attention.corpus.map((l, i) => [String(i), ...l.heads.map((h) => percent(h[state.get("measure")]))]));
+  numbersBelow(grid, ["layer", ...Array.from({ length: H }, (_, h) => `head ${h}`)], () => attended.map((l, i) => [String(i), ...l.heads.map((h) => percent(h[state.get("measure")]))]));
 
-  const corpus = R.attention.corpus, T = R.run.tokens_per_sequence;
+  const corpus = attended, T = R.run.tokens_per_sequence;
   const top = (i) => corpus.map((l) => l.top3_mean[i] ?? null);
   const lines = lineChart($("attention-lines"), {
     log: true, yTitle: `score, of ${count(T)}`, selected: chosenLayer, pick: pickLayer, marks: [],
@@ -437,7 +447,7 @@ function startAttention(arrays) {
     const classes = new Map(Object.entries(layer.outlier_classes).sort((a, b) => b[1] - a[1]));
     const total = [...classes.values()].reduce((a, b) => a + b, 0), colours = { initial: "s1", strong_delimiter: "s3", weak_word: "s4", other: "s7", cls: "s1", register: "s3", patch: "s7" };
     const bar = el("div", { class: "stackbar", "aria-hidden": "true" }, [...classes].map(([name, n]) => { const part = el("i"); part.style.flex = n; part.style.background = `var(--${colours[name]})`; return part; }));
-    $("keys").replaceChildren(el("p", { class: "hint" }, total ? `${count(total)} outlier ${total === 1 ? "key" : "keys"} (score at least a tenth of ${count(T)}): ${[...classes].map(([name, n]) => `${words(name)} ${percent(n / total)}`).join(", ")}.` : `No key reaches a tenth of ${count(T)}.`), total ? bar : "", host);
+    $("keys").replaceChildren(el("p", { class: "hint" }, layer.nonfinite ? `Not all probabilities of this layer are finite: its keys ${CANNOT.replace("be told", "be ranked")}.` : total ? `${count(total)} outlier ${total === 1 ? "key" : "keys"} (score at least a tenth of ${count(T)}): ${[...classes].map(([name, n]) => `${words(name)} ${percent(n / total)}`).join(", ")}.` : `No key reaches a tenth of ${count(T)}.`), total ? bar : "", host);
     dataTable(host, {
       caption: `top keys at layer ${l}`, rows: layer.top_keys, sort: ["score", true], limit: 10,
       columns: [
@@ -493,7 +503,7 @@ function startTokens(arrays) {
     const strongest = arrays.has(point) && t < arrays.index[point].shape[1] ? (({ values, channels }) => Array.from(values, (v, i) => [v, channels[i]]).filter(([v]) => finite(v)).sort((a, b) => Math.abs(b[0]) - Math.abs(a[0])).slice(0, 5))(arrays.row(point, l, t)) : [];
     detail.replaceChildren(el("h3", {}, `Token ${t}, `, token(R.prompt.tokens[t]), ` at layer ${l}`), el("dl", { class: "pairs" },
       el("dt", {}, "id, class"), el("dd", {}, `${R.prompt.ids[t]}, ${words(R.prompt.classes[t])}`),
-      el("dt", {}, `largest |x|, ${POINTS[point]}`), el("dd", {}, `${number(sizesOf[t])}${layer.median > 0 && finite(sizesOf[t]) ? `, ${number(sizesOf[t] / layer.median)} medians` : ""}`),
+      el("dt", {}, `largest |x|, ${POINTS[point]}`), el("dd", {}, layer.nonfinite ? `${CANNOT}: not all values of this layer are finite` : `${number(sizesOf[t])}${layer.median > 0 && finite(sizesOf[t]) ? `, ${number(sizesOf[t] / layer.median)} medians` : ""}`),
       strongest.length ? el("dt", {}, "strongest channels") : null, strongest.length ? el("dd", {}, strongest.map(([v, c]) => `${c}: ${number(v)}`).join("; ")) : null,
       arrays.has("token_norm") ? el("dt", {}, "L2 norm of the layer output") : null, arrays.has("token_norm") ? el("dd", {}, number(arrays.layer("token_norm", l)[t])) : null,
       el("dt", {}, "attention received"), el("dd", {}, `${number(attended[t])} of ${count(TOKENS)}, ${percent(attended[t] / TOKENS)}`)));
