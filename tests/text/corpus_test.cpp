@@ -56,6 +56,10 @@ TEST_F(ReadCorpus, JsonLines) {
                         "{\"text\": \"one\", \"id\": \"7\"}\n\n{\"url\": \"u\", \"content\": "
                         "\"two\"}\r\n{\"body\": \"thr\\u00e9e\", \"n\": 3}"),
               ElementsAre("one", "two", "thrée"));
+  EXPECT_THAT(documents("a.jsonl",
+                        "{\"score\": NaN, \"text\": \"a\", \"text\": \"b\\ud800\"}\n"
+                        "{\"id\": 1000000000000000000000000000000, \"n\": -Infinity, \"text\": \"c\"}"),
+              ElementsAre("b\uFFFD", "c"));
   EXPECT_THAT(documents("a.jsonl.gz", gzip("{\"text\": \"one\"}\n{\"text\": \"\"}\n")), ElementsAre("one"));
   EXPECT_THAT(documents("a.txt.gz", gzip("one\n") + gzip("more")), ElementsAre("one\nmore"));  // two members
 }
@@ -66,7 +70,7 @@ TEST_F(ReadCorpus, NamesWhatIsWrong) {
   EXPECT_THAT(error("a.txt", ""), HasSubstr("holds no text"));
   EXPECT_THAT(error("a.txt", " \n\n"), HasSubstr("holds no text"));
   EXPECT_THAT(error("a.jsonl", "{\"text\": \"one\"}\n{\"text\": oops}\n"),
-              HasSubstr("line 2 is not valid JSON"));
+              HasSubstr("line 2: this is not valid JSON: byte 10: a value should be here"));
   EXPECT_THAT(error("a.jsonl", "[1]"), HasSubstr("line 1 is no JSON object"));
   EXPECT_THAT(error("a.jsonl", "{\"n\": 1}"), HasSubstr("no string field"));
   EXPECT_THAT(error("a.jsonl", "{\"title\": \"x\", \"body\": \"y\"}"),

@@ -16,6 +16,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
+#include "outliers/core/json.h"
 #include "outliers/text/unicode.h"
 
 // .incbin rather than a generated source: no tool is needed at build time, and compiling takes no time.
@@ -70,14 +71,7 @@ std::string gunzip(std::string_view bytes, const std::string& name) {
 // The document in one line of JSON.
 std::string document_of(const std::string& line, const std::string& name, size_t number) {
   const auto where = [&] { return fmt::format("{}, line {}", name, number); };
-  nlohmann::json value;
-  try {
-    value = nlohmann::json::parse(line);
-  } catch (const nlohmann::json::exception& error) {
-    const std::string message = error.what();
-    fail("{} is not valid JSON ({}); a JSON corpus has one object per line", where(),
-         printable(message.substr(std::min(message.find("] ") + 2, message.size()))));
-  }
+  const auto value = parse_json<nlohmann::json>(line, where());
   require(value.is_object(), "{} is no JSON object; a line looks like {{\"text\": \"...\"}}", where());
   for (const char* key : {"text", "content"}) {
     if (const auto field = value.find(key); field != value.end() && field->is_string()) {
