@@ -119,6 +119,10 @@ TEST_F(ReadCorpus, JsonLines) {
   const std::string rows = "{\"text\": \"one\"}\n{\"text\": \"\"}\n";
   for (const char* name : {"a.jsonl.gz", "a.JSONL", "a.Ndjson.GZ", "a.jsonl.zst", "a.json"})
     EXPECT_EQ(text(name, rows), "one");
+  EXPECT_EQ(text("a.jsonl",
+                 "{\"score\": NaN, \"text\": \"a\", \"text\": \"b\\ud800\"}\n"
+                 "{\"id\": 1000000000000000000000000000000, \"n\": -Infinity, \"text\": \"c\"}"),
+            "b\uFFFD\n\nc");
   EXPECT_EQ(text("a.jsonl", "{\"body\": \"one\", \"text\": \"two\"}\n", "body"), "one");
   EXPECT_EQ(text("a.txt", "{\"body\": \"one\"}\n{\"body\": \"two\"}", "body"), "one\n\ntwo");
 }
@@ -150,7 +154,7 @@ TEST_F(ReadCorpus, NamesWhatIsWrong) {
   EXPECT_THAT(error("a.txt", ""), HasSubstr("holds no text"));
   EXPECT_THAT(error("a.txt", " \n\n"), HasSubstr("holds no text"));
   EXPECT_THAT(error("a.jsonl", "{\"text\": \"one\"}\n{\"text\": oops}\n"),
-              AllOf(HasSubstr("a.jsonl, line 2"), HasSubstr("not valid JSON")));
+              HasSubstr("a.jsonl, line 2: this is not valid JSON: byte 10: a value should be here"));
   EXPECT_THAT(error("a.jsonl", "[1]"), HasSubstr("a.jsonl, line 1 is no JSON object"));
   EXPECT_THAT(error("a.jsonl", "\n{\"n\": 1}"), HasSubstr("a.jsonl, line 2 has no string"));
   EXPECT_THAT(error("a.jsonl", "{\"text\": 1}"), HasSubstr("line 1 has no string"));

@@ -40,7 +40,6 @@ class CorpusReader {
   void begin_document(std::string& text);
   void end_document();
   bool looks_like_rows() const;
-  nlohmann::json row_of(std::string_view line) const;
   std::string document_of(std::string_view line) const;
   std::string where() const;
 
