@@ -88,12 +88,32 @@ void Real::compare(const tests::Tolerance& allowed) const {
              where_whole, worst_row, where_row);
 }
 
+constexpr RealModel kSmolLMModel = {tests::kSmolLM, "real_smollm.npz", {at::kFloat, 1e-4, 1e-3}};
 // Worst measured: 3.4e-5 and 7.1e-5, attn_probs of layer 0, whose scores reach 1374.
 constexpr RealModel kQwenModel = {tests::kQwen, "real_qwen.npz", {at::kFloat, 7e-5, 1.5e-4}};
 // 2.3e-6, down_in of layer 6, and 3.3e-6, act_out of layer 12.
 constexpr RealModel kGemmaModel = {tests::kGemma, "real_gemma.npz", {at::kFloat, 6e-6, 1e-5}};
 
 #define EXPECT_WITHIN_HALF_PERCENT(value, wanted) EXPECT_NEAR(value, wanted, 0.005 * (wanted))
+
+TEST(RealModels, SmolLMAgreesWithTransformers) {
+  OUTLIERS_SKIP_WITHOUT(tests::real_model(tests::kSmolLM));
+  const Real real(kSmolLMModel, at::kFloat);
+  real.compare(kSmolLMModel.float32);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(2, Point::resid_out, 0, 507), 713);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(10, Point::resid_out, 1, 507), 115.2);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(11, Point::resid_out, 0, 507), 23147);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(11, Point::resid_out, 0, 247), 1693);
+  for (int64_t layer = 12; layer <= 26; ++layer) {
+    EXPECT_NEAR(real.magnitude(layer, Point::resid_out, 0, 507), 23000, 0.015 * 23000) << "layer " << layer;
+  }
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(27, Point::resid_out, 0, 507), 22764);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(28, Point::resid_out, 0, 507), 8442);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(29, Point::resid_out, 0, 507), 2921);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(11, Point::down_in, 0, 1229), 2869);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(11, Point::down_in, 0, 1487), 1016);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(28, Point::down_in, 0, 678), 2374);
+}
 
 TEST(RealModels, QwenAgreesWithTransformers) {
   OUTLIERS_SKIP_WITHOUT(tests::real_model(tests::kQwen));
