@@ -11,6 +11,7 @@
 #include "outliers/core/memory.h"
 #include "outliers/core/suggest.h"
 #include "outliers/core/version.h"
+#include "outliers/io/mapped_file.h"
 
 #include "commands.h"
 
@@ -20,7 +21,9 @@ namespace {
 constexpr int kFailure = 1, kUsage = 2;
 
 int complain(const std::string& message, int code) {
-  std::string line = message;
+  // What follows from zeros in place of a file that was cut short is no news.
+  const std::string cut = io::map_guard_message();
+  std::string line = cut.empty() || code > kUsage ? message : cut;
   for (char& c : line) {
     if (c == '\n' || c == '\r') c = ' ';
   }
@@ -113,6 +116,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using outliers::apps::complain;
   outliers::install_interrupt_handlers();
+  outliers::io::install_map_guard();
   outliers::install_tensor_allocator();
   try {
     return outliers::apps::run(argc, argv);

@@ -13,6 +13,7 @@
 #include "outliers/core/output.h"
 #include "outliers/core/progress.h"
 #include "outliers/io/gguf.h"
+#include "outliers/io/mapped_file.h"
 #include "outliers/io/safetensors.h"
 #include "outliers/models/families.h"
 #include "outliers/models/files.h"
@@ -120,6 +121,10 @@ ordered_json config_of_hugging_face(const Model& model, at::ScalarType dtype) {
   for (const char* inner : {"text_config", "vision_config"}) {
     if (config.contains(inner) && config[inner].is_object()) state(config[inner]);
   }
+  // An adapter may have parted the output matrix from the embedding.
+  const auto tied = config.find("tie_word_embeddings");
+  if (model.has("head.weight") && (tied == config.end() || *tied == true))
+    config["tie_word_embeddings"] = false;
   if (!config.contains("dtype") && !config.contains("torch_dtype")) config["torch_dtype"] = dtype_name(dtype);
   return config;
 }
@@ -272,6 +277,7 @@ Exported export_checkpoint(const Model& model, const fs::path& directory, const 
     for (const Part* part : files[i]) {
       check_interrupt();
       const at::Tensor values = part->load();
+      io::check_mapped_files();
       // float16 ends at 65504; a silent infinity would be another model.
       require(options.dtype != at::kHalf || at::isfinite(values).all().item<bool>(),
               "tensor {} has values that float16 cannot hold; export as bf16 or f32",

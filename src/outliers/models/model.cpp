@@ -17,8 +17,11 @@ namespace {
 Described describe(const io::Checkpoint& checkpoint) {
   if (checkpoint.metadata() != nullptr) return describe_gguf(checkpoint);
   const std::filesystem::path file = checkpoint.directory() / "config.json";
-  require(std::filesystem::exists(file), "{}: there is no config.json beside the weights",
-          printable(checkpoint.directory().string()));
+  require(
+      std::filesystem::exists(file),
+      "{}: there is no config.json beside it, which a {} checkpoint needs; take it from the model's folder",
+      printable(checkpoint.path().string(), 4096),
+      checkpoint.format() == io::Format::pytorch ? "PyTorch" : "safetensors");
   return describe_hugging_face(read_text_file(file), printable(file.string()));
 }
 
@@ -76,7 +79,9 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& path, const std:
     checkpoint = io::dequantized(std::move(checkpoint), described.quantization, where);
   }
   if (!adapter.empty()) {
-    checkpoint = io::adapted(std::move(checkpoint), adapter);
+    const io::AdapterBase base = adapter_base(*described.family, described.config, *checkpoint);
+    checkpoint = io::adapted(std::move(checkpoint), adapter, base);
+    if (checkpoint->find(base.tied_head) != nullptr) described.config.tied_embeddings = false;
     described.config.name += " + " + name_of_path(adapter);
   }
   set_expert_storage(described.config, *checkpoint);

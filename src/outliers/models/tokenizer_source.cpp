@@ -1,6 +1,9 @@
 #include "outliers/models/tokenizer_source.h"
 
+#include <algorithm>
+
 #include "outliers/core/error.h"
+#include "outliers/core/input.h"
 #include "outliers/io/gguf.h"
 #include "outliers/models/files.h"
 
@@ -59,6 +62,12 @@ std::unique_ptr<text::Tokenizer> from_directory(const std::filesystem::path& dir
   return text::Tokenizer::from_files(files);
 }
 
+bool holds_gguf(const std::filesystem::path& directory) {
+  const std::filesystem::directory_iterator entries(directory);
+  return std::any_of(begin(entries), end(entries),
+                     [](const auto& entry) { return entry.path().extension() == ".gguf"; });
+}
+
 }  // namespace
 
 std::unique_ptr<text::Tokenizer> load_tokenizer(const io::Checkpoint& checkpoint) {
@@ -72,6 +81,7 @@ std::unique_ptr<text::Tokenizer> load_tokenizer(const io::Checkpoint& checkpoint
 std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& path) {
   const std::string name = printable(path.string());
   require(std::filesystem::exists(path), "{}: no such file or directory", name);
+  require_regular(path, true);
   if (io::is_gguf(path)) {
     auto tokenizer = load_tokenizer(*io::open_gguf(path));
     require(tokenizer != nullptr, "{}: the GGUF has no tokenizer (no tokenizer.ggml.tokens in its metadata)",
@@ -86,6 +96,8 @@ std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& pat
     return text::Tokenizer::from_json(read_text_file(path));
   }
   auto tokenizer = from_directory(directory ? path : path.parent_path());
+  if (tokenizer == nullptr && directory && holds_gguf(path))
+    tokenizer = load_tokenizer(*io::Checkpoint::open(path));
   require(tokenizer != nullptr,
           "{}: there is no tokenizer here (tokenizer.json, tokenizer.model, or vocab.json with merges.txt)",
           name);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <iterator>
 #include <limits>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/input.h"
 #include "outliers/core/shape.h"
 
 namespace outliers::report {
@@ -338,9 +338,7 @@ class Consistency {
 };
 
 ordered_json read_json(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  require(file.good(), "{} cannot be read", path.string());
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string text = read_input(path);
   try {
     return ordered_json::parse(text);
   } catch (const ordered_json::parse_error& error) {
