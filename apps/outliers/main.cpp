@@ -17,6 +17,7 @@
 #include "outliers/core/progress.h"
 #include "outliers/core/suggest.h"
 #include "outliers/core/version.h"
+#include "outliers/io/mapped_file.h"
 
 #include "commands.h"
 
@@ -26,7 +27,9 @@ namespace {
 constexpr int kFailure = 1, kUsage = 2;
 
 int complain(const std::string& message, int code) {
-  std::string line = message;
+  // What follows from zeros in place of a file that was cut short is no news.
+  const std::string cut = io::map_guard_message();
+  std::string line = cut.empty() || code > kUsage ? message : cut;
   for (char& c : line) {
     if (c == '\n' || c == '\r') c = ' ';
   }
@@ -129,6 +132,7 @@ int main(int argc, char** argv) {
   using outliers::apps::complain;
   outliers::apps::keep_standard_files();
   outliers::install_interrupt_handlers();
+  outliers::io::install_map_guard();
   outliers::install_tensor_allocator();
   try {
     return outliers::apps::run(argc, argv);

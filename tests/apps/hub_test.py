@@ -401,7 +401,7 @@ class HubTest(ProgramTest):
         for shard in ("../evil", 5):
             index = json.dumps({"weight_map": {"w": shard}}).encode()
             self.hub("org/evil", {"model.safetensors.index.json": index, "config.json": b"{}"})
-            self.refused("which would lie outside of the repository|names no file", "org/evil")
+            self.refused("which is not in the index's folder|names no file", "org/evil")
         self.server.faults = [on("GET", "hub", "/api/", lambda h: h.answer(302, b"", Location="/api/models/org/evil/again"))]
         self.refused("more than 10 redirects", "org/evil")
         self.server.faults = [on("GET", "hub", "/api/", lambda h: h.answer(302, b"", Location="file:///etc/passwd"))]

@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::write(folder().path() / "adapter_model.safetensors", tensors.data(), tensors.size());
   fuzz::attempt([&] {
     const auto checkpoint =
-        io::adapted(io::open_safetensors(folder().path() / "base.safetensors"), folder().path());
+        io::adapted(io::open_safetensors({folder().path() / "base.safetensors"}), folder().path());
     for (const io::TensorInfo& info : checkpoint->tensors()) checkpoint->load(info.name, at::kFloat);
   });
   return 0;

@@ -35,7 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       load_all(*io::open_safetensors_index(index));
     } else {
       const fuzz::InputFile file(data, size);
-      load_all(*io::open_safetensors(file.path()));
+      load_all(*io::open_safetensors({file.path()}));
     }
   });
   return 0;

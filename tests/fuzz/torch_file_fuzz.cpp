@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       return;
     }
     const fuzz::InputFile file(data, size);
-    const auto checkpoint = io::open_torch(file.path());
+    const auto checkpoint = io::open_torch({file.path()});
     for (const io::TensorInfo& info : checkpoint->tensors()) {
       checkpoint->load(info.name, at::kFloat);
       if (info.shape.size() >= 2 && info.shape[0] > 0) checkpoint->load_row_range(info.name, 0, 1, at::kHalf);

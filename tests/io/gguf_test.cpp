@@ -149,7 +149,9 @@ TEST_F(GgufTest, RefusesWrongMetadata) {
               HasSubstr("general.alignment is 7"));
   EXPECT_THAT(refused(valid().key("general.alignment", GgufType::u32, uint32_t{0})),
               HasSubstr("general.alignment is 0"));
-  EXPECT_THAT(refused(valid().key("split.count", GgufType::u16, uint16_t{4})), HasSubstr("one of 4 parts"));
+  EXPECT_THAT(refused(valid().key("split.count", GgufType::u16, uint16_t{4})),
+              HasSubstr("one of 4 parts, but is not called NAME-00001-of-00004.gguf"));
+  EXPECT_THAT(refused(valid().text("general.type", "adapter")), HasSubstr("is a LoRA adapter"));
   Builder nested = valid();
   Builder::put_string(nested.keys, "deep");
   for (int i = 0; i < 2; ++i) Builder::put(nested.keys, static_cast<uint32_t>(GgufType::array));

@@ -166,7 +166,10 @@ TEST_F(SafetensorsTest, Shards) {
               HasSubstr("c.safetensors is missing"));
   EXPECT_THAT(refused_index(R"({"weight_map":{"z":"a.safetensors"}})"),
               HasSubstr("says that tensor z is in it"));
-  EXPECT_THAT(refused_index(R"({"weight_map":{"a":"../a.safetensors"}})"), HasSubstr("not beside the index"));
+  EXPECT_THAT(refused_index(R"({"weight_map":{"a":"../a.safetensors"}})"),
+              HasSubstr("not in the index's folder"));
+  EXPECT_THAT(refused_index(R"({"weight_map":{"a":"/etc/a.safetensors"}})"),
+              HasSubstr("not in the index's folder"));
   EXPECT_THAT(refused_index(R"({"weight_map":{}})"), HasSubstr("empty"));
   EXPECT_THAT(refused_index("{}"), HasSubstr("no weight_map"));
 }

@@ -1,120 +1,96 @@
 #include "outliers/io/adapter.h"
 
 #include <algorithm>
-#include <cmath>
+#include <array>
 #include <map>
+#include <mutex>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
-#include "outliers/core/json.h"
 #include "outliers/core/shape.h"
-#include "outliers/core/text_file.h"
+#include "outliers/core/warning.h"
+#include "outliers/io/adapter_contents.h"
 #include "outliers/io/derived.h"
+#include "outliers/io/lora_config.h"
+#include "outliers/io/safetensors.h"
+#include "outliers/io/torch_file.h"
 
 namespace outliers::io {
 namespace fs = std::filesystem;
 namespace {
 
-using nlohmann::json;
+/// One tensor of the result: the base's or the adapter's own in its place, and what is added to it.
+struct Change {
+  const Checkpoint* from = nullptr;  ///< of `source`: the base, or the adapter
+  const TensorInfo* source = nullptr;
+  std::shared_ptr<const Checkpoint> adapter;
+  const TensorInfo *a = nullptr, *b = nullptr, *magnitude = nullptr, *tokens = nullptr;
+  double scaling = 0;
+  bool transposed = false;  ///< stored [in, out], so that A' B' is added
+  std::vector<int64_t> indices;
 
-/// adapter_config.json.
-struct LoraConfig {
-  double alpha = 0;
-  int64_t rank = 0;
-  bool root_scaling = false;  // use_rslora (2312.03732)
-  bool transposed = false;    // fan_in_fan_out
-  std::map<std::string, int64_t> ranks;
-  std::map<std::string, double> alphas;
+  static at::ScalarType wide(bool as_double) { return as_double ? at::kDouble : at::kFloat; }
 
-  LoraConfig(const json& config, const std::string& where);
-  double scaling(double alpha_of_it, int64_t rank_of_it) const {
-    const auto r = static_cast<double>(rank_of_it);
-    return alpha_of_it / (root_scaling ? std::sqrt(r) : r);
+  at::Tensor rows(int64_t begin, int64_t end, bool as_double) const {
+    at::Tensor w = sum(begin, end, as_double);
+    if (magnitude != nullptr) {
+      const at::Tensor m = adapter->load(magnitude->name, wide(as_double)).view(-1);
+      w = transposed ? w * (m / column_norms(as_double))
+                     : w * (m.narrow(0, begin, end - begin) / norms(w, 1).to(w.dtype())).unsqueeze(1);
+    }
+    if (tokens != nullptr) {
+      const at::Tensor values = adapter->load(tokens->name, wide(as_double));
+      w = w.clone();
+      for (size_t i = 0; i < indices.size(); ++i) {
+        if (indices[i] >= begin && indices[i] < end)
+          w[indices[i] - begin].copy_(values[static_cast<int64_t>(i)]);
+      }
+    }
+    return w;
   }
+
+ private:
+  at::Tensor sum(int64_t begin, int64_t end, bool as_double) const {
+    const at::ScalarType dtype = wide(as_double);
+    if (source->shape.size() < 2) {  // a bias, and B's
+      const at::Tensor bias = from->load(source->name, dtype);
+      return b == nullptr ? bias : bias + adapter->load(b->name, dtype) * scaling;
+    }
+    const at::Tensor base = from->load_row_range(source->name, begin, end, dtype);
+    if (a == nullptr) return base;
+    const at::Tensor matrix_a = adapter->load(a->name, dtype), matrix_b = adapter->load(b->name, dtype);
+    const at::Tensor delta = transposed ? at::mm(matrix_a.narrow(1, begin, end - begin).t(), matrix_b.t())
+                                        : at::mm(matrix_b.narrow(0, begin, end - begin), matrix_a);
+    return base + delta * scaling;
+  }
+
+  static at::Tensor norms(const at::Tensor& w, int64_t dimension) {
+    return w.to(at::kDouble).square().sum(dimension).sqrt();
+  }
+
+  /// DoRA's norms are over all that leads to one output, which in a transposed matrix is a column.
+  at::Tensor column_norms(bool as_double) const {
+    const std::lock_guard lock(*mutex);
+    at::Tensor& known = (*columns)[as_double ? 1 : 0];
+    if (known.defined()) return known;
+    constexpr int64_t kRows = 8192;
+    at::Tensor squares = at::zeros({source->shape[1]}, at::kDouble);
+    for (int64_t begin = 0; begin < source->shape[0]; begin += kRows) {
+      const at::Tensor w = sum(begin, std::min(begin + kRows, source->shape[0]), as_double);
+      squares += w.to(at::kDouble).square().sum(0);
+    }
+    return known = squares.sqrt().to(wide(as_double));
+  }
+
+  std::shared_ptr<std::mutex> mutex = std::make_shared<std::mutex>();
+  std::shared_ptr<std::array<at::Tensor, 2>> columns = std::make_shared<std::array<at::Tensor, 2>>();
 };
 
-/// Whether an option that is off by default is on.
-bool is_on(const json& config, const char* key) {
-  const auto found = config.find(key);
-  if (found == config.end() || found->is_null()) return false;
-  if (found->is_boolean()) return found->get<bool>();
-  return !(found->is_array() || found->is_object()) || !found->empty();
-}
-
-LoraConfig::LoraConfig(const json& config, const std::string& where) {
-  const auto text = [&](const char* key) {
-    const auto found = config.find(key);
-    return found != config.end() && found->is_string() ? found->get<std::string>() : std::string();
-  };
-  require(text("peft_type") == "LORA", "{}: the adapter is of the kind '{}'; known: LORA", where,
-          printable(text("peft_type")));
-  for (const char* option :
-       {"use_dora", "use_qalora", "alora_invocation_tokens", "target_parameters", "layer_replication",
-        "megatron_config", "trainable_token_indices", "lora_bias", "arrow_config", "use_bdlora",
-        "kasa_config", "velora_config", "monteclora_config", "lora_ga_config", "corda_config", "loftq_config",
-        "ensure_weight_tying"}) {
-    require(!is_on(config, option), "{}: '{}' is not supported; merge the adapter with PEFT", where, option);
-  }
-  if (const auto init = config.find("init_lora_weights"); init != config.end() && init->is_string()) {
-    const std::string name = init->get<std::string>();
-    require(
-        name == "gaussian" || name == "eva" || name == "orthogonal",
-        "{}: 'init_lora_weights' is '{}', which changes the base weights too; merge the adapter with PEFT",
-        where, printable(name));
-  }
-  const auto number = [&](const json& value, const char* key) {
-    require(value.is_number() && std::isfinite(value.get<double>()), "{}: '{}' should be a number", where,
-            key);
-    return value.get<double>();
-  };
-  const auto whole = [&](const json& value, const char* key) {
-    require(value.is_number_integer() && value.get<int64_t>() >= 1 && value.get<int64_t>() <= (1 << 20),
-            "{}: '{}' should be a positive whole number", where, key);
-    return value.get<int64_t>();
-  };
-  const auto need = [&](const char* key) -> const json& {
-    const auto found = config.find(key);
-    require(found != config.end(), "{}: '{}' is missing", where, key);
-    return *found;
-  };
-  rank = whole(need("r"), "r");
-  alpha = number(need("lora_alpha"), "lora_alpha");
-  root_scaling = is_on(config, "use_rslora");
-  transposed = is_on(config, "fan_in_fan_out");
-  const auto patterns = [&](const char* key, const auto& take) {
-    const auto found = config.find(key);
-    if (found == config.end() || found->is_null()) return;
-    require(found->is_object(), "{}: '{}' should be an object", where, key);
-    for (const auto& [pattern, value] : found->items()) {
-      require(pattern.find_first_of("*+?()[]{}|\\$") == std::string::npos,
-              "{}: '{}' has the regular expression {}; only names of modules are supported", where, key,
-              printable(pattern));
-      take(pattern, value);
-    }
-  };
-  patterns("rank_pattern", [&](const std::string& pattern, const json& value) {
-    ranks[pattern] = whole(value, "rank_pattern");
-  });
-  patterns("alpha_pattern", [&](const std::string& pattern, const json& value) {
-    alphas[pattern] = number(value, "alpha_pattern");
-  });
-}
-
-/// The value for a module whose name is, or ends with, a pattern; ^ asks for the whole name.
-template <typename T>
-T by_pattern(const std::map<std::string, T>& patterns, const std::string& module, T otherwise) {
-  for (const auto& [pattern, value] : patterns) {
-    const bool whole = !pattern.empty() && pattern[0] == '^';
-    if (module == (whole ? pattern.substr(1) : pattern) || (!whole && module.ends_with("." + pattern)))
-      return value;
-  }
-  return otherwise;
-}
-
-/// The base's name for an adapter's: PEFT sees the model's modules, a checkpoint may lack the outermost
+/// The base's tensor for an adapter's name: PEFT sees the model's modules, a checkpoint may lack the
+/// outermost
 /// ("transformer.") or have one more.
 const TensorInfo* find_in(const Checkpoint& base, const std::string& name) {
   if (const TensorInfo* info = base.find(name)) return info;
@@ -131,135 +107,251 @@ const TensorInfo* find_in(const Checkpoint& base, const std::string& name) {
   return found;
 }
 
-/// What one module of the adapter has.
-struct Module {
-  const TensorInfo *a = nullptr, *b = nullptr;
-  bool embedding = false;
+/// Puts together what an adapter does to each tensor, and what does not fit.
+class Merger {
+ public:
+  Merger(const Checkpoint& base, std::shared_ptr<const Checkpoint> adapter, const LoraConfig& config,
+         const AdapterBase& layout)
+      : base_(base),
+        adapter_(std::move(adapter)),
+        config_(config),
+        layout_(layout),
+        contents_(*adapter_, base) {
+    require(contents_.adapters.size() <= 1, "{} holds {} adapters ({}); save one by itself",
+            printable(adapter_->path().string(), 4096), contents_.adapters.size(),
+            fmt::join(contents_.adapters, ", "));
+    for (const std::string& name : contents_.unknown)
+      problems_.push_back(fmt::format("{} is not known", printable(name)));
+    for (const auto& [name, info] : contents_.plain) replace(name, *info, config_.is_saved(module_of(name)));
+    for (const auto& [name, module] : contents_.modules) {
+      for (const auto& [part, info] : module.base) replace(name + "." + part, *info, false);
+    }
+    for (const auto& [name, module] : contents_.modules) add(name, module);
+    part_from_embedding();
+  }
+
+  std::vector<DerivedTensor> take() {
+    constexpr size_t kShown = 8;
+    const size_t count = problems_.size();
+    if (count > kShown) {
+      problems_.resize(kShown);
+      problems_.emplace_back("...");
+    }
+    const std::string where = printable(adapter_->path().string(), 4096);
+    require(count == 0, "{}: {} of its tensors do not fit the model: {}", where, count,
+            fmt::join(problems_, "; "));
+    require(!changes_.empty(), "{} holds no tensors that change the model", where);
+    std::vector<DerivedTensor> derived;
+    for (auto& [name, change] : changes_) {
+      const TensorInfo* stored = base_.find(name);
+      DerivedTensor w;
+      w.beside = stored == nullptr;
+      if (stored == nullptr) stored = base_.find(layout_.embedding);
+      const bool computed = change.a != nullptr || change.b != nullptr || change.tokens != nullptr;
+      w.info = {name, stored->shape, change.source->encoding + (computed ? " + LoRA" : "")};
+      if (change.from != &base_ && !computed) w.info.encoding += " of the adapter";
+      w.sources = {stored->name};
+      w.native = change.from->native_dtype(change.source->name);
+      w.rows = [change = change](int64_t begin, int64_t end, bool as_double) {
+        return change.rows(begin, end, as_double);
+      };
+      derived.push_back(std::move(w));
+    }
+    return derived;
+  }
+
+ private:
+  static std::string module_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind('.')); }
+
+  bool is_tied_head(const std::string& tensor) const {
+    return !layout_.tied_head.empty() &&
+           (tensor == layout_.tied_head || tensor.ends_with("." + module_of(layout_.tied_head) + ".weight"));
+  }
+
+  /// The change of the tensor that a name means; nullptr, and a problem, where there is none.
+  Change* change_of(const std::string& name) {
+    const bool head = is_tied_head(name) && find_in(base_, name) == nullptr;
+    const TensorInfo* target = head ? base_.find(layout_.embedding) : find_in(base_, name);
+    if (target == nullptr) {
+      problems_.push_back(fmt::format("{} is no tensor of the model", printable(name)));
+      return nullptr;
+    }
+    const auto [place, fresh] = changes_.try_emplace(head ? layout_.tied_head : target->name);
+    if (fresh) {
+      place->second.from = &base_;
+      place->second.source = target;
+      place->second.adapter = adapter_;
+    }
+    return &place->second;
+  }
+
+  /// A tensor of the adapter's own: of modules_to_save, a trained bias, or a base's weight that was saved
+  /// along. Of a tied matrix the last of these is the embedding's too.
+  void replace(const std::string& name, const TensorInfo& info, bool saved) {
+    const bool head = is_tied_head(name) && find_in(base_, name) == nullptr;
+    if (head && (config_.ties_weights() || (!saved && replaced_.count(layout_.embedding) != 0))) return;
+    Change* change = change_of(head && !saved ? layout_.embedding : name);
+    if (change == nullptr) return;
+    if (change->source->shape != info.shape) {
+      problems_.push_back(fmt::format("{} is {}, in the adapter {}", printable(change->source->name),
+                                      shape_string(change->source->shape), shape_string(info.shape)));
+      return;
+    }
+    const std::string key = head && saved ? layout_.tied_head : change->source->name;
+    if (!replaced_.insert(key).second) {
+      problems_.push_back(fmt::format("{} occurs twice", printable(name)));
+      return;
+    }
+    if (saved) own_.insert(key);
+    change->from = adapter_.get();
+    change->source = &info;
+  }
+
+  void add(const std::string& name, const AdapterModule& module) {
+    const bool lora = module.a != nullptr || module.b != nullptr || module.bias_of_b != nullptr ||
+                      module.magnitude != nullptr;
+    if (!lora && module.tokens == nullptr) return;
+    const std::string tensor = name + ".weight";
+    if (is_tied_head(tensor) && find_in(base_, tensor) == nullptr && config_.ties_weights()) return;
+    if (module.tokens != nullptr) add_tokens(name, module);
+    if (!lora) return;
+    if (!config_.is_target(name)) {
+      warn("{}: the options of the adapter exclude {}, whose tensors are ignored, as PEFT does",
+           printable(adapter_->path().string(), 4096), printable(name));
+      return;
+    }
+    if (module.a == nullptr || module.b == nullptr) {
+      problems_.push_back(fmt::format("{} has no lora_{}", printable(name), module.a == nullptr ? "A" : "B"));
+      return;
+    }
+    if ((module.magnitude != nullptr) != config_.dora()) {
+      problems_.push_back(fmt::format("{} has {} lora_magnitude_vector, but 'use_dora' is {}",
+                                      printable(name), config_.dora() ? "no" : "a", config_.dora()));
+      return;
+    }
+    if ((module.bias_of_b != nullptr) != (config_.bias_of_b() && !module.embedding)) {
+      problems_.push_back(fmt::format("{} has {} lora_B.bias, but 'lora_bias' is {}", printable(name),
+                                      config_.bias_of_b() ? "no" : "a", config_.bias_of_b()));
+      return;
+    }
+    add_lora(name, module);
+  }
+
+  void add_lora(const std::string& name, const AdapterModule& module) {
+    Change* const change = change_of(name + ".weight");
+    if (change == nullptr) return;
+    const int64_t rank = config_.rank(name);
+    const auto &a = module.a->shape, &b = module.b->shape, &target = change->source->shape;
+    if (a.size() != 2 || b.size() != 2 || a[0] != rank || b[1] != rank) {
+      problems_.push_back(fmt::format("{} has A {} and B {}, which are not of rank {}", printable(name),
+                                      shape_string(a), shape_string(b), rank));
+      return;
+    }
+    // A Linear's weight is [out, in]; a Conv1D's and an embedding's are the other way round.
+    const std::vector<int64_t> plain = {b[0], a[1]}, turned = {a[1], b[0]};
+    const bool square_turned = target == turned && layout_.transposed.value_or(config_.fan_in_fan_out());
+    const bool transposed = module.embedding || target != plain || square_turned;
+    if (target != (transposed ? turned : plain)) {
+      problems_.push_back(fmt::format("{} is {}, and the adapter's B A {}", printable(change->source->name),
+                                      shape_string(target), shape_string(plain)));
+      return;
+    }
+    if (module.magnitude != nullptr && module.magnitude->elements() != b[0]) {
+      problems_.push_back(fmt::format("{} has a lora_magnitude_vector of {} elements, wanted {}",
+                                      printable(name), module.magnitude->elements(), b[0]));
+      return;
+    }
+    change->a = module.a;
+    change->b = module.b;
+    change->magnitude = module.magnitude;
+    change->scaling = config_.scaling(name);
+    change->transposed = transposed;
+    if (module.bias_of_b == nullptr) return;
+    Change* const bias = change_of(name + ".bias");
+    if (bias == nullptr) return;
+    if (bias->source->shape != module.bias_of_b->shape) {
+      problems_.push_back(fmt::format("{} is {}, and the adapter's bias {}", printable(bias->source->name),
+                                      shape_string(bias->source->shape),
+                                      shape_string(module.bias_of_b->shape)));
+      return;
+    }
+    bias->b = module.bias_of_b;
+    bias->scaling = change->scaling;
+  }
+
+  void add_tokens(const std::string& name, const AdapterModule& module) {
+    Change* const change = change_of(name + ".weight");
+    if (change == nullptr) return;
+    const std::vector<int64_t>* indices = config_.token_indices(name);
+    const auto &target = change->source->shape, &values = module.tokens->shape;
+    const bool fits = indices != nullptr && target.size() == 2 && values.size() == 2 &&
+                      values[1] == target[1] && values[0] == static_cast<int64_t>(indices->size()) &&
+                      std::all_of(indices->begin(), indices->end(), [&](int64_t i) { return i < target[0]; });
+    if (!fits) {
+      problems_.push_back(
+          fmt::format("{} is {}, and its trained tokens are {} of {} 'trainable_token_indices'",
+                      printable(change->source->name), shape_string(target), shape_string(values),
+                      indices == nullptr ? 0 : indices->size()));
+      return;
+    }
+    change->tokens = module.tokens;
+    change->indices = *indices;
+  }
+
+  /// Where the embedding alone is adapted, a matrix that was tied to it stays the base's: so PEFT's model
+  /// computes unless ensure_weight_tying is on. Trained tokens stay tied.
+  void part_from_embedding() {
+    if (layout_.tied_head.empty() || config_.ties_weights()) return;
+    const auto embedding = changes_.find(layout_.embedding);
+    if (embedding == changes_.end()) return;
+    const bool own = own_.count(layout_.embedding) != 0;
+    if (embedding->second.a == nullptr && !own) return;
+    const auto [head, fresh] = changes_.try_emplace(layout_.tied_head);
+    if (!fresh && head->second.from != &base_) return;
+    if (fresh) head->second.adapter = adapter_;
+    head->second.from = own ? &base_ : embedding->second.from;
+    head->second.source = own ? base_.find(layout_.embedding) : embedding->second.source;
+  }
+
+  const Checkpoint& base_;
+  const std::shared_ptr<const Checkpoint> adapter_;
+  const LoraConfig& config_;
+  const AdapterBase& layout_;
+  const AdapterContents contents_;
+  std::map<std::string, Change> changes_;  // by the base's name
+  std::set<std::string> replaced_, own_;   // names of tensors; own_: of modules_to_save
+  std::vector<std::string> problems_;
 };
 
-json read_config(const fs::path& path) {
-  std::error_code unreadable;
-  require(fs::exists(path, unreadable), "{} holds no LoRA adapter: there is no adapter_config.json",
-          printable(path.parent_path().string()));
-  json config = parse_json<json>(read_text_file(path), printable(path.string()));
-  require(config.is_object(), "{}: this is not a JSON object", printable(path.string()));
-  return config;
+/// The adapter's file, or its shards.
+std::shared_ptr<const Checkpoint> open_tensors(const fs::path& directory) {
+  const fs::path safetensors = directory / "adapter_model.safetensors",
+                 pickled = directory / "adapter_model.bin";
+  const fs::path index = directory / "adapter_model.safetensors.index.json";
+  if (fs::exists(safetensors)) return open_safetensors({safetensors});
+  if (fs::exists(index)) return open_safetensors_index(index);
+  require(fs::exists(pickled),
+          "{} holds no LoRA adapter: there is no adapter_model.safetensors or adapter_model.bin",
+          printable(directory.string(), 4096));
+  return open_torch({pickled});
 }
 
 }  // namespace
 
-std::unique_ptr<Checkpoint> adapted(std::unique_ptr<Checkpoint> base, const fs::path& directory) {
-  const fs::path config_path = directory / "adapter_config.json";
-  const LoraConfig config(read_config(config_path), printable(config_path.string()));
-  require(base->format() != Format::gguf,
+std::unique_ptr<Checkpoint> adapted(std::unique_ptr<Checkpoint> checkpoint, const fs::path& directory,
+                                    const AdapterBase& base) {
+  const fs::path file = directory / "adapter_config.json";
+  std::error_code unreadable;
+  require(fs::exists(file, unreadable), "{} holds no LoRA adapter: there is no adapter_config.json",
+          printable(directory.string(), 4096));
+  const LoraConfig config(file);
+  require(checkpoint->format() != Format::gguf,
           "{}: adapters are merged into Hugging Face checkpoints; the names and the order of a GGUF's "
           "weights are others",
-          printable(base->path().string()));
-  const bool pickled = !fs::exists(directory / "adapter_model.safetensors");
-  require(!pickled || fs::exists(directory / "adapter_model.bin"),
-          "{} holds no LoRA adapter: there is no adapter_model.safetensors or adapter_model.bin",
-          printable(directory.string()));
-  const std::shared_ptr<Checkpoint> adapter =
-      Checkpoint::open(directory / (pickled ? "adapter_model.bin" : "adapter_model.safetensors"));
-
-  std::map<std::string, Module> modules;
-  std::vector<std::pair<const TensorInfo*, std::string>> replaced;  // modules_to_save, trained biases
-  for (const TensorInfo& info : adapter->tensors()) {
-    std::string name = info.name;
-    if (name.starts_with("base_model.model.")) name.erase(0, 17);
-    const auto part = [&](const char* suffix, const TensorInfo* Module::*member, bool embedding) {
-      if (!name.ends_with(suffix)) return false;
-      Module& module = modules[name.substr(0, name.size() - std::string_view(suffix).size())];
-      module.*member = &info;
-      module.embedding = embedding;
-      return true;
-    };
-    if (!part(".lora_A.weight", &Module::a, false) && !part(".lora_B.weight", &Module::b, false) &&
-        !part(".lora_embedding_A", &Module::a, true) && !part(".lora_embedding_B", &Module::b, true)) {
-      replaced.emplace_back(&info, name);
-    }
-  }
-
-  std::vector<std::string> problems;
-  std::vector<DerivedTensor> derived;
-  std::map<const TensorInfo*, std::string> taken;
-  const auto place = [&](const std::string& name) {
-    const TensorInfo* target = find_in(*base, name);
-    if (target == nullptr) problems.push_back(fmt::format("{} is no tensor of the model", printable(name)));
-    if (target != nullptr && !taken.emplace(target, name).second) {
-      problems.push_back(fmt::format("{} occurs twice", printable(name)));
-      target = nullptr;
-    }
-    return target;
-  };
-  const Checkpoint* const stored = base.get();
-  for (const auto& [name, module] : modules) {
-    if (module.a == nullptr || module.b == nullptr) {
-      problems.push_back(fmt::format("{} has no lora_{}", printable(name), module.a == nullptr ? "A" : "B"));
-      continue;
-    }
-    const TensorInfo* target = place(name + ".weight");
-    if (target == nullptr) continue;
-    const int64_t rank = by_pattern(config.ranks, name, config.rank);
-    const auto &a = module.a->shape, &b = module.b->shape;
-    if (a.size() != 2 || b.size() != 2 || a[0] != rank || b[1] != rank) {
-      problems.push_back(fmt::format("{} has A {} and B {}, which are not of rank {}", printable(name),
-                                     shape_string(a), shape_string(b), rank));
-      continue;
-    }
-    // A Linear's weight is [out, in]; a Conv1D's and an embedding's are the other way round.
-    const std::vector<int64_t> plain = {b[0], a[1]}, turned = {a[1], b[0]};
-    const bool transposed =
-        module.embedding || target->shape != plain || (config.transposed && target->shape == turned);
-    if (target->shape != (transposed ? turned : plain)) {
-      problems.push_back(fmt::format("{} is {}, and the adapter's B A {}", printable(target->name),
-                                     shape_string(target->shape), shape_string(plain)));
-      continue;
-    }
-    const double scaling = config.scaling(by_pattern(config.alphas, name, config.alpha), rank);
-    DerivedTensor w;
-    w.info = {target->name, target->shape, target->encoding + " + LoRA"};
-    w.sources = {target->name};
-    w.native = stored->native_dtype(target->name);
-    w.rows = [adapter, stored, scaling, transposed, target_name = target->name, a_name = module.a->name,
-              b_name = module.b->name](int64_t begin, int64_t end, bool as_double) {
-      const at::ScalarType wide = as_double ? at::kDouble : at::kFloat;
-      const at::Tensor matrix_a = adapter->load(a_name, wide), matrix_b = adapter->load(b_name, wide);
-      const at::Tensor delta = transposed ? at::mm(matrix_a.narrow(1, begin, end - begin).t(), matrix_b.t())
-                                          : at::mm(matrix_b.narrow(0, begin, end - begin), matrix_a);
-      return stored->load_row_range(target_name, begin, end, wide) + delta * scaling;
-    };
-    derived.push_back(std::move(w));
-  }
-  for (const auto& [info, name] : replaced) {
-    const TensorInfo* target = place(name);
-    if (target == nullptr) continue;
-    if (target->shape != info->shape) {
-      problems.push_back(fmt::format("{} is {}, in the adapter {}", printable(target->name),
-                                     shape_string(target->shape), shape_string(info->shape)));
-      continue;
-    }
-    DerivedTensor w;
-    w.info = {target->name, target->shape, info->encoding + " of the adapter"};
-    w.sources = {target->name};
-    w.native = adapter->native_dtype(info->name);
-    w.rows = [adapter, source = info->name, dimensions = info->shape.size()](int64_t begin, int64_t end,
-                                                                             bool as_double) {
-      const at::ScalarType wide = as_double ? at::kDouble : at::kFloat;
-      return dimensions < 2 ? adapter->load(source, wide) : adapter->load_row_range(source, begin, end, wide);
-    };
-    derived.push_back(std::move(w));
-  }
-  constexpr size_t kShown = 8;
-  const size_t count = problems.size();
-  if (count > kShown) {
-    problems.resize(kShown);
-    problems.emplace_back("...");
-  }
-  require(count == 0, "{}: {} of its tensors do not fit the model: {}", printable(adapter->path().string()),
-          count, fmt::join(problems, "; "));
-  require(!derived.empty(), "{} holds no tensors", printable(adapter->path().string()));
-  return std::make_unique<DerivedCheckpoint>(std::move(base), std::move(derived));
+          printable(checkpoint->path().string(), 4096));
+  Merger merger(*checkpoint, open_tensors(directory), config, base);
+  std::vector<DerivedTensor> derived = merger.take();
+  return std::make_unique<DerivedCheckpoint>(std::move(checkpoint), std::move(derived));
 }
 
 }  // namespace outliers::io

@@ -7,11 +7,11 @@
 #include <ATen/Parallel.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/core/suggest.h"
+#include "outliers/io/checkpoint_files.h"
 #include "outliers/io/dequantize.h"
-#include "outliers/io/gguf.h"
-#include "outliers/io/safetensors.h"
-#include "outliers/io/torch_file.h"
+#include "outliers/io/mapped_file.h"
 
 namespace outliers::io {
 namespace fs = std::filesystem;
@@ -45,26 +45,39 @@ void decode_wide(std::string_view encoding, const uint8_t* data, int64_t element
   return widen<uint64_t>(data, elements, out);
 }
 
-// The one checkpoint that a directory holds.
-std::unique_ptr<Checkpoint> open_directory(const fs::path& path) {
-  if (fs::exists(path / "model.safetensors.index.json"))
-    return open_safetensors_index(path / "model.safetensors.index.json");
-  if (fs::exists(path / "model.safetensors")) return open_safetensors(path / "model.safetensors");
-  if (fs::exists(path / "pytorch_model.bin.index.json"))
-    return open_torch_index(path / "pytorch_model.bin.index.json");
-  if (fs::exists(path / "pytorch_model.bin")) return open_torch(path / "pytorch_model.bin");
-  std::vector<fs::path> gguf, safetensors;
-  for (const auto& entry : fs::directory_iterator(path)) {
-    if (entry.path().extension() == ".gguf") gguf.push_back(entry.path());
-    if (entry.path().extension() == ".safetensors") safetensors.push_back(entry.path());
+at::Tensor decoded(const std::string& name, const uint8_t* bytes, int64_t elements, at::ScalarType dtype) {
+  const Encoding& encoding = *find_encoding(name);
+  if (plain_dtype(name) == dtype || (name == "U8" && dtype == at::kByte)) {
+    at::Tensor out = at::empty({elements}, dtype);
+    auto* target = static_cast<uint8_t*>(out.data_ptr());
+    at::parallel_for(0, elements, 1 << 18, [&](int64_t begin, int64_t end) {
+      std::memcpy(target + begin * encoding.bytes, bytes + begin * encoding.bytes,
+                  static_cast<size_t>((end - begin) * encoding.bytes));
+    });
+    return out;
   }
-  require(gguf.size() <= 1, "{} holds {} GGUF files; name one of them, e.g. {}", path.string(), gguf.size(),
-          gguf.empty() ? "" : std::min_element(gguf.begin(), gguf.end())->filename().string());
-  if (gguf.size() == 1) return open_gguf(gguf.front());
-  require(safetensors.size() != 1, "{} holds no model.safetensors; name {} itself", path.string(),
-          safetensors.empty() ? "" : safetensors.front().filename().string());
-  fail("{} holds no checkpoint: no model.safetensors, pytorch_model.bin, index of one of them, or .gguf file",
-       path.string());
+  if (encoding.decode == nullptr) {
+    at::Tensor out = at::empty({elements}, at::kDouble);
+    decode_wide(name, bytes, elements, out.data_ptr<double>());
+    return out.to(dtype);
+  }
+  at::Tensor out = at::empty({elements}, dtype);
+  const int64_t grain = std::max<int64_t>(1, (1 << 16) / encoding.elements);
+  at::parallel_for(0, elements / encoding.elements, grain, [&](int64_t begin, int64_t end) {
+    if (dtype == at::kFloat) {
+      encoding.decode(bytes + begin * encoding.bytes, end - begin,
+                      out.data_ptr<float>() + begin * encoding.elements);
+      return;
+    }
+    // Rounded piece by piece: there is never a float32 copy of the whole.
+    const at::Tensor piece = at::empty({std::min(grain, end - begin) * encoding.elements}, at::kFloat);
+    for (int64_t block = begin; block < end; block += grain) {
+      const int64_t blocks = std::min(grain, end - block), count = blocks * encoding.elements;
+      encoding.decode(bytes + block * encoding.bytes, blocks, piece.data_ptr<float>());
+      out.narrow(0, block * encoding.elements, count).copy_(piece.narrow(0, 0, count));
+    }
+  });
+  return out;
 }
 
 }  // namespace
@@ -91,16 +104,8 @@ std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& path) {
   std::error_code ec;
   const fs::file_status status = fs::status(path, ec);
   require(fs::exists(status), "no such file or directory: {}", path.string());
-  if (fs::is_directory(status)) return open_directory(path);
-  const std::string name = path.filename().string();
-  if (name.ends_with(".bin.index.json")) return open_torch_index(path);
-  if (name.ends_with(".index.json")) return open_safetensors_index(path);
-  if (is_gguf(path)) return open_gguf(path);
-  const std::string extension = path.extension().string();
-  require(extension != ".gguf", "{} is no GGUF file: it does not begin with \"GGUF\"; fetch it again",
-          path.string());
-  if (extension == ".bin" || extension == ".pt" || extension == ".pth") return open_torch(path);
-  return open_safetensors(path);
+  require_regular(path, true);
+  return fs::is_directory(status) ? open_folder(path) : open_file(path);
 }
 
 fs::path Checkpoint::directory() const {
@@ -157,38 +162,9 @@ at::Tensor Checkpoint::decode(const TensorInfo& info, int64_t first, int64_t ele
 
 at::Tensor Checkpoint::decode_bytes(const std::string& name, const uint8_t* bytes, int64_t elements,
                                     at::ScalarType dtype) {
-  const Encoding& encoding = *find_encoding(name);
-  if (plain_dtype(name) == dtype || (name == "U8" && dtype == at::kByte)) {
-    at::Tensor out = at::empty({elements}, dtype);
-    auto* target = static_cast<uint8_t*>(out.data_ptr());
-    at::parallel_for(0, elements, 1 << 18, [&](int64_t begin, int64_t end) {
-      std::memcpy(target + begin * encoding.bytes, bytes + begin * encoding.bytes,
-                  static_cast<size_t>((end - begin) * encoding.bytes));
-    });
-    return out;
-  }
-  if (encoding.decode == nullptr) {
-    at::Tensor out = at::empty({elements}, at::kDouble);
-    decode_wide(name, bytes, elements, out.data_ptr<double>());
-    return out.to(dtype);
-  }
-  at::Tensor out = at::empty({elements}, dtype);
-  const int64_t grain = std::max<int64_t>(1, (1 << 16) / encoding.elements);
-  at::parallel_for(0, elements / encoding.elements, grain, [&](int64_t begin, int64_t end) {
-    if (dtype == at::kFloat) {
-      encoding.decode(bytes + begin * encoding.bytes, end - begin,
-                      out.data_ptr<float>() + begin * encoding.elements);
-      return;
-    }
-    // Rounded piece by piece: there is never a float32 copy of the whole.
-    const at::Tensor piece = at::empty({std::min(grain, end - begin) * encoding.elements}, at::kFloat);
-    for (int64_t block = begin; block < end; block += grain) {
-      const int64_t blocks = std::min(grain, end - block), count = blocks * encoding.elements;
-      encoding.decode(bytes + block * encoding.bytes, blocks, piece.data_ptr<float>());
-      out.narrow(0, block * encoding.elements, count).copy_(piece.narrow(0, 0, count));
-    }
-  });
-  return out;
+  at::Tensor values = decoded(name, bytes, elements, dtype);
+  check_map_guard();
+  return values;
 }
 
 at::Tensor Checkpoint::load(const std::string& name, at::ScalarType dtype) const {

@@ -15,14 +15,17 @@ DerivedCheckpoint::DerivedCheckpoint(std::unique_ptr<Checkpoint> base, std::vect
   for (DerivedTensor& tensor : derived) {
     for (const std::string& source : tensor.sources) {
       tensor.info.bytes += base_->find(source)->bytes;
-      gone.insert(source);
+      if (!tensor.beside) gone.insert(source);
     }
-    first.emplace(tensor.sources.front(), &tensor);
+    if (!tensor.beside) first.emplace(tensor.sources.front(), &tensor);
   }
   std::vector<TensorInfo> shown;
   for (const TensorInfo& info : base_->tensors()) {
     if (const auto found = first.find(info.name); found != first.end()) shown.push_back(found->second->info);
     if (gone.count(info.name) == 0) shown.push_back(info);
+  }
+  for (const DerivedTensor& tensor : derived) {
+    if (tensor.beside) shown.push_back(tensor.info);
   }
   for (DerivedTensor& tensor : derived) derived_.emplace(tensor.info.name, std::move(tensor));
   set_tensors(std::move(shown));

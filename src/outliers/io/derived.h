@@ -18,6 +18,7 @@ struct DerivedTensor {
   TensorInfo info;
   std::vector<std::string> sources;    ///< the tensors of the base that it is computed from
   at::ScalarType native = at::kFloat;  ///< what Checkpoint::native_dtype says of it
+  bool beside = false;                 ///< stands after all others, and its sources stay
   /// Rows [begin, end) along dimension 0 (of a vector: all its elements), in float32, or in float64 where
   /// that is asked for and makes a difference.
   std::function<at::Tensor(int64_t begin, int64_t end, bool as_double)> rows;
@@ -25,8 +26,8 @@ struct DerivedTensor {
 
 class DerivedCheckpoint : public Checkpoint {
  public:
-  /// Each derived tensor takes the place of its first source; the sources, and the tensors in `hidden`, are
-  /// no longer shown unless a derived tensor has their name.
+  /// Each derived tensor (but those that stand beside) takes the place of its first source; the sources, and
+  /// the tensors in `hidden`, are no longer shown unless a derived tensor has their name.
   DerivedCheckpoint(std::unique_ptr<Checkpoint> base, std::vector<DerivedTensor> derived,
                     const std::unordered_set<std::string>& hidden = {});
 

@@ -7,7 +7,8 @@
 
 #include "outliers/core/error.h"
 #include "outliers/io/dequantize.h"
-#include "outliers/io/mapped_file.h"
+#include "outliers/io/mapped_checkpoint.h"
+#include "outliers/io/shard_name.h"
 #include "outliers/io/unaligned.h"
 
 namespace outliers::io {
@@ -267,8 +268,12 @@ class GgufReader {
     require(alignment > 0 && alignment % 8 == 0 && alignment <= (1 << 20),
             "{}: general.alignment is {}, wanted a multiple of 8", path_, alignment);
     alignment_ = static_cast<uint64_t>(alignment);
-    const int64_t parts = metadata.integer("split.count").value_or(1);
-    require(parts <= 1, "{} is one of {} parts; join them with llama-gguf-split --merge", path_, parts);
+    const bool adapter = metadata.has("general.type") && metadata.string("general.type") == "adapter";
+    require(
+        !adapter,
+        "{} is a LoRA adapter, not a model, and adapters in GGUF are not read; give the model as MODEL and "
+        "PEFT's folder of the adapter with --adapter",
+        path_);
   }
 
   TensorInfo tensor_info(uint64_t number_of_tensor, std::vector<uint64_t>& relative) {
@@ -336,48 +341,91 @@ class GgufReader {
 
 namespace {
 
-class GgufCheckpoint : public Checkpoint {
+/// One file: a whole checkpoint, or a part of one that gguf-split has cut.
+struct GgufFile {
+  std::filesystem::path path;
+  MappedFile map;
+  GgufMetadata metadata;  // its strings lie in the map
+  std::vector<TensorInfo> tensors;
+  std::vector<uint64_t> offsets;
+
+  explicit GgufFile(const std::filesystem::path& file) : path(file), map(file) {
+    map.refuse_foreign();
+    GgufReader(path.string(), map.bytes()).read_all(metadata, tensors, offsets);
+  }
+  int64_t split(const char* key, int64_t otherwise) const {
+    return metadata.integer(key).value_or(otherwise);
+  }
+};
+
+/// All parts of the checkpoint that `named` is one of, in order. Which they are stands in their names and is
+/// checked against what gguf-split writes into them (llama.cpp's split.no, split.count, split.tensors.count).
+std::vector<std::unique_ptr<GgufFile>> all_parts(std::unique_ptr<GgufFile> named) {
+  const int64_t count = named->split("split.count", 1), total = named->split("split.tensors.count", -1);
+  std::vector<std::unique_ptr<GgufFile>> parts;
+  if (count <= 1) {
+    parts.push_back(std::move(named));
+    return parts;
+  }
+  const std::filesystem::path folder = named->path.parent_path();
+  const std::string own = named->path.filename().string(), shown = named->path.string();
+  const auto name = parse_shard_name(own);
+  require(name && name->count == count,
+          "{} is one of {} parts, but is not called NAME-00001-of-{:05}.gguf, so the others cannot be found; "
+          "call "
+          "the parts what they were called, or join them with llama-gguf-split --merge",
+          shown, count, count);
+  std::vector<std::string> missing;
+  std::error_code unreadable;
+  for (int64_t i = 1; i <= count; ++i) {
+    if (!std::filesystem::exists(folder / name->of(i), unreadable)) missing.push_back(name->of(i));
+  }
+  require(missing.empty(), "{} is one of {} parts, and beside it {} missing; fetch all parts", shown, count,
+          names_in_words(missing) + (missing.size() == 1 ? " is" : " are"));
+  const auto architecture = named->metadata.string("general.architecture");
+  int64_t tensors = 0;
+  for (int64_t i = 1; i <= count; ++i) {
+    parts.push_back(i == name->number ? std::move(named) : std::make_unique<GgufFile>(folder / name->of(i)));
+    const GgufFile& part = *parts.back();
+    const auto other = part.metadata.string("general.architecture");
+    require(part.split("split.count", 1) == count && part.split("split.no", -1) == i - 1 &&
+                part.split("split.tensors.count", -1) == total &&
+                (!other || !architecture || *other == *architecture),
+            "{} is no part of the same model as {}: its metadata says part {} of {}, of {} tensors, and the "
+            "other's {} parts, of {}; fetch all parts from one place",
+            part.path.string(), shown, part.split("split.no", -1) + 1, part.split("split.count", 1),
+            part.split("split.tensors.count", -1), count, total);
+    tensors += static_cast<int64_t>(part.tensors.size());
+  }
+  require(total < 0 || tensors == total,
+          "{} and the other parts hold {} tensors, but split.tensors.count says {}; fetch all parts from one "
+          "place",
+          shown, tensors, total);
+  return parts;
+}
+
+class GgufCheckpoint : public MappedCheckpoint {
  public:
-  explicit GgufCheckpoint(const std::filesystem::path& path) : file_(path) {
+  explicit GgufCheckpoint(const std::filesystem::path& path)
+      : parts_(all_parts(std::make_unique<GgufFile>(path))) {
     path_ = path;
-    std::vector<TensorInfo> tensors;
-    std::vector<uint64_t> offsets;
-    GgufReader(path.string(), file_.bytes()).read_all(metadata_, tensors, offsets);
-    for (size_t i = 0; i < tensors.size(); ++i) offsets_.emplace(tensors[i].name, offsets[i]);
-    set_tensors(std::move(tensors));
+    for (const auto& part : parts_) add_file(part->map, std::move(part->tensors), part->offsets);
+    finish();
   }
 
   Format format() const override { return Format::gguf; }
-  const GgufMetadata* metadata() const override { return &metadata_; }
-  void prefetch(const std::string& name) const override {
-    file_.prefetch(offsets_.at(at(name).name), at(name).bytes);
-  }
-  void release(const std::string& name) const override {
-    file_.release(offsets_.at(at(name).name), at(name).bytes);
-  }
-  void prefetch_row(const std::string& name, int64_t row) const override {
-    const uint64_t bytes = row_bytes(at(name));
-    file_.prefetch(offsets_.at(at(name).name) + static_cast<uint64_t>(row) * bytes, bytes);
-  }
-  void release_row(const std::string& name, int64_t row) const override {
-    const uint64_t bytes = row_bytes(at(name));
-    file_.release(offsets_.at(at(name).name) + static_cast<uint64_t>(row) * bytes, bytes);
-  }
-
- protected:
-  const uint8_t* data(const TensorInfo& info) const override {
-    return file_.bytes().data() + offsets_.at(info.name);
-  }
+  /// The first part's: the others have none but their place.
+  const GgufMetadata* metadata() const override { return &parts_.front()->metadata; }
 
  private:
-  MappedFile file_;
-  GgufMetadata metadata_;
-  std::unordered_map<std::string, uint64_t> offsets_;
+  std::vector<std::unique_ptr<GgufFile>> parts_;
 };
 
 }  // namespace
 
 bool is_gguf(const std::filesystem::path& path) {
+  std::error_code unreadable;
+  if (!std::filesystem::is_regular_file(path, unreadable)) return false;
   std::ifstream file(path, std::ios::binary);
   char magic[4] = {};
   return file.read(magic, 4) && std::memcmp(magic, "GGUF", 4) == 0;

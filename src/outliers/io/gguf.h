@@ -56,6 +56,8 @@ class GgufMetadata {
 
 /// Whether the file begins with GGUF's magic. False for anything unreadable.
 bool is_gguf(const std::filesystem::path& path);
+/// A whole file, or any part of one that gguf-split has cut: the others are found beside it, by their names
+/// (NAME-00002-of-00005.gguf).
 std::unique_ptr<Checkpoint> open_gguf(const std::filesystem::path& path);
 
 }  // namespace outliers::io

@@ -5,12 +5,10 @@
 #include <set>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
-#include "outliers/core/json.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/suggest.h"
-#include "outliers/core/text_file.h"
+#include "outliers/io/shard_index.h"
+#include "outliers/io/shard_name.h"
 
 namespace outliers::io {
 namespace fs = std::filesystem;
@@ -54,7 +52,10 @@ std::string meant(const std::string& file, const std::vector<HubFile>& listed, c
   for (const HubFile& f : listed) {
     if (f.name == file) return file;
     names.push_back(f.name);
-    const std::string stem = lower(fs::path(f.name).stem().string());
+    const auto part = parse_shard_name(f.name);
+    if (part && part->number > 1) continue;  // the first stands for all parts
+    const std::string stem =
+        lower(part ? fs::path(part->stem).filename().string() : fs::path(f.name).stem().string());
     const bool tail =
         has_extension(f.name, ".gguf") && stem.size() > file.size() && stem.ends_with(lower(file)) &&
         std::string_view("-._").find(stem[stem.size() - file.size() - 1]) != std::string_view::npos;
@@ -87,6 +88,19 @@ void add_small_files(const Names& names, Selection& selection) {
   }
 }
 
+/// All files that are opened by the name of one: the parts of a split GGUF, shards without an index.
+std::vector<std::string> parts_of(const std::string& file, const Names& names, const std::string& where) {
+  const auto part = parse_shard_name(file);
+  if (!part || (part->extension != ".gguf" && names.count(part->stem + part->extension + ".index.json") != 0))
+    return {file};
+  const std::vector<ShardSeries> all = shard_series({names.begin(), names.end()}, part->extension);
+  const auto series = std::find_if(all.begin(), all.end(), [&](const auto& s) { return s.has(file); });
+  require(series->missing.empty(), "{}: of the {} parts of {}, {} missing", where, series->files.size(),
+          printable(series->first),
+          names_in_words(series->missing) + (series->missing.size() == 1 ? " is" : " are"));
+  return series->files;
+}
+
 /// The weights that stand for the repository, the better format first.
 void add_weights(const Names& names, const std::vector<HubFile>& listed, const HubName& name,
                  const std::string& where, Selection& selection) {
@@ -100,21 +114,25 @@ void add_weights(const Names& names, const std::vector<HubFile>& listed, const H
   }
   std::vector<HubFile> ggufs, safetensors;
   for (const HubFile& file : listed) {
-    if (has_extension(file.name, ".gguf") && fs::path(file.name).filename().string().rfind("mmproj", 0) != 0)
-      ggufs.push_back(file);
-    if (has_extension(file.name, ".safetensors")) safetensors.push_back(file);
+    const bool gguf = has_extension(file.name, ".gguf") && !is_projector(file.name);
+    if (!gguf && !has_extension(file.name, ".safetensors")) continue;
+    const auto part = parse_shard_name(file.name);
+    // The first of several parts stands for all.
+    if (part && part->number > 1 && names.count(part->of(1)) != 0) continue;
+    (gguf ? ggufs : safetensors).push_back(file);
   }
   require(ggufs.size() <= 1, "{} holds {} GGUF files; name one, as in {}:{}: {}", where, ggufs.size(),
           name.repository, ggufs.empty() ? "" : printable(ggufs.front().name), ggufs_in_words(ggufs));
   if (ggufs.size() == 1) {
-    selection = {{ggufs.front().name}, "", ggufs.front().name};
+    selection = {parts_of(ggufs.front().name, names, where), "", ggufs.front().name};
     return;
   }
   require(
       safetensors.size() == 1,
       "{} holds no weights that can be read: no model.safetensors or its index, pytorch_model.bin or .gguf",
       where);
-  selection.files.push_back(safetensors.front().name);
+  for (const std::string& file : parts_of(safetensors.front().name, names, where))
+    selection.files.push_back(file);
   selection.target = safetensors.front().name;
 }
 
@@ -133,21 +151,34 @@ Selection select(const std::vector<HubFile>& listed, const HubName& name, const 
   const bool weights =
       has_extension(selection.target, ".safetensors") || has_extension(selection.target, ".bin");
   if (weights || !selection.index.empty()) add_small_files(names, selection);
-  selection.files.push_back(selection.target);
+  for (const std::string& file : parts_of(selection.target, names, where)) selection.files.push_back(file);
+  // A shard is opened with the others, which its index lists.
+  const auto shard = parse_shard_name(selection.target);
+  const std::string index = shard ? shard->stem + shard->extension + ".index.json" : "";
+  if (weights && names.count(index) != 0) {
+    selection.index = index;
+    selection.files.push_back(index);
+  }
   return selection;
 }
 
 /// The files that an index of shards names, each once.
 std::vector<std::string> shards_of(const fs::path& index) {
-  const auto json = parse_json<nlohmann::json>(read_text_file(index), printable(index.string()));
-  require(json.is_object() && json.contains("weight_map") && json["weight_map"].is_object(),
-          "{} is no index: it has no weight_map", index.string());
-  Names shards;
-  for (const auto& [tensor, shard] : json["weight_map"].items()) {
-    require(shard.is_string(), "{}: tensor {} names no file", index.string(), printable(tensor));
-    shards.insert(shard.get<std::string>());
-  }
-  return {shards.begin(), shards.end()};
+  std::vector<std::string> shards;
+  for (const auto& [file, tensors] : parse_shard_index(index)) shards.push_back(file);
+  return shards;
+}
+
+/// Throws where the repository has a whole file beside an index of other files, and none of them was chosen.
+void refuse_two(const HubName& name, const Selection& selection, const HubListing& listing,
+                const std::vector<std::string>& shards) {
+  if (!name.file.empty()) return;
+  const std::string whole = selection.index.substr(0, selection.index.find(".index.json"));
+  const bool there = std::any_of(listing.files.begin(), listing.files.end(),
+                                 [&](const HubFile& file) { return file.name == whole; });
+  require(!there || std::find(shards.begin(), shards.end(), whole) != shards.end(),
+          "{} holds 2 checkpoints: {} and {}; name one of them, as in {}:{}", name.text(), whole,
+          selection.index, name.repository, whole);
 }
 
 fs::path place_of(const HubCache& cache, const std::string& commit, const Selection& selection) {
@@ -254,8 +285,11 @@ fs::path fetch_from_hub(const HubName& name, const HubSettings& settings) {
     const HubListing listing = remote.list();
     const Selection selection = select(listing.files, name, settings.endpoint + "/" + name.repository);
     remote.fetch(listing.commit, selection.files);
-    if (!selection.index.empty())
-      remote.fetch(listing.commit, shards_of(cache.snapshot(listing.commit) / selection.index));
+    if (!selection.index.empty()) {
+      const std::vector<std::string> shards = shards_of(cache.snapshot(listing.commit) / selection.index);
+      refuse_two(name, selection, listing, shards);
+      remote.fetch(listing.commit, shards);
+    }
     // Tools that ask for these find at once that there are none.
     for (const char* file : kSmallFiles) {
       const bool listed = std::any_of(listing.files.begin(), listing.files.end(),
@@ -275,14 +309,27 @@ fs::path fetch_from_hub(const HubName& name, const HubSettings& settings) {
 
 fs::path resolve_model(const std::string& model, const std::string& revision, const std::string& file) {
   std::error_code ec;
-  if (fs::exists(model, ec)) {
-    if (!revision.empty())
+  const auto local = [&](const std::string& path) {
+    const bool there = fs::exists(path, ec);
+    if (there && !revision.empty())
       throw UsageError(
-          fmt::format("--revision is for names on the Hub, and {} is a path here", printable(model)));
-    if (file.empty()) return model;
-    const fs::path path = fs::path(model) / file;
+          fmt::format("--revision is for names on the Hub, and {} is a path here", printable(path)));
+    return there;
+  };
+  const auto below = [&](const fs::path& folder, const std::string& name) {
+    const fs::path path = folder / name;
     require(fs::exists(path, ec), "no such file: {}", path.string());
     return path;
+  };
+  if (local(model)) return file.empty() ? fs::path(model) : below(model, file);
+  const size_t colon = model.find(':');
+  const std::string folder = model.substr(0, colon);
+  const std::string inside = colon == std::string::npos ? "" : model.substr(colon + 1);
+  if (!inside.empty() && fs::is_directory(folder, ec) && local(folder)) {
+    if (!file.empty())
+      throw UsageError(
+          fmt::format("{} and --file {}: name the file once", printable(model), printable(file)));
+    return below(folder, inside);
   }
   auto name = parse_hub_name(model);
   if (name && !file.empty()) {

@@ -11,7 +11,7 @@
 #include "outliers/core/json.h"
 #include "outliers/core/shape.h"
 #include "outliers/io/dequantize.h"
-#include "outliers/io/mapped_file.h"
+#include "outliers/io/mapped_checkpoint.h"
 #include "outliers/io/shard_index.h"
 
 namespace outliers::io {
@@ -34,6 +34,8 @@ struct File {
 
   void read_header(const std::string& path) {
     const auto bytes = map.bytes();
+    // Any bytes may be a length; after it stands a brace.
+    if (bytes.size() <= 8 || bytes[8] != '{') map.refuse_foreign();
     require(bytes.size() >= 8, "{} has {} bytes, too few for a safetensors file", path, bytes.size());
     uint64_t length = 0;
     std::memcpy(&length, bytes.data(), 8);
@@ -132,54 +134,18 @@ struct File {
   }
 };
 
-class SafetensorsCheckpoint : public Checkpoint {
+class SafetensorsCheckpoint : public MappedCheckpoint {
  public:
   SafetensorsCheckpoint(fs::path path, std::vector<std::unique_ptr<File>> files) : files_(std::move(files)) {
     path_ = std::move(path);
-    std::vector<TensorInfo> all;
-    for (size_t f = 0; f < files_.size(); ++f) {
-      for (size_t i = 0; i < files_[f]->tensors.size(); ++i) {
-        const TensorInfo& info = files_[f]->tensors[i];
-        places_.emplace(info.name, Place{f, files_[f]->offsets[i]});
-        all.push_back(info);
-      }
-    }
-    set_tensors(std::move(all));
+    for (const auto& file : files_) add_file(file->map, std::move(file->tensors), file->offsets);
+    finish();
   }
 
   Format format() const override { return Format::safetensors; }
-  void prefetch(const std::string& name) const override {
-    const Place& place = places_.at(at(name).name);
-    files_[place.file]->map.prefetch(place.offset, at(name).bytes);
-  }
-  void release(const std::string& name) const override {
-    const Place& place = places_.at(at(name).name);
-    files_[place.file]->map.release(place.offset, at(name).bytes);
-  }
-  void prefetch_row(const std::string& name, int64_t row) const override {
-    const Place& place = places_.at(at(name).name);
-    const uint64_t bytes = row_bytes(at(name));
-    files_[place.file]->map.prefetch(place.offset + static_cast<uint64_t>(row) * bytes, bytes);
-  }
-  void release_row(const std::string& name, int64_t row) const override {
-    const Place& place = places_.at(at(name).name);
-    const uint64_t bytes = row_bytes(at(name));
-    files_[place.file]->map.release(place.offset + static_cast<uint64_t>(row) * bytes, bytes);
-  }
-
- protected:
-  const uint8_t* data(const TensorInfo& info) const override {
-    const Place& place = places_.at(info.name);
-    return files_[place.file]->map.bytes().data() + place.offset;
-  }
 
  private:
-  struct Place {
-    size_t file;
-    uint64_t offset;
-  };
   std::vector<std::unique_ptr<File>> files_;
-  std::unordered_map<std::string, Place> places_;
 };
 
 const char* safetensors_dtype(at::ScalarType dtype) {
@@ -203,10 +169,10 @@ const char* safetensors_dtype(at::ScalarType dtype) {
 
 }  // namespace
 
-std::unique_ptr<Checkpoint> open_safetensors(const fs::path& path) {
+std::unique_ptr<Checkpoint> open_safetensors(const std::vector<fs::path>& paths) {
   std::vector<std::unique_ptr<File>> files;
-  files.push_back(std::make_unique<File>(path));
-  return std::make_unique<SafetensorsCheckpoint>(path, std::move(files));
+  for (const fs::path& path : paths) files.push_back(std::make_unique<File>(path));
+  return std::make_unique<SafetensorsCheckpoint>(paths.front(), std::move(files));
 }
 
 std::unique_ptr<Checkpoint> open_safetensors_index(const fs::path& path) {

@@ -12,7 +12,8 @@
 
 namespace outliers::io {
 
-std::unique_ptr<Checkpoint> open_safetensors(const std::filesystem::path& path);
+/// One file, or the shards of a checkpoint without an index.
+std::unique_ptr<Checkpoint> open_safetensors(const std::vector<std::filesystem::path>& paths);
 std::unique_ptr<Checkpoint> open_safetensors_index(const std::filesystem::path& path);
 
 /// What a writer must know of a tensor before its data comes.

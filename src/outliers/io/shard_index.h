@@ -10,8 +10,11 @@
 
 namespace outliers::io {
 
-/// File name -> the tensors that the index says are in it. Every file stands beside the index (a downloaded
-/// index must not reach outside its directory) and exists.
+/// File name -> the tensors that the index says are in it. Names are in their shortest spelling ("./a" is
+/// "a"), and none leaves the index's folder, since a downloaded index must not.
+std::map<std::string, std::vector<std::string>> parse_shard_index(const std::filesystem::path& path);
+
+/// The same, and every file is there.
 std::map<std::string, std::vector<std::string>> read_shard_index(const std::filesystem::path& path);
 
 /// Throws unless `found`, the tensors of the shard `part`, has all that the index says.

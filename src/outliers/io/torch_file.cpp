@@ -33,7 +33,7 @@ struct File {
   std::vector<TensorInfo> tensors;  // as contents.tensors
 
   explicit File(const fs::path& path) {
-    const std::string where = printable(path.string());
+    const std::string where = printable(path.string(), 4096);
     if (starts_with_zip(path)) {
       read_zip(path, where);
     } else {
@@ -109,6 +109,7 @@ struct File {
   void read_legacy(const fs::path& path, const std::string& where) {
     legacy.emplace(path);
     const std::span<const uint8_t> all = legacy->bytes();
+    legacy->refuse_foreign();
     require(!all.empty() && all[0] == 0x80,
             "{} is no file of torch.save: neither a zip archive nor a pickle of protocol 2 or newer", where);
     LegacyFile file = unpickle_legacy(all, where);
@@ -235,10 +236,10 @@ class TorchCheckpoint : public Checkpoint {
 
 }  // namespace
 
-std::unique_ptr<Checkpoint> open_torch(const fs::path& path) {
+std::unique_ptr<Checkpoint> open_torch(const std::vector<fs::path>& paths) {
   std::vector<std::unique_ptr<File>> files;
-  files.push_back(std::make_unique<File>(path));
-  return std::make_unique<TorchCheckpoint>(path, std::move(files));
+  for (const fs::path& path : paths) files.push_back(std::make_unique<File>(path));
+  return std::make_unique<TorchCheckpoint>(paths.front(), std::move(files));
 }
 
 std::unique_ptr<Checkpoint> open_torch_index(const fs::path& path) {

@@ -13,8 +13,9 @@
 #include "outliers/core/json.h"
 #include "outliers/core/output.h"
 #include "outliers/core/progress.h"
-#include "outliers/core/text_file.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/io/gguf.h"
+#include "outliers/io/mapped_file.h"
 #include "outliers/io/safetensors.h"
 #include "outliers/models/families.h"
 #include "outliers/models/runner.h"
@@ -106,7 +107,7 @@ std::vector<Part> parts_of_gguf(const Model& model, at::ScalarType dtype) {
 /// The checkpoint's own config.json for weights that are neither quantised nor of another dtype.
 ordered_json config_of_hugging_face(const Model& model, at::ScalarType dtype) {
   const fs::path file = model.checkpoint().directory() / "config.json";
-  ordered_json config = parse_json<ordered_json>(read_text_file(file), printable(file.string()), "null");
+  ordered_json config = parse_json<ordered_json>(read_regular_file(file), printable(file.string()), "null");
   require(config.is_object(), "{}: this is not a JSON object", printable(file.string()));
   const auto state = [&](ordered_json& part) {
     part.erase("quantization_config");
@@ -118,6 +119,10 @@ ordered_json config_of_hugging_face(const Model& model, at::ScalarType dtype) {
   for (const char* inner : {"text_config", "vision_config"}) {
     if (config.contains(inner) && config[inner].is_object()) state(config[inner]);
   }
+  // An adapter may have parted the output matrix from the embedding.
+  const auto tied = config.find("tie_word_embeddings");
+  if (model.has("head.weight") && (tied == config.end() || *tied == true))
+    config["tie_word_embeddings"] = false;
   if (!config.contains("dtype") && !config.contains("torch_dtype")) config["torch_dtype"] = dtype_name(dtype);
   return config;
 }
@@ -270,6 +275,7 @@ Exported export_checkpoint(const Model& model, const fs::path& directory, const 
     for (const Part* part : files[i]) {
       check_interrupt();
       const at::Tensor values = part->load();
+      io::check_mapped_files();
       // float16 ends at 65504; a silent infinity would be another model.
       require(options.dtype != at::kHalf || at::isfinite(values).all().item<bool>(),
               "tensor {} has values that float16 cannot hold; export as bfloat16 or float32",
@@ -288,7 +294,7 @@ Exported export_checkpoint(const Model& model, const fs::path& directory, const 
   const auto copy = [&](const char* name) {
     const fs::path file = model.checkpoint().directory() / name;
     if (gguf || !fs::exists(file)) return false;
-    write_text(directory / name, read_text_file(file));
+    write_text(directory / name, read_regular_file(file));
     return true;
   };
   for (const char* name : kTokenizerFiles) {

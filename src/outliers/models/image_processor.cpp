@@ -12,7 +12,7 @@
 #include "outliers/core/json.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/shape.h"
-#include "outliers/core/text_file.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/io/image.h"
 #include "outliers/io/npz.h"
 #include "outliers/models/hugging_face_fields.h"
@@ -239,7 +239,7 @@ ImageProcessor parse_image_processor(std::string_view text, const std::string& w
 ImageProcessor read_image_processor(const fs::path& directory) {
   for (const char* name : {"preprocessor_config.json", "processor_config.json"}) {
     const fs::path file = directory / name;
-    if (fs::exists(file)) return parse_image_processor(read_text_file(file), printable(file.string()));
+    if (fs::exists(file)) return parse_image_processor(read_regular_file(file), printable(file.string()));
   }
   fail(
       "{}: there is no preprocessor_config.json beside the weights, which says how an image becomes pixel "

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/error.h"
-#include "outliers/core/text_file.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/io/adapter.h"
 #include "outliers/io/hub.h"
 #include "outliers/io/quantized.h"
@@ -17,9 +17,12 @@ namespace {
 Described describe(const io::Checkpoint& checkpoint) {
   if (checkpoint.metadata() != nullptr) return describe_gguf(checkpoint);
   const std::filesystem::path file = checkpoint.directory() / "config.json";
-  require(std::filesystem::exists(file), "{}: there is no config.json beside the weights",
-          printable(checkpoint.directory().string()));
-  return describe_hugging_face(read_text_file(file), printable(file.string()));
+  require(
+      std::filesystem::exists(file),
+      "{}: there is no config.json beside it, which a {} checkpoint needs; take it from the model's folder",
+      printable(checkpoint.path().string(), 4096),
+      checkpoint.format() == io::Format::pytorch ? "PyTorch" : "safetensors");
+  return describe_hugging_face(read_regular_file(file), printable(file.string()));
 }
 
 std::string name_of_path(const std::filesystem::path& path) {
@@ -76,7 +79,9 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& path, const std:
     checkpoint = io::dequantized(std::move(checkpoint), described.quantization, where);
   }
   if (!adapter.empty()) {
-    checkpoint = io::adapted(std::move(checkpoint), adapter);
+    const io::AdapterBase base = adapter_base(*described.family, described.config, *checkpoint);
+    checkpoint = io::adapted(std::move(checkpoint), adapter, base);
+    if (checkpoint->find(base.tied_head) != nullptr) described.config.tied_embeddings = false;
     described.config.name += " + " + name_of_path(adapter);
   }
   set_expert_storage(described.config, *checkpoint);

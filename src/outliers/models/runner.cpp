@@ -11,6 +11,7 @@
 #include "outliers/core/interrupt.h"
 #include "outliers/core/memory.h"
 #include "outliers/core/shape.h"
+#include "outliers/io/mapped_file.h"
 #include "outliers/models/block.h"
 #include "outliers/models/image_embedding.h"
 #include "outliers/models/layer_weights.h"
@@ -48,6 +49,7 @@ class Run {
     embed();
     for (int64_t layer = 0; layer < layers; ++layer) run_one_layer(layer, layer + 1 < layers);
     if (options_.logits) finish();
+    io::check_mapped_files();
     times_.weight_bytes_read = model_.checkpoint().bytes_read() - read_before;
     for (const std::unique_ptr<Spill>& spill : spills_) times_.spilled_bytes += spill->bytes_written();
     times_.load_seconds = loading_.seconds();
@@ -239,6 +241,7 @@ class Run {
                          }
                        }));
     }
+    io::check_mapped_files();
     observing_.time([&] {
       for (Observer* observer : observers_) observer->on_layer_end(layer);
     });

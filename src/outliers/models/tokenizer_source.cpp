@@ -1,7 +1,9 @@
 #include "outliers/models/tokenizer_source.h"
 
+#include <algorithm>
+
 #include "outliers/core/error.h"
-#include "outliers/core/text_file.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/io/gguf.h"
 
 namespace outliers::models {
@@ -40,7 +42,7 @@ text::GgufVocabulary read_vocabulary(const io::GgufMetadata& metadata) {
 // nullptr when no tokenizer's files are there.
 std::unique_ptr<text::Tokenizer> from_directory(const std::filesystem::path& directory) {
   const auto read = [&](const char* name) {
-    return std::filesystem::exists(directory / name) ? read_text_file(directory / name) : std::string();
+    return std::filesystem::exists(directory / name) ? read_regular_file(directory / name) : std::string();
   };
   text::TokenizerFiles files;
   files.tokenizer_config_json = read("tokenizer_config.json");
@@ -59,6 +61,12 @@ std::unique_ptr<text::Tokenizer> from_directory(const std::filesystem::path& dir
   return text::Tokenizer::from_files(files);
 }
 
+bool holds_gguf(const std::filesystem::path& directory) {
+  const std::filesystem::directory_iterator entries(directory);
+  return std::any_of(begin(entries), end(entries),
+                     [](const auto& entry) { return entry.path().extension() == ".gguf"; });
+}
+
 }  // namespace
 
 std::unique_ptr<text::Tokenizer> load_tokenizer(const io::Checkpoint& checkpoint) {
@@ -72,6 +80,7 @@ std::unique_ptr<text::Tokenizer> load_tokenizer(const io::Checkpoint& checkpoint
 std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& path) {
   const std::string name = printable(path.string());
   require(std::filesystem::exists(path), "{}: no such file or directory", name);
+  require_regular(path, true);
   if (io::is_gguf(path)) {
     auto tokenizer = load_tokenizer(*io::open_gguf(path));
     require(tokenizer != nullptr, "{}: the GGUF has no tokenizer (no tokenizer.ggml.tokens in its metadata)",
@@ -79,13 +88,15 @@ std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& pat
     return tokenizer;
   }
   if (path.extension() == ".model") {
-    return text::Tokenizer::from_files({.sentencepiece_model = read_text_file(path)});
+    return text::Tokenizer::from_files({.sentencepiece_model = read_regular_file(path)});
   }
   const bool directory = std::filesystem::is_directory(path);
   if (!directory && path.extension() == ".json" && !path.filename().string().ends_with(".index.json")) {
-    return text::Tokenizer::from_json(read_text_file(path));
+    return text::Tokenizer::from_json(read_regular_file(path));
   }
   auto tokenizer = from_directory(directory ? path : path.parent_path());
+  if (tokenizer == nullptr && directory && holds_gguf(path))
+    tokenizer = load_tokenizer(*io::Checkpoint::open(path));
   require(tokenizer != nullptr,
           "{}: there is no tokenizer here (tokenizer.json, tokenizer.model, or vocab.json with merges.txt)",
           name);

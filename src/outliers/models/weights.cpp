@@ -138,6 +138,23 @@ std::vector<int64_t> resolve_shape(const std::string& symbolic, const Config& co
   return shape;
 }
 
+io::AdapterBase adapter_base(const Family& family, const Config& config, const io::Checkpoint& checkpoint) {
+  io::AdapterBase base;
+  const std::string prefix = find_prefix(family, checkpoint);
+  base.embedding = fmt::format("{}{}.weight", prefix, family.weights.front().hugging_face);
+  base.transposed = std::any_of(family.weights.begin(), family.weights.end(), [](const WeightRow& row) {
+    return row.hugging_face_transform == Transform::transpose &&
+           std::string_view(row.ours).find(".experts.") == std::string_view::npos;
+  });
+  for (const WeightRow& row : family.weights) {
+    if (std::string_view(row.ours) != "head" || row.hugging_face == nullptr || !config.tied_embeddings)
+      continue;
+    const std::string name = fmt::format("{}.weight", row.hugging_face);
+    if (checkpoint.find(find_name(name, prefix, checkpoint)) == nullptr) base.tied_head = name;
+  }
+  return base;
+}
+
 WeightMap::WeightMap(const Family& family, const Config& config, const io::Checkpoint& checkpoint) {
   const bool gguf = checkpoint.format() == io::Format::gguf;
   const std::string prefix = gguf ? "" : find_prefix(family, checkpoint);

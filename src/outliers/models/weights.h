@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "outliers/io/adapter.h"
 #include "outliers/io/checkpoint.h"
 #include "outliers/models/families.h"
 
@@ -33,6 +34,9 @@ class WeightMap {
   std::vector<StoredWeight> weights_;
   std::unordered_map<std::string, size_t> index_;
 };
+
+/// What an adapter must know of the modules of a Hugging Face checkpoint.
+io::AdapterBase adapter_base(const Family& family, const Config& config, const io::Checkpoint& checkpoint);
 
 /// The sizes of a symbolic shape: "[H*d + 2*Hk*d, D]" -> {1152, 896}. D, H, Hk, d, F, V, numbers, and: De
 /// embedding width, P positions, E experts, k of a token, Fe and Fs neurons of one and of the shared one; of

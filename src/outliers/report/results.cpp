@@ -12,7 +12,7 @@
 #include "outliers/core/error.h"
 #include "outliers/core/json.h"
 #include "outliers/core/shape.h"
-#include "outliers/core/text_file.h"
+#include "outliers/core/regular_file.h"
 
 namespace outliers::report {
 
@@ -349,7 +349,7 @@ class Consistency {
 };
 
 ordered_json read_json(const std::filesystem::path& path) {
-  const std::string text = read_text_file(path);
+  const std::string text = read_regular_file(path);
   try {
     // A null stands where a number was NaN or infinite, as outliers writes it.
     return parse_json<ordered_json>(text, printable(path.string()), "null");
