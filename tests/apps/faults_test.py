@@ -4,6 +4,7 @@ behind."""
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -65,6 +66,15 @@ class FaultsTest(ProgramTest):
                 return found[0]
             time.sleep(0.05)
         self.fail(f"no {pattern} came")
+
+    def wait_until_handled(self, process):
+        """Until it has taken SIGTERM on itself."""
+        for _ in range(600):
+            caught = re.search(r"SigCgt:\s*(\w+)", pathlib.Path(f"/proc/{process.pid}/status").read_text())
+            if int(caught[1], 16) >> (signal.SIGTERM - 1) & 1:
+                return
+            time.sleep(0.05)
+        self.fail("no handler came")
 
     def ended(self, process, code, pattern):
         stdout, stderr = process.communicate(timeout=60)
@@ -164,7 +174,7 @@ class FaultsTest(ProgramTest):
     def test_a_prompt_from_a_pipe(self):
         for arguments in (("tokenize", self.model), ("capture", self.model, "--prompt-file", "-", "-o", self.dir / "a.npz")):
             process = self.start(*arguments)
-            time.sleep(1.5)
+            self.wait_until_handled(process)
             process.send_signal(signal.SIGTERM)
             self.ended(process, 143, "^outliers: error: interrupted; nothing was written\n$")
 

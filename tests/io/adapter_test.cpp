@@ -106,6 +106,17 @@ TEST_F(AdapterRefusals, EveryTensorInOneMessage) {
                              HasSubstr("strange.weight is no tensor")));
 }
 
+TEST_F(AdapterRefusals, FieldsThatNobodyNeeds) {
+  auto config = tests::read_file(folder("plain") / "adapter_config.json");
+  config.replace(config.find('{'), 1,
+                 "{\"revision\": Infinity, \"note\": [NaN], \"bits\": -1" + std::string(30, '0') + ",");
+  tests::write_file(scratch_ / "a/adapter_config.json", config);
+  EXPECT_NO_THROW(adapted(base_of("plain"), scratch_ / "a"));
+  config.replace(config.find("{"), 1, "{\"r\": 5,");  // the file's own r comes later
+  tests::write_file(scratch_ / "a/adapter_config.json", config);
+  EXPECT_NO_THROW(adapted(base_of("plain"), scratch_ / "a"));
+}
+
 TEST_F(AdapterRefusals, Files) {
   EXPECT_THAT(tests::error_of([&] { adapted(base_of("plain"), scratch_ / "none"); }),
               HasSubstr("no adapter_config.json"));
@@ -114,7 +125,7 @@ TEST_F(AdapterRefusals, Files) {
               }),
               HasSubstr("merged into Hugging Face checkpoints"));
   tests::write_file(scratch_ / "a/adapter_config.json", "[");
-  EXPECT_THAT(message(), HasSubstr("not a JSON object"));
+  EXPECT_THAT(message(), HasSubstr("adapter_config.json: this is not valid JSON: byte 2"));
   std::filesystem::copy_file(folder("plain") / "adapter_config.json", scratch_ / "a/adapter_config.json",
                              std::filesystem::copy_options::overwrite_existing);
   std::filesystem::remove(scratch_ / "a/adapter_model.safetensors");

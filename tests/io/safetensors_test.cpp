@@ -88,10 +88,13 @@ TEST_F(SafetensorsTest, RefusesWrongFiles) {
   EXPECT_THAT(refused("abc"), HasSubstr("too few"));
   EXPECT_THAT(refused(std::string(8, '\xff') + "{}"), HasSubstr("no safetensors file"));
   EXPECT_THAT(refused(std::string("\x50\0\0\0\0\0\0\0", 8) + "{}"), HasSubstr("ends inside its header"));
-  EXPECT_THAT(refused(file_of("{\"a\":", "")), HasSubstr("no valid JSON"));
+  EXPECT_THAT(refused(file_of("{\"a\":", "")),
+              HasSubstr("the header of a safetensors file: this is not valid JSON"));
   EXPECT_THAT(refused(file_of("[1]", "")), HasSubstr("no JSON object"));
-  EXPECT_THAT(refused(file_of("{\"\xff\":1}", "")), HasSubstr("no valid JSON"));
-  EXPECT_THAT(refused(file_of(std::string(100000, '['), "")), HasSubstr("no valid JSON"));
+  EXPECT_THAT(refused(file_of("{\"\xff\":1}", "")),
+              HasSubstr("the header of a safetensors file: this is not valid JSON"));
+  EXPECT_THAT(refused(file_of(std::string(100000, '['), "")),
+              HasSubstr("the header of a safetensors file: this is not valid JSON"));
   EXPECT_THAT(refused(entry("3")), HasSubstr("no valid entry"));
   EXPECT_THAT(refused(entry(R"({"shape":[2],"data_offsets":[0,8]})")), HasSubstr("no valid dtype"));
   EXPECT_THAT(refused(entry(R"({"dtype":"F31","shape":[2],"data_offsets":[0,8]})")),
@@ -123,6 +126,30 @@ TEST_F(SafetensorsTest, RefusesWrongFiles) {
       HasSubstr("a occurs twice"));
 }
 
+TEST_F(SafetensorsTest, MetadataThatNobodyNeeds) {
+  const std::string data(8, '\0'),
+      header =
+          R"({"__metadata__":{"a":NaN,"b":1e400,"c":[-Infinity,1000000000000000000000000000000],"a":"twice"},)"
+          R"("t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  tests::write_file(scratch_ / "m.safetensors", file_of(header, data));
+  EXPECT_EQ(Checkpoint::open(scratch_ / "m.safetensors")->tensors().size(), 1u);
+  EXPECT_THAT(refused(file_of(R"({"t":{"dtype":"F32","shape":[Infinity],"data_offsets":[0,8]}})", data)),
+              HasSubstr("tensor t has no valid shape"));
+}
+
+TEST_F(SafetensorsTest, IndexFieldsThatNobodyNeeds) {
+  SafetensorsWriter writer(scratch_ / "a.safetensors", false, {{"a", {2}, at::kFloat}});
+  writer.add("a", at::ones({2}));
+  writer.commit();
+  const auto index = scratch_ / "model.safetensors.index.json";
+  tests::write_file(index, R"({"metadata": {"total_size": 1000000000000000000000000000000, "x": NaN},
+                               "weight_map": {"a": "b.safetensors", "a": "a.safetensors"}})");
+  EXPECT_EQ(Checkpoint::open(index)->tensors().size(), 1u);
+  tests::write_file(index, "{\n\"weight_map\": {\"a\": Nan}}");
+  EXPECT_THAT(tests::error_of([&] { Checkpoint::open(index); }),
+              HasSubstr("model.safetensors.index.json: this is not valid JSON: line 2, column 21"));
+}
+
 TEST_F(SafetensorsTest, Shards) {
   for (const char* name : {"a", "b"}) {
     SafetensorsWriter writer(scratch_ / fmt::format("{}.safetensors", name), false,
@@ -141,7 +168,7 @@ TEST_F(SafetensorsTest, Shards) {
               HasSubstr("says that tensor z is in it"));
   EXPECT_THAT(refused_index(R"({"weight_map":{"a":"../a.safetensors"}})"), HasSubstr("not beside the index"));
   EXPECT_THAT(refused_index(R"({"weight_map":{}})"), HasSubstr("empty"));
-  EXPECT_THAT(refused_index("{"), HasSubstr("no weight_map"));
+  EXPECT_THAT(refused_index("{}"), HasSubstr("no weight_map"));
 }
 
 TEST_F(SafetensorsTest, OpenSaysWhatIsMissing) {

@@ -75,8 +75,18 @@ TEST(HuggingFaceConfig, RefusesWhatItDoesNotCompute) {
               HasSubstr("layer 1 has the type 'linear_attention'"));
 }
 
+TEST(HuggingFaceConfig, FieldsThatNobodyNeeds) {
+  const Config c =
+      read(llama(R"("limit": 1000000000000000000000000000000, "most": Infinity, "least": -Infinity,
+      "threshold": [NaN, 1e400], "name": "\ud800", "hidden_act": "relu", "hidden_act": "silu", "_name_or_path": 5)"));
+  EXPECT_EQ(c.activation, Activation::silu);
+  EXPECT_EQ(c.name, "");
+  EXPECT_THAT(error_of(llama(R"("rms_norm_eps": NaN)")), HasSubstr("'rms_norm_eps' should be a number"));
+  EXPECT_THAT(error_of(llama(R"("rope_theta": Infinity)")), HasSubstr("'rope_theta' should be a number"));
+}
+
 TEST(HuggingFaceConfig, ExplainsBadFiles) {
-  EXPECT_THAT(error_of("{"), HasSubstr("not a JSON object"));
+  EXPECT_THAT(error_of("{"), HasSubstr("config.json: this is not valid JSON: byte 2"));
   EXPECT_THAT(error_of("[1]"), HasSubstr("not a JSON object"));
   EXPECT_THAT(error_of(R"({"model_type": "llama"})"), HasSubstr("'num_hidden_layers' is missing"));
   EXPECT_THAT(error_of(llama(R"("head_dim": "8")")), HasSubstr("'head_dim' should be an integer"));

@@ -70,6 +70,12 @@ TEST(ImageProcessor, NamesWhatItDoesNotDo) {
   };
   EXPECT_EQ(parse_image_processor(vit(""), "p").width, 224);
   EXPECT_EQ(parse_image_processor(R"({"image_processor": )" + vit(R"(, "size": 32)") + "}", "p").height, 32);
+  const std::string huge = "1" + std::string(30, '0');
+  EXPECT_EQ(
+      parse_image_processor(vit(R"(, "max_pixels": Infinity, "size": 8, "size": 32, "seed": )" + huge), "p")
+          .height,
+      32);
+  EXPECT_THAT(error_of(vit(R"(, "image_std": NaN)")), HasSubstr("'image_std' should be"));
   EXPECT_THAT(error_of("[]"), HasSubstr("p.json: this is not a JSON object"));
   EXPECT_THAT(error_of("{}"), HasSubstr("'image_processor_type' is missing"));
   EXPECT_THAT(error_of(R"({"image_processor_type": "Pix2StructImageProcessor"})"),

@@ -94,13 +94,12 @@ TEST_F(ReadResults, RefusesWhatIsNotThereOrCutShort) {
   const std::string text = tests::read_file(scratch_ / "r/results.json");
   for (size_t size = 0; size < text.size(); size += 97) {
     tests::write_file(scratch_ / "r/results.json", text.substr(0, size));
-    EXPECT_THAT(tests::error_of([&] { read_results(scratch_ / "r"); }),
-                HasSubstr("results.json is damaged or cut short"));
+    EXPECT_THAT(
+        tests::error_of([&] { read_results(scratch_ / "r"); }),
+        AllOf(HasSubstr("results.json: this is not valid JSON"), HasSubstr("it is damaged or cut short")));
   }
-  // Python writes NaN, which is no JSON.
   tests::write_file(scratch_ / "r/results.json", "{\"schema\": NaN}");
-  EXPECT_THAT(tests::error_of([&] { read_results(scratch_ / "r"); }),
-              HasSubstr("stops being JSON at byte 12"));
+  EXPECT_THAT(tests::error_of([&] { read_results(scratch_ / "r"); }), HasSubstr("it has no field schema"));
   tests::write_file(scratch_ / "r/results.json", text);
 
   const std::string arrays = tests::read_file(scratch_ / "r/arrays.npz");
@@ -132,6 +131,13 @@ TEST_F(ReadResults, KeepsNaNAsGaps) {
       std::isnan(number_of(results.json["activations"]["corpus"]["resid_out"][0]["kurtosis_pearson"])));
   EXPECT_EQ(number_of(results.json["activations"]["corpus"]["resid_out"][0]["mean"]), 0.5);
   EXPECT_TRUE(std::isnan(results.array("prompt.resid_out")[0][0][0].item<double>()));
+  // Python writes them back as NaN.
+  std::string text = tests::read_file(scratch_ / "r/results.json");
+  const size_t null = text.find("null", text.find("\"kurtosis_pearson\""));
+  tests::write_file(scratch_ / "r/results.json",
+                    text.replace(null, 4, "NaN").insert(text.find('{') + 1, "\"x\": [Infinity],"));
+  EXPECT_TRUE(std::isnan(number_of(
+      read_results(scratch_ / "r").json["activations"]["corpus"]["resid_out"][0]["kurtosis_pearson"])));
   // A null is no place.
   EXPECT_THAT(
       refusal([](auto& r) { r["activations"]["prompt"]["resid_out"][0]["top"][0]["token"] = nullptr; }),

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 
 #include <ATen/ATen.h>
@@ -10,7 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
+#include "outliers/core/json.h"
 #include "outliers/core/shape.h"
+#include "outliers/core/text_file.h"
 #include "outliers/io/derived.h"
 
 namespace outliers::io {
@@ -140,8 +141,7 @@ json read_config(const fs::path& path) {
   std::error_code unreadable;
   require(fs::exists(path, unreadable), "{} holds no LoRA adapter: there is no adapter_config.json",
           printable(path.parent_path().string()));
-  std::ifstream stream(path, std::ios::binary);
-  json config = json::parse(stream, nullptr, false);
+  json config = parse_json<json>(read_text_file(path), printable(path.string()));
   require(config.is_object(), "{}: this is not a JSON object", printable(path.string()));
   return config;
 }

@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
 #include <set>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "outliers/core/json.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/suggest.h"
+#include "outliers/core/text_file.h"
 
 namespace outliers::io {
 namespace fs = std::filesystem;
@@ -138,8 +139,7 @@ Selection select(const std::vector<HubFile>& listed, const HubName& name, const 
 
 /// The files that an index of shards names, each once.
 std::vector<std::string> shards_of(const fs::path& index) {
-  std::ifstream file(index, std::ios::binary);
-  const auto json = nlohmann::json::parse(file, nullptr, false);
+  const auto json = parse_json<nlohmann::json>(read_text_file(index), printable(index.string()));
   require(json.is_object() && json.contains("weight_map") && json["weight_map"].is_object(),
           "{} is no index: it has no weight_map", index.string());
   Names shards;

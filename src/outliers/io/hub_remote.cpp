@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/interrupt.h"
+#include "outliers/core/json.h"
 #include "outliers/core/output.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/suggest.h"
@@ -459,7 +460,12 @@ HubListing HubRemote::list() {
                     name_.text(), failure.what()));
   }
   if (!response.ok()) client.refuse(response, "");
-  const auto json = nlohmann::json::parse(response.body, nullptr, false);
+  nlohmann::json json;
+  try {
+    json = parse_json<nlohmann::json>(response.body, settings_.endpoint);
+  } catch (const Error&) {
+    json = nullptr;  // refused below, like any other answer that is no listing
+  }
   const bool listing = json.is_object() && json.contains("sha") && json["sha"].is_string() &&
                        json.contains("siblings") && json["siblings"].is_array();
   HubListing result;

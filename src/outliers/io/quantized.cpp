@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
+#include "outliers/core/json.h"
 #include "outliers/core/shape.h"
 #include "outliers/io/derived.h"
 
@@ -433,7 +434,8 @@ json quant_state(const Method& m, const TensorInfo& info) {
           "{}: tensor {} should be JSON in a vector of U8", m.where(), printable(info.name));
   const at::Tensor bytes = m.stored().load(info.name, at::kFloat).to(at::kByte);
   const char* text = reinterpret_cast<const char*>(bytes.data_ptr<uint8_t>());
-  json state = json::parse(text, text + bytes.numel(), nullptr, false);
+  json state = parse_json<json>({text, static_cast<size_t>(bytes.numel())},
+                                fmt::format("{}: tensor {}", m.where(), printable(info.name)));
   require(state.is_object(), "{}: tensor {} is no JSON object", m.where(), printable(info.name));
   return state;
 }
@@ -617,7 +619,7 @@ constexpr struct {
 
 std::unique_ptr<Checkpoint> dequantized(std::unique_ptr<Checkpoint> stored, const std::string& config,
                                         const std::string& where) {
-  const json parsed = json::parse(config, nullptr, false);
+  const json parsed = parse_json<json>(config, where);
   require(parsed.is_object(), "{}: 'quantization_config' should be an object", where);
   const Method method(*stored, parsed, where);
   const std::string name = method.string("quant_method", "");

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
+#include "outliers/core/json.h"
 #include "outliers/core/shape.h"
 #include "outliers/io/dequantize.h"
 #include "outliers/io/mapped_file.h"
@@ -42,21 +43,19 @@ struct File {
             "{}: the file ends inside its header; it is cut short, fetch it again", path);
     data_start = 8 + length;
     const char* text = reinterpret_cast<const char*>(bytes.data()) + 8;
-    // A key that occurs twice would silently hide one tensor; the parser's callback sees both.
-    std::vector<std::set<std::string>> seen;
+    // A tensor's name that occurs twice would silently hide one; the parser's callback sees both.
+    std::set<std::string> seen;
     std::string twice;
-    const auto watch = [&](int, json::parse_event_t event, json& value) {
-      if (event == json::parse_event_t::object_start) seen.emplace_back();
-      if (event == json::parse_event_t::object_end) seen.pop_back();
-      if (event == json::parse_event_t::key && !seen.back().insert(value.get<std::string>()).second)
+    const auto watch = [&](int depth, json::parse_event_t event, json& value) {
+      if (event == json::parse_event_t::key && depth == 1 && !seen.insert(value.get<std::string>()).second)
         twice = value.get<std::string>();
       return true;
     };
-    json header;
-    try {
-      header = json::parse(text, text + length, watch);
-    } catch (const json::exception&) {
-      fail("{}: the header is no valid JSON; this is no safetensors file", path);
+    json header = json::parse(text, text + length, watch, /*allow_exceptions=*/false);
+    if (header.is_discarded()) {
+      const std::string strict = strict_json({text, length}, path + ": the header of a safetensors file");
+      seen.clear();
+      header = json::parse(strict, watch);
     }
     require(header.is_object(), "{}: the header is no JSON object", path);
     require(twice.empty(), "{}: tensor {} occurs twice", path, printable(twice));

@@ -1,18 +1,18 @@
 #include "outliers/io/shard_index.h"
 
-#include <fstream>
 #include <set>
 
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
+#include "outliers/core/json.h"
+#include "outliers/core/text_file.h"
 
 namespace outliers::io {
 namespace fs = std::filesystem;
 
 std::map<std::string, std::vector<std::string>> read_shard_index(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  const auto index = nlohmann::json::parse(stream, nullptr, false);
+  const auto index = parse_json<nlohmann::json>(read_text_file(path), printable(path.string()));
   require(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
           "{} is no index of a checkpoint: it has no weight_map", path.string());
   std::map<std::string, std::vector<std::string>> names_of_file;

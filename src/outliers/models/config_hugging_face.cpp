@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "outliers/core/error.h"
+#include "outliers/core/json.h"
 #include "outliers/models/config_reader.h"
 #include "outliers/models/hugging_face_fields.h"
 #include "outliers/models/rotary.h"
@@ -216,7 +217,7 @@ std::vector<bool> sliding_layers(const Family& family, const Fields& fields, int
 }  // namespace
 
 Described describe_hugging_face(std::string_view text, const std::string& where) {
-  const json root = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const json root = parse_json<json>(text, where);
   require(root.is_object(), "{}: this is not a JSON object", where);
   const Fields outer(root, nullptr, where);
   const std::string model_type = outer.string("model_type");
@@ -229,7 +230,8 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
 
   Config config = family.traits;
   config.family = family.name;
-  config.name = outer.string("_name_or_path");
+  if (const json* name = outer.find("_name_or_path"); name != nullptr && name->is_string())
+    config.name = name->get<std::string>();
   config.layers = fields.integer("num_hidden_layers");
   config.width = config.embedding_width = fields.integer("hidden_size");
   config.heads = fields.integer("num_attention_heads");

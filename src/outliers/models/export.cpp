@@ -10,12 +10,13 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
+#include "outliers/core/json.h"
 #include "outliers/core/output.h"
 #include "outliers/core/progress.h"
+#include "outliers/core/text_file.h"
 #include "outliers/io/gguf.h"
 #include "outliers/io/safetensors.h"
 #include "outliers/models/families.h"
-#include "outliers/models/files.h"
 #include "outliers/models/runner.h"
 
 namespace outliers::models {
@@ -105,7 +106,7 @@ std::vector<Part> parts_of_gguf(const Model& model, at::ScalarType dtype) {
 /// The checkpoint's own config.json for weights that are neither quantised nor of another dtype.
 ordered_json config_of_hugging_face(const Model& model, at::ScalarType dtype) {
   const fs::path file = model.checkpoint().directory() / "config.json";
-  ordered_json config = ordered_json::parse(read_text_file(file), nullptr, false);
+  ordered_json config = parse_json<ordered_json>(read_text_file(file), printable(file.string()), "null");
   require(config.is_object(), "{}: this is not a JSON object", printable(file.string()));
   const auto state = [&](ordered_json& part) {
     part.erase("quantization_config");

@@ -9,11 +9,12 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
+#include "outliers/core/json.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/shape.h"
+#include "outliers/core/text_file.h"
 #include "outliers/io/image.h"
 #include "outliers/io/npz.h"
-#include "outliers/models/files.h"
 #include "outliers/models/hugging_face_fields.h"
 #include "outliers/models/image_embedding.h"
 
@@ -194,7 +195,7 @@ at::Tensor ImageProcessor::operator()(const at::Tensor& image, const std::string
 }
 
 ImageProcessor parse_image_processor(std::string_view text, const std::string& where) {
-  json root = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  json root = parse_json<json>(text, where);
   require(root.is_object(), "{}: this is not a JSON object", where);
   // processor_config.json has several processors.
   if (const auto inner = root.find("image_processor"); inner != root.end() && inner->is_object()) {

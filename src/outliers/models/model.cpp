@@ -3,11 +3,11 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/text_file.h"
 #include "outliers/io/adapter.h"
 #include "outliers/io/hub.h"
 #include "outliers/io/quantized.h"
 #include "outliers/models/config_reader.h"
-#include "outliers/models/files.h"
 #include "outliers/models/tokenizer_source.h"
 
 namespace outliers::models {

@@ -1,8 +1,8 @@
 #include "outliers/models/tokenizer_source.h"
 
 #include "outliers/core/error.h"
+#include "outliers/core/text_file.h"
 #include "outliers/io/gguf.h"
-#include "outliers/models/files.h"
 
 namespace outliers::models {
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <iterator>
 #include <limits>
 #include <string_view>
@@ -11,7 +10,9 @@
 #include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/json.h"
 #include "outliers/core/shape.h"
+#include "outliers/core/text_file.h"
 
 namespace outliers::report {
 
@@ -338,14 +339,12 @@ class Consistency {
 };
 
 ordered_json read_json(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  require(file.good(), "{} cannot be read", path.string());
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string text = read_text_file(path);
   try {
-    return ordered_json::parse(text);
-  } catch (const ordered_json::parse_error& error) {
-    fail("{} is damaged or cut short: it stops being JSON at byte {} of {}; run outliers report again",
-         path.string(), error.byte, text.size());
+    // A null stands where a number was NaN or infinite, as outliers writes it.
+    return parse_json<ordered_json>(text, printable(path.string()), "null");
+  } catch (const Error& error) {
+    fail("{}; it is damaged or cut short: run outliers report again", error.what());
   }
 }
 

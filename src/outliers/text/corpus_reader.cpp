@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
+#include "outliers/core/json.h"
 
 namespace outliers::text {
 namespace {
@@ -55,19 +58,9 @@ std::string CorpusReader::where() const {
   return fmt::format("{}, line {}", source_.name, row_);
 }
 
-nlohmann::json CorpusReader::row_of(std::string_view line) const {
-  try {
-    return nlohmann::json::parse(line);
-  } catch (const nlohmann::json::exception& error) {
-    const std::string message = error.what();
-    fail("{}: this is not valid JSON: {}", where(),
-         printable(message.substr(std::min(message.find("] ") + 2, message.size()))));
-  }
-}
-
 /// The document in one line of JSON.
 std::string CorpusReader::document_of(std::string_view line) const {
-  const nlohmann::json row = row_of(line);
+  const auto row = parse_json<nlohmann::json>(line, where());
   require(row.is_object(),
           "{} is no JSON object; a JSON corpus has one object a line, such as {{\"text\": \"...\"}}",
           where());
@@ -94,9 +87,13 @@ bool CorpusReader::looks_like_rows() const {
   const size_t first = std::min(pending_.find_first_not_of(kBlank), pending_.size());
   const std::string_view line = std::string_view(pending_).substr(first, pending_.find('\n', first) - first);
   if (!line.starts_with('{')) return false;
-  const nlohmann::json row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!row.is_object()) return false;
-  return std::any_of(row.begin(), row.end(), [&](const auto& field) { return field.is_string(); });
+  try {
+    const auto row = parse_json<nlohmann::json>(line, where());
+    return row.is_object() &&
+           std::any_of(row.begin(), row.end(), [](const auto& field) { return field.is_string(); });
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 void CorpusReader::take_rows(std::string& text, bool at_end) {

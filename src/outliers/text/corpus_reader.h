@@ -6,8 +6,6 @@
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "outliers/text/utf8_source.h"
 
 namespace outliers::text {
@@ -40,7 +38,6 @@ class CorpusReader {
   void begin_document(std::string& text);
   void end_document();
   bool looks_like_rows() const;
-  nlohmann::json row_of(std::string_view line) const;
   std::string document_of(std::string_view line) const;
   std::string where() const;
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "outliers/core/utf8.h"
+
 namespace outliers::text {
 
 /// Length in bytes of the sequence that starts with `lead`, for text known to be valid UTF-8.
@@ -32,10 +34,6 @@ inline char32_t next_code_point(std::string_view text, size_t& at) {
 char32_t last_code_point(std::string_view text);
 
 void append_utf8(std::string& out, char32_t point);
-
-/// Length of the well-formed UTF-8 sequence at `at`, or 0. Where it is 0, `broken` gets the length of the
-/// maximal invalid part that one U+FFFD stands for (Unicode 15.0, section 3.9, table 3-8).
-size_t valid_sequence(std::string_view bytes, size_t at, size_t* broken = nullptr);
 
 bool is_valid_utf8(std::string_view bytes);
 
