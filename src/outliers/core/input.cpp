@@ -33,6 +33,7 @@ size_t InputFile::read(char* to, size_t most) {
   const ssize_t got = interruptible([&] { return ::read(fd_, to, most); });
   const int error = errno;
   require(got >= 0, "cannot read {}: {}", name_, std::strerror(error));
+  check_interrupt();  // one that came between the look for it and the call
   return static_cast<size_t>(got);
 }
 

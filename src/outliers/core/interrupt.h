@@ -22,9 +22,9 @@ void note_written(const std::string& what);
 template <typename Call>
 auto interruptible(const Call& call) {
   for (;;) {
+    check_interrupt();  // a signal before the call does not end its wait
     const auto result = call();
     if (result >= 0 || errno != EINTR) return result;
-    check_interrupt();
   }
 }
 

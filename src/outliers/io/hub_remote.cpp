@@ -17,8 +17,8 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/interrupt.h"
-#include "outliers/core/output.h"
 #include "outliers/core/json.h"
+#include "outliers/core/output.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/suggest.h"
 #include "outliers/io/digest.h"

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
 #include "outliers/core/json.h"

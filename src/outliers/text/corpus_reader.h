@@ -6,8 +6,6 @@
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "outliers/text/utf8_source.h"
 
 namespace outliers::text {
