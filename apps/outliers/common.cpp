@@ -1,5 +1,6 @@
 #include "common.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -67,15 +68,19 @@ std::unique_ptr<models::Model> ModelArgument::open() {
 }
 
 CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos) {
-  static const std::map<std::string, text::BosPolicy> policies = {{"model", text::BosPolicy::model},
-                                                                  {"always", text::BosPolicy::always},
-                                                                  {"never", text::BosPolicy::never}};
+  std::vector<std::string> names;
+  for (int i = 0; i <= static_cast<int>(text::BosPolicy::last); ++i)
+    names.emplace_back(text::bos_policy_name(text::BosPolicy{i}));
   return command
       .add_option_function<std::string>(
-          "--bos", [&bos](const std::string& name) { bos = policies.at(name); },
+          "--bos",
+          [&bos, names](const std::string& name) {
+            bos = text::BosPolicy{
+                static_cast<int>(std::find(names.begin(), names.end(), name) - names.begin())};
+          },
           "what stands before the first token: what the tokenizer adds (model), one BOS (always), none "
           "(never)")
-      ->check(CLI::IsMember({"model", "always", "never"}))
+      ->check(CLI::IsMember(names))
       ->type_name("POLICY")
       ->default_str("model");
 }

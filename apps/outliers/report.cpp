@@ -21,6 +21,8 @@ namespace {
 
 /// Images that are read where --sequences does not say how many.
 constexpr int64_t kImages = 64;
+/// Exact in the JSON of every language.
+constexpr uint64_t kLargestSeed = (uint64_t{1} << 53) - 1;
 
 struct Options {
   ModelArgument model;
@@ -158,7 +160,7 @@ void add_report(CLI::App& app) {
   CLI::Option* seed = command
                           ->add_option("--seed", options->survey.seed,
                                        "0: the corpus from its start; else windows from random places")
-                          ->check(not_negative())
+                          ->check(CLI::Range(uint64_t{0}, kLargestSeed))
                           ->capture_default_str()
                           ->type_name("N");
   options->of_text = {prompt, corpus, tokens, bos, seed};

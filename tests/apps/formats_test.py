@@ -120,12 +120,8 @@ class FormatsTest(ProgramTest):
         for name, (q, scb) in quantised.items():
             tensors[name] = q
             tensors[name.replace(".weight", ".SCB")] = scb
-        header, offset = {}, 0
-        for name, array in tensors.items():
-            header[name] = {"dtype": "I8" if array.dtype == np.int8 else "F32", "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
-            offset += array.nbytes
-        text = json.dumps(header).encode()
-        (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"".join(a.tobytes() for a in tensors.values()))
+        tiny.write_safetensors(folder / "model.safetensors",
+                               {k: ("I8", a.shape, a.tobytes()) if a.dtype == np.int8 else a for k, a in tensors.items()})
         self.assert_same(self.capture(folder), self.capture(dequantised))
         self.assertIn("bitsandbytes int8", self.succeed("inspect", folder))
         out = self.path("export")
@@ -147,9 +143,8 @@ class FormatsTest(ProgramTest):
         stored = tiny.read_safetensors(out / "model.safetensors")
         self.assertEqual({dtype for dtype, _ in stored.values()}, {"BF16"})
         for name, array in tiny.weights().items():
-            bits = array.view(np.uint32)
-            rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
-            np.testing.assert_array_equal(stored[name][1], rounded, name)
+            rounded = np.frombuffer(tiny.encode(array, "BF16"), np.uint16).reshape(array.shape).astype(np.uint32) << 16
+            np.testing.assert_array_equal(stored[name][1], rounded.view(np.float32), name)
         self.refuse(1, "no outliers-export.json", "export", self.model, "-o", self.model, "--force")
         self.refuse(2, "--dtype", "export", self.model, "-o", out, "--dtype", "int8")
 

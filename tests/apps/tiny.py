@@ -94,34 +94,54 @@ def weights():
     return w
 
 
+PLAIN = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+         "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64, "BOOL": np.bool_}
+FLOAT8 = {"F8_E4M3": (4, 3, 0x7F), "F8_E5M2": (5, 2, 0x7C)}  # bits of exponent and fraction, the first code that is no number
+
+
+def encode(array, dtype):
+    """The bytes of an array in one of safetensors' dtypes; bfloat16 and float8 are rounded to the nearest."""
+    if dtype == "BF16":
+        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16).tobytes()
+    if dtype in FLOAT8:
+        exponent_bits, fraction_bits, end = FLOAT8[dtype]
+        codes = np.arange(end)
+        exponent, fraction = codes >> fraction_bits, (codes & (1 << fraction_bits) - 1) / (1 << fraction_bits)
+        values = np.where(exponent > 0, 1 + fraction, fraction) * 2.0 ** (np.maximum(exponent, 1) - (1 << exponent_bits - 1) + 1)
+        nearest = abs(abs(array)[..., None] - values).argmin(-1)
+        return (nearest + 128 * (array < 0)).astype(np.uint8).tobytes()
+    return np.ascontiguousarray(array).astype(PLAIN[dtype]).tobytes()
+
+
 def write_safetensors(path, tensors):
-    """tensors: name -> float32 array. The format: 8 bytes of header length, JSON header, raw data."""
+    """tensors: name -> float32 array, or (dtype, shape, bytes). The format: 8 bytes of header length, JSON header, raw data."""
+    stored = {name: t if isinstance(t, tuple) else ("F32", t.shape, encode(t, "F32")) for name, t in tensors.items()}
     header, offset = {}, 0
-    for name, array in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
-        offset += array.nbytes
+    for name, (dtype, shape, raw) in stored.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + len(raw)]}
+        offset += len(raw)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as out:
-        out.write(struct.pack("<Q", len(text)) + text)
-        for array in tensors.values():
-            out.write(np.ascontiguousarray(array).tobytes())
+        out.write(struct.pack("<Q", len(text)) + text + b"".join(raw for _, _, raw in stored.values()))
+
+
+def stored_safetensors(path):
+    """name -> (dtype, shape, bytes)."""
+    raw = pathlib.Path(path).read_bytes()
+    length, = struct.unpack_from("<Q", raw)
+    header = json.loads(raw[8:8 + length])
+    header.pop("__metadata__", None)
+    return {name: (e["dtype"], e["shape"], raw[slice(*(8 + length + o for o in e["data_offsets"]))]) for name, e in header.items()}
 
 
 def read_safetensors(path):
     """name -> (dtype in the file, array); bfloat16 as float32."""
-    raw = pathlib.Path(path).read_bytes()
-    length, = struct.unpack_from("<Q", raw)
     tensors = {}
-    for name, entry in json.loads(raw[8:8 + length]).items():
-        if name == "__metadata__":
-            continue
-        begin, end = (8 + length + offset for offset in entry["data_offsets"])
-        plain = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "I64": np.int64, "BF16": np.uint16}[entry["dtype"]]
-        array = np.frombuffer(raw[begin:end], plain).reshape(entry["shape"])
-        if entry["dtype"] == "BF16":
-            array = (array.astype(np.uint32) << 16).view(np.float32)
-        tensors[name] = (entry["dtype"], array)
+    for name, (dtype, shape, raw) in stored_safetensors(path).items():
+        array = np.frombuffer(raw, np.uint16 if dtype == "BF16" else PLAIN[dtype]).reshape(shape)
+        tensors[name] = (dtype, (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array)
     return tensors
 
 

@@ -6,6 +6,7 @@
 
 #include "outliers/report/figures.h"
 #include "outliers/report/format.h"
+#include "outliers/report/results.h"
 
 #include "sample_report.h"
 #include "support.h"
@@ -59,11 +60,16 @@ TEST(Figure, ThinsOutLabelsAroundTheImportantOnes) {
   EXPECT_THAT(thin_out(1, 7), ElementsAre(true));
 }
 
+std::vector<std::string> schema_list(const char* pointer) {
+  return results_schema().at(nlohmann::ordered_json::json_pointer(pointer)).get<std::vector<std::string>>();
+}
+
 TEST(Figure, PalettesAreComplete) {
   for (const Palette& p : palettes()) {
     EXPECT_EQ(p.series.size(), 4u);
-    EXPECT_EQ(p.modules.size(), 7u);
-    EXPECT_EQ(p.classes.size(), 7u);
+    EXPECT_EQ(p.modules.size(),
+              schema_list("/properties/weights/items/properties/modules/propertyNames/enum").size());
+    EXPECT_EQ(p.classes.size(), schema_list("/$defs/class/enum").size());
   }
 }
 
@@ -96,6 +102,14 @@ TEST_F(Figures, KeepTokensOutOfScripts) {
     if (f.name == "exist_out") {
       EXPECT_THAT(f.data, HasSubstr("0\t\"SECRET0\"\n"));
     }
+  }
+}
+
+TEST_F(Figures, HaveAColourForEveryClass) {
+  tests::SampleReport sample = tests::sample_report();
+  for (const std::string& name : schema_list("/$defs/class/enum")) {
+    for (auto& layer : sample.json["attention"]["corpus"]) layer["outlier_keys"][0]["class"] = name;
+    EXPECT_NO_THROW(make(sample)) << name;
   }
 }
 

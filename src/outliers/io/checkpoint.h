@@ -15,7 +15,7 @@
 
 namespace outliers::io {
 
-enum class Format { gguf, safetensors, pytorch };
+enum class Format { gguf, safetensors, pytorch, last = pytorch };
 const char* format_name(Format format);
 
 /// One tensor as stored.

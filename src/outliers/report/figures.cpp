@@ -626,7 +626,9 @@ constexpr std::array kClassNames = {"Initial token", "Strong delimiter", "Weak w
                                     "CLS",           "Register",         "Patch"};
 
 size_t class_of(const std::string& name) {
-  return static_cast<size_t>(std::find(kClasses.begin(), kClasses.end(), name) - kClasses.begin());
+  const auto place = std::find(kClasses.begin(), kClasses.end(), name);
+  require(place != kClasses.end(), "figures have no colour for the class '{}'", printable(name));
+  return static_cast<size_t>(place - kClasses.begin());
 }
 
 // One bar a text, those of initial tokens together; what is not among the first seven is "others" of its

@@ -50,18 +50,6 @@ class ProgressObserver : public models::Observer {
   Progress progress_;
 };
 
-const char* bos_name(text::BosPolicy bos) {
-  switch (bos) {
-    case text::BosPolicy::always:
-      return "always";
-    case text::BosPolicy::never:
-      return "never";
-    case text::BosPolicy::model:
-      break;
-  }
-  return "model";
-}
-
 void check_positions(int64_t tokens, const models::Config& config, const char* what, const char* remedy) {
   require(config.max_positions <= 0 || tokens <= config.max_positions,
           "{} {} tokens, but {} has {} positions; {}", what, tokens, printable(config.name),
@@ -206,7 +194,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
                     {"device", options.device.str()},
                     {"dtype", models::dtype_name(options.dtype)},
                     {"threads", at::get_num_threads()},
-                    {"bos", bos_name(options.bos)},
+                    {"bos", text::bos_policy_name(options.bos)},
                     {"sequences", windows.size(0)},
                     {"tokens_per_sequence", windows.size(1)},
                     {"corpus", printable(input.corpus)},

@@ -22,7 +22,7 @@ std::string PatchNames::text(int64_t id) const {
 }
 
 const char* PatchNames::kind(int64_t id, int64_t) const {
-  return id == 0 ? "cls" : is_patch(id) ? "patch" : "register";
+  return kImageClasses[id == 0 ? 0 : is_patch(id) ? 2 : 1];
 }
 
 }  // namespace outliers::studies

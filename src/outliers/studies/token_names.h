@@ -1,6 +1,7 @@
 // What results call a token, and which class it is of: by a tokenizer, or by its place in an image.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -30,8 +31,11 @@ class TextNames : public TokenNames {
   const text::Tokenizer& tokenizer_;
 };
 
+/// Classes of the tokens of an image.
+inline constexpr std::array kImageClasses = {"cls", "register", "patch"};
+
 /// The tokens of an image by their numbers: "[CLS]", "[REG0]", and "r3c7" for the patch in row 3, column 7.
-/// Classes: "cls", "register", "patch".
+/// Classes: those of kImageClasses.
 class PatchNames : public TokenNames {
  public:
   PatchNames(const models::Config& config, models::PatchGrid grid)

@@ -10,6 +10,19 @@
 #include "outliers/text/unicode.h"
 
 namespace outliers::text {
+
+const char* bos_policy_name(BosPolicy policy) {
+  switch (policy) {
+    case BosPolicy::model:
+      return "model";
+    case BosPolicy::always:
+      return "always";
+    case BosPolicy::never:
+      return "never";
+  }
+  return "";
+}
+
 namespace {
 
 class Pipeline final : public Tokenizer {

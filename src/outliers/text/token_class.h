@@ -17,6 +17,7 @@ enum class TokenClass {
   strong_delimiter,  ///< ends a sentence or a line
   weak_word,         ///< a word or mark with little meaning of its own
   other,
+  last = other,
 };
 
 const char* token_class_name(TokenClass value);  ///< "initial", "strong_delimiter", "weak_word", "other"

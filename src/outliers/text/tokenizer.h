@@ -17,7 +17,8 @@ namespace outliers::text {
 /// one / no BOS, whatever the checkpoint says. `always` adds none to a text that begins with the BOS's own
 /// spelling, and is an Error where there is no BOS token. EOS that a post-processor would append is kept
 /// under `model` only.
-enum class BosPolicy { model, always, never };
+enum class BosPolicy { model, always, never, last = never };
+const char* bos_policy_name(BosPolicy policy);
 
 /// The tokenizer part of a GGUF's metadata (tokenizer.ggml.*), copied out by the caller.
 struct GgufVocabulary {

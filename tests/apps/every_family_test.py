@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""The main job (main_job.py) on every tiny checkpoint of tests/golden/models, one or more a family, with a tokenizer of letters or with
+images: as a Hugging Face folder and, where there is one, as GGUF."""
+import json
+import pathlib
+import re
+import shutil
+import sys
+import unittest
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import gguf_file  # noqa: E402
+import tiny  # noqa: E402
+from main_job import MainJobTest  # noqa: E402
+from program import ROOT  # noqa: E402
+
+GOLDEN = ROOT / "tests/golden/models"
+CASES = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())
+WITHOUT_GATE = {"gpt2", "gpt_neox", "opt", "phi", "falcon", "mpt", "vit", "vit_mae", "dinov2", "dinov2_with_registers", "clip_vision"}
+# No gate and fused projections; experts, one shared by all; sinks; images.
+OF_OTHER_BUILD = ["gpt2_tied", "qwen2_moe_mixed", "gpt_oss_sinks", "clip_vision_alone"]
+
+
+class EveryFamilyTest(MainJobTest):
+    def model(self, name):
+        """The folder with what it reads beside it, and the options that name its images."""
+        folder = self.dir / name
+        folder.mkdir()
+        for file in ("config.json", "model.safetensors"):
+            shutil.copy(GOLDEN / name / file, folder)
+        reference = np.load(GOLDEN / name / "reference.npz")
+        if "pixel_values" in reference:
+            np.save(folder / "images.npy", reference["pixel_values"])
+            return folder, ("--images", folder / "images.npy")
+        (folder / "tokenizer.json").write_text(json.dumps(tiny.letters()))
+        return folder, ()
+
+    def check(self, results, config):
+        gate = ["gate"] * (results["model"]["family"] not in WITHOUT_GATE or config.get("use_swiglu_ffn", False))
+        self.assertEqual(list(results["weights"][0]["modules"]), ["q", "k", "v", "o", *gate, "up", "down"])
+        for write in results["writes"]:
+            at = write["largest"]
+            self.assertAlmostEqual(at["resid_in"] + at["attention"] + at["mlp"], at["resid_out"], 3)
+
+    def test_every_family(self):
+        families, names = {}, []
+        for name in CASES:
+            with self.subTest(name):
+                folder, images = self.model(name)
+                family = name.rsplit("_", 1)[0]
+                results, _ = self.report(folder, name, *images, figures="plot" if family not in families else "none", text=not images)
+                families.setdefault(family, results["model"]["family"])
+                config = json.loads((folder / "config.json").read_text())
+                self.check(results, config)
+                names.append(name)
+                if (GOLDEN / name / "model.gguf").exists():
+                    model = gguf_file.copy_with_tokenizer(GOLDEN / name / "model.gguf", self.dir / f"{name}.gguf",
+                                                          list(tiny.letters()["model"]["vocab"]))
+                    other, _ = self.report(model, name + "_gguf", figures="none")
+                    self.check(other, config)
+                    for key in ("layers", "width", "heads", "kv_heads", "head_width", "mlp_width", "vocabulary", "parameters"):
+                        self.assertEqual(other["model"][key], results["model"][key], key)
+                    for batch in ("prompt", "corpus"):
+                        for mine, theirs in zip(other["activations"][batch]["resid_out"], results["activations"][batch]["resid_out"], strict=True):
+                            self.assertAlmostEqual(mine["max"] / theirs["max"], 1, 3)
+        self.compare(names)
+        self.open_pages([*(name + ".report" for name in OF_OTHER_BUILD), names[0] + ".comparison"])
+        rows = (ROOT / "src/outliers/models/families.cpp").read_text().split("#define OUTLIERS_DECLARE")[0]
+        self.assertEqual(set(families.values()), set(re.findall(r"row\((\w+)\)", rows)))
+        self.assert_saw_every_value("every_family")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
