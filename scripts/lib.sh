@@ -2,6 +2,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${OUTLIERS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/outliers}
 MODELS=${OUTLIERS_MODELS:-$CACHE/models}
+SMOLLM=$MODELS/SmolLM2-135M-Instruct.Q4_1.gguf
 QWEN=$MODELS/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf
 GEMMA=$MODELS/gemma-3-270m-q4_k_m.gguf
 

@@ -28,6 +28,7 @@ inline std::filesystem::path real_model(const char* file) {
   if (!env("XDG_CACHE_HOME").empty()) return env("XDG_CACHE_HOME") / "outliers/models" / file;
   return env("HOME") / ".cache/outliers/models" / file;
 }
+inline constexpr const char* kSmolLM = "SmolLM2-135M-Instruct.Q4_1.gguf";
 inline constexpr const char* kQwen = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf";
 inline constexpr const char* kGemma = "gemma-3-270m-q4_k_m.gguf";
 

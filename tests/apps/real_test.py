@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The two real models, against what transformers gives on the same dequantised weights (tests/oracle/models_real.py)."""
+"""The real models, against what transformers gives on the same dequantised weights (tests/oracle/models_real.py)."""
 import json
 import pathlib
 import sys
@@ -11,6 +11,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from program import ProgramTest, models_directory  # noqa: E402
 
+SMOLLM = models_directory() / "SmolLM2-135M-Instruct.Q4_1.gguf"
 QWEN = models_directory() / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 GEMMA = models_directory() / "gemma-3-270m-q4_k_m.gguf"
 
@@ -27,6 +28,27 @@ class RealModelTest(ProgramTest):
 
     def near(self, value, wanted, relative=0.005):
         self.assertAlmostEqual(abs(float(value)) / wanted, 1, delta=relative)
+
+    def test_smollm(self):
+        results, arrays, stdout = self.report(SMOLLM)
+        out, down = arrays["prompt.resid_out"], arrays["prompt.down_in"]
+        self.assertEqual(results["prompt"]["ids"], [34386, 314, 3091, 30, 16062, 314, 4011, 30, 198])
+        self.near(out[2, 0, 507], 713)
+        self.near(out[10, 1, 507], 115.2)
+        self.near(out[11, 0, 507], 23147)
+        self.near(out[11, 0, 247], 1693)
+        self.near(out[27, 0, 507], 22764)
+        self.near(out[28, 0, 507], 8442)
+        self.near(out[29, 0, 507], 2921)
+        self.near(down[11, 0, 1229], 2869)
+        self.near(down[28, 0, 678], 2374)
+        summary = results["summary"]
+        self.assertEqual((summary["born_layer"], summary["peak_layer"], summary["removed_layer"]), (11, 11, 28))
+        self.assertEqual(summary["massive_channels"][0], 507)
+        self.assertEqual([t["token"] for t in summary["massive_tokens"]], [0])
+        self.assertEqual(results["writes"][11]["largest"]["neurons"][0]["neuron"], 1229)
+        self.assertIn("born        in layer 11: mlp.down_proj column 1229", stdout)
+        self.assertIn("removed     in layer 28: the MLP adds -", stdout)
 
     def test_qwen(self):
         results, arrays, stdout = self.report(QWEN, "--bos", "never")

@@ -87,10 +87,30 @@ void Real::compare(const tests::Tolerance& allowed) const {
              where_whole, worst_row, where_row);
 }
 
+constexpr RealModel kSmolLMModel = {tests::kSmolLM, "real_smollm.npz"};
 constexpr RealModel kQwenModel = {tests::kQwen, "real_qwen.npz"};
 constexpr RealModel kGemmaModel = {tests::kGemma, "real_gemma.npz"};
 
 #define EXPECT_WITHIN_HALF_PERCENT(value, wanted) EXPECT_NEAR(value, wanted, 0.005 * (wanted))
+
+TEST(RealModels, SmolLMAgreesWithTransformers) {
+  OUTLIERS_SKIP_WITHOUT(tests::real_model(tests::kSmolLM));
+  const Real real(kSmolLMModel, at::kFloat);
+  real.compare(tests::point_tolerance(at::kFloat));
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(2, Point::resid_out, 0, 507), 713);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(10, Point::resid_out, 1, 507), 115.2);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(11, Point::resid_out, 0, 507), 23147);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(11, Point::resid_out, 0, 247), 1693);
+  for (int64_t layer = 12; layer <= 26; ++layer) {
+    EXPECT_NEAR(real.magnitude(layer, Point::resid_out, 0, 507), 23000, 0.015 * 23000) << "layer " << layer;
+  }
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(27, Point::resid_out, 0, 507), 22764);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(28, Point::resid_out, 0, 507), 8442);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(29, Point::resid_out, 0, 507), 2921);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(11, Point::down_in, 0, 1229), 2869);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(11, Point::down_in, 0, 1487), 1016);
+  EXPECT_WITHIN_HALF_PERCENT(real.magnitude(28, Point::down_in, 0, 678), 2374);
+}
 
 TEST(RealModels, QwenAgreesWithTransformers) {
   OUTLIERS_SKIP_WITHOUT(tests::real_model(tests::kQwen));

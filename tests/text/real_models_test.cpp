@@ -1,4 +1,4 @@
-// The tokenizers of two real GGUFs against the ids that the models' own tokenizer.json gives (2,600 strings).
+// The tokenizers of the real GGUFs against the ids that the models' own tokenizer.json gives (2,600 strings).
 #include <gtest/gtest.h>
 
 #include "gguf_file.h"
@@ -30,6 +30,20 @@ TEST(RealModels, QwenMatchesItsOwnTokenizer) {
 }
 TEST(RealModels, GemmaMatchesItsOwnTokenizer) {
   compare(tests::kGemma, "gemma");
+}
+// Goldens of tests/oracle/text_smollm.py.
+TEST(RealModels, SmolLMMatchesItsOwnTokenizer) {
+  const auto path = tests::real_model(tests::kSmolLM);
+  OUTLIERS_SKIP_WITHOUT(path);
+  const auto tokenizer = Tokenizer::from_gguf(read_vocabulary(path));
+  EXPECT_EQ(compare_ids(*tokenizer, BosPolicy::model, "real_smollm_ids.json.gz"), 2600);
+  const nlohmann::json decoded = nlohmann::json::parse(read_golden("real_smollm_ids.json.gz"))["decoded"];
+  const std::vector<std::string> strings = golden_strings();
+  for (size_t i = 0; i < strings.size(); ++i) {
+    const std::string text = replace_invalid_utf8(strings[i]);
+    ASSERT_EQ(tokenizer->decode(tokenizer->encode(text)), decoded.value(std::to_string(i), text))
+        << printable(text);
+  }
 }
 
 }  // namespace
