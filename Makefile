@@ -1,5 +1,5 @@
 # The scripts under other names; `make help` lists them.
-.PHONY: help setup build demo test test-all screenshots bench fuzz format tidy clean
+.PHONY: help setup build demo test test-all readme bench fuzz format tidy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -13,8 +13,8 @@ test: ## the default tests
 	scripts/test.sh
 test-all: ## every test, slow ones too
 	scripts/test.sh --all
-screenshots: ## pictures of the demo's page for the docs
-	scripts/screenshots.py outliers-demo
+readme: ## README's example and the docs' pictures, from the demo's model
+	scripts/readme.py
 bench: ## the benchmarks, beside their peers
 	scripts/bench.sh
 fuzz: ## the fuzz targets, 20 minutes each

@@ -19,6 +19,8 @@ from program import ROOT  # noqa: E402
 GOLDEN = ROOT / "tests/golden/models"
 CASES = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())
 WITHOUT_GATE = {"gpt2", "gpt_neox", "opt", "phi", "falcon", "mpt", "vit", "vit_mae", "dinov2", "dinov2_with_registers", "clip_vision"}
+# No gate and fused projections; experts, one shared by all; sinks; images.
+OF_OTHER_BUILD = ["gpt2_tied", "qwen2_moe_mixed", "gpt_oss_sinks", "clip_vision_alone"]
 
 
 class EveryFamilyTest(MainJobTest):
@@ -64,6 +66,7 @@ class EveryFamilyTest(MainJobTest):
                         for mine, theirs in zip(other["activations"][batch]["resid_out"], results["activations"][batch]["resid_out"], strict=True):
                             self.assertAlmostEqual(mine["max"] / theirs["max"], 1, 3)
         self.compare(names)
+        self.open_pages([*(name + ".report" for name in OF_OTHER_BUILD), names[0] + ".comparison"])
         rows = (ROOT / "src/outliers/models/families.cpp").read_text().split("#define OUTLIERS_DECLARE")[0]
         self.assertEqual(set(families.values()), set(re.findall(r"row\((\w+)\)", rows)))
         self.assert_saw_every_value("every_family")

@@ -104,6 +104,7 @@ class EveryFormatTest(MainJobTest):
             self.assert_same(self.report(folder, "pytorch"), wanted)
             names.append("pytorch")
         self.compare(names)
+        self.open_pages([names[-1] + ".report", names[0] + ".comparison"])
         if torch:
             self.assert_saw_every_value("every_format")
 

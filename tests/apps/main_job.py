@@ -8,6 +8,7 @@ import tempfile
 
 import numpy as np
 
+import browser
 from program import ROOT, ProgramTest
 
 try:
@@ -86,7 +87,8 @@ class MainJobTest(ProgramTest):
         out = self.dir / (name + ".report")
         if text:
             options = ("--prompt", "warm sea.", "--corpus", self.words, "--sequences", 2, "--tokens", 12, *options)
-        stdout = self.succeed("report", model, "-o", out, *options, *["--no-figures"] * (figures != "report"))
+        # Threads that wait for each other cost most of the time where tests run side by side.
+        stdout = self.succeed("report", model, "-o", out, "--threads", 1, *options, *["--no-figures"] * (figures != "report"))
         if figures == "plot" and shutil.which("gnuplot"):
             self.succeed("plot", out, "--formats", "svg")
         results = json.loads((out / "results.json").read_text())
@@ -110,7 +112,7 @@ class MainJobTest(ProgramTest):
 
     def compare(self, names):
         """Compares the reports of these names."""
-        out = self.dir / ("-".join(names)[:60] + ".comparison")
+        out = self.dir / (names[0] + ".comparison")
         stdout = self.succeed("compare", *(self.dir / (name + ".report") for name in names), "-o", out)
         self.assertEqual(stdout.count("\n"), len(names) + 3)
         compared = json.loads((out / "comparison.json").read_text())["reports"]
@@ -118,6 +120,15 @@ class MainJobTest(ProgramTest):
             results = json.loads((self.dir / (name + ".report") / "results.json").read_text())
             for part in ("model", "run", "summary"):
                 self.assertEqual(one[part], results[part], name)
+
+    def open_pages(self, names):
+        """Opens the pages of reports and comparisons where there is a browser: each says that it is ready, and nothing in the console."""
+        if browser.CHROMIUM and browser.CHROMEDRIVER:
+            window = browser.Browser()
+            self.addCleanup(window.close)
+            for name in names:
+                window.open(self.dir / name / "index.html")
+                self.assertEqual(window.console(), [], name)
 
     def assert_saw_every_value(self, test):
         """Of the enumerations that are `test`'s, every value was in some report."""
