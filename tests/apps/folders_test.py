@@ -265,14 +265,16 @@ class FoldersTest(ProgramTest):
     def test_what_servers_send(self):
         pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 12345\n"
         page = b"\n  <!DOCTYPE HTML><html><head><title>404</title></head></html>\n" * 5
-        every = (WHOLE, "pytorch_model.bin", "m.gguf", "m.ckpt", INDEX, "adapter_config.json")
+        every = (WHOLE, "pytorch_model.bin", "m.gguf", "m.ckpt", INDEX, "adapter_config.json", "config.json", "tokenizer.json", "a.npz")
         for what, content, files in (("pointer of Git LFS", pointer, every), ("HTML page", page, every[:2]), ("compressed with gzip", b"\x1f\x8b\x08" + b"\0" * 40, every[1:2])):
             for i, file in enumerate(files):
                 with self.subTest(what=what, file=file):
-                    folder = self.copy(f"{what.split()[0]}-{i}", whole=False)
+                    folder = self.copy(f"{what.split()[0]}-{i}", whole=file in ("config.json", "tokenizer.json"))
                     (folder / file).write_bytes(content)
                     named = (folder,) if file in (WHOLE, "pytorch_model.bin", "m.gguf", INDEX) else (folder, "--file", file)
-                    command = ("inspect", self.model, "--adapter", folder) if file == "adapter_config.json" else ("inspect", *named)
+                    other = {"adapter_config.json": ("inspect", self.model, "--adapter", folder), "config.json": ("inspect", folder),
+                             "tokenizer.json": ("tokenize", folder, "--text", "x"), "a.npz": ("compare-layers", folder / file, folder / file)}
+                    command = other.get(file, ("inspect", *named))
                     self.refuse(1, f"{file}.* is (a |an )?{what}", *command)
 
     def test_only_regular_files(self):
@@ -280,6 +282,7 @@ class FoldersTest(ProgramTest):
         os.mkfifo(fifo)
         folder.mkdir()
         with socket.socket(socket.AF_UNIX) as listener:
+            self.addCleanup(os.chdir, os.getcwd())
             os.chdir(self.dir)  # a socket's address is short
             listener.bind("a.socket")
             kinds = {"a FIFO": fifo, "a character device": pathlib.Path("/dev/zero"), "a socket": self.dir / "a.socket", "a directory": folder}

@@ -242,6 +242,7 @@ at::Tensor NpzReader::read(const std::string& name) const {
 
 at::Tensor read_npy(const std::filesystem::path& path) {
   const MappedFile file(path);
+  file.refuse_foreign();
   return parse_npy({reinterpret_cast<const char*>(file.bytes().data()), file.size()},
                    fmt::format("{}: the array", printable(path.string())));
 }

@@ -1,11 +1,15 @@
 #include "outliers/models/files.h"
 
+#include "outliers/core/error.h"
 #include "outliers/core/input.h"
 
 namespace outliers::models {
 
 std::string read_text_file(const std::filesystem::path& path) {
-  return read_input(path);
+  std::string text = read_input(path);
+  const auto other = foreign_content(text);
+  require(!other, "{} {}", printable(path.string(), 4096), other.value_or(""));
+  return text;
 }
 
 }  // namespace outliers::models
