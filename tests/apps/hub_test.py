@@ -151,6 +151,30 @@ class HubTest(ProgramTest):
         self.refused("name the file once", "org/many:f16", "--file", "big-f16.gguf", code=2)
         self.assertEqual(self.fetch("org/many", "--file", "README.md").read_bytes(), b"hello")
 
+    def test_files_that_belong_together(self):
+        parts = {f"big-q8-0000{i}-of-00003.gguf": bytes([i]) * 40000 for i in (1, 2, 3)}
+        self.hub("org/split", parts | {"mmproj-big.gguf": LARGE})
+        for form in ("org/split", "org/split:Q8", "org/split:big-q8-00002-of-00003.gguf"):
+            path = self.fetch(form)
+            self.assertEqual({p.name for p in path.parent.iterdir()}, set(parts))
+            self.assertEqual(self.fetch(form, HF_HUB_OFFLINE="1"), path)
+        (path.parent / "big-q8-00003-of-00003.gguf").unlink()
+        self.refused("has not all of it", "org/split", HF_HUB_OFFLINE="1")
+        self.hub("org/several", parts | {"big-q4.gguf": LARGE})
+        self.refused("org/several holds 2 GGUF files; name one, as in org/several:big-q4.gguf: big-q4.gguf .*, big-q8-00001-of-00003.gguf", "org/several")
+        self.assertEqual({p.name for p in self.fetch("org/several:q8").parent.iterdir()}, set(parts))
+        self.hub("org/incomplete", dict(list(parts.items())[:2]))
+        self.refused("of the 3 parts of big-q8-00001-of-00003.gguf, big-q8-00003-of-00003.gguf is missing", "org/incomplete")
+        shards = {f"model-0000{i}-of-00002.safetensors": bytes([i]) * 50000 for i in (1, 2)}
+        self.hub("org/plain", {"config.json": b"{}", **shards})
+        self.assertEqual({p.name for p in self.fetch("org/plain").parent.iterdir()}, {"config.json", *shards})
+        index = json.dumps({"weight_map": {f"w{i}": "./" + name for i, name in enumerate(shards)}}).encode()
+        self.hub("org/both", {"config.json": b"{}", "model.safetensors": LARGE, "model.safetensors.index.json": index, **shards})
+        self.refused("org/both holds 2 checkpoints: model.safetensors and model.safetensors.index.json; name one of them", "org/both")
+        self.assertEqual(self.fetch("org/both:model.safetensors").name, "model.safetensors")
+        for file in ("model.safetensors.index.json", "model-00002-of-00002.safetensors"):
+            self.assertEqual({p.name for p in self.fetch(f"org/both:{file}").parent.glob("model-*")}, set(shards))
+
     def test_other_forms_of_weights(self):
         self.hub("org/old", {"config.json": b"{}", "pytorch_model.bin": LARGE, "vocab.json": b"{}", "merges.txt": b"#"})
         self.assertEqual({p.name for p in self.fetch("org/old").iterdir()}, {"config.json", "pytorch_model.bin", "vocab.json", "merges.txt"})

@@ -3,8 +3,7 @@
 tests/apps/formats_test.py. Each case is a folder: the adapter as PEFT saves it, then as a case edits it, and merged.npz
 (float32, the changed tensors only) of what PeftModel.from_pretrained reads from it: by merge_and_unload, or, where the
 base ties its output matrix to its embedding, by what the modules compute, which there is not the same. base.txt names a
-folder in tests/golden/models, or GPT-2, whose weights are the other way round, has its base.safetensors beside it.
-options.json holds LoraConfig's fields and their defaults.
+folder in tests/golden/models, or gpt2, whose weights are the other way round: gpt2.safetensors here. options.json holds LoraConfig's fields and their defaults.
 
 usage: io_adapters.py     seed 0; torch 2.13.0, transformers 5.23.0, peft 0.21.2
 """
@@ -49,9 +48,9 @@ def write(name, base, options, edit=None, rename=None, tied=False, save="auto"):
     peft = get_peft_model(make(), LoraConfig(**options))
     for parameter_name, parameter in peft.named_parameters():
         if "lora_" in parameter_name or "modules_to_save" in parameter_name or "trainable_tokens" in parameter_name:
-            parameter.data = torch.randn_like(parameter) * 0.3 + (2 if "magnitude" in parameter_name else 0)
+            parameter.copy_(torch.randn_like(parameter) * 0.3 + (2 if "magnitude" in parameter_name else 0))  # in place: some are tied
         elif parameter_name.endswith("bias") and parameter.requires_grad:
-            parameter.data += 0.2 * torch.randn_like(parameter)
+            parameter.add_(0.2 * torch.randn_like(parameter))
     peft.peft_config["default"].base_model_name_or_path = "base"
     peft.save_pretrained(folder, save_embedding_layers=save)
     (folder / "README.md").unlink(missing_ok=True)
@@ -70,10 +69,10 @@ def write(name, base, options, edit=None, rename=None, tied=False, save="auto"):
         save_file({rename(k): v for k, v in tensors.items()}, folder / "adapter_model.safetensors")
     if base == "gpt2":
         stored = {k.removeprefix("transformer."): v.clone() for k, v in gpt2().state_dict().items() if k != "lm_head.weight"}
-        save_file(stored, folder / "base.safetensors")
+        save_file(stored, OUT / "gpt2.safetensors")
     else:
         stored = load_file(GOLDEN / "models" / base / "model.safetensors")
-        (folder / "base.txt").write_text(base + "\n")
+    (folder / "base.txt").write_text(base + "\n")
     changed = {}
     for key, value in merged.items():
         own = key if key in stored or not key.startswith("transformer.") else key.removeprefix("transformer.")

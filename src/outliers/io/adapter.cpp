@@ -16,6 +16,7 @@
 #include "outliers/io/derived.h"
 #include "outliers/io/lora_config.h"
 #include "outliers/io/safetensors.h"
+#include "outliers/io/shard_name.h"
 #include "outliers/io/torch_file.h"
 
 namespace outliers::io {
@@ -128,6 +129,10 @@ class Merger {
     }
     for (const auto& [name, module] : contents_.modules) add(name, module);
     part_from_embedding();
+    if (!excluded_.empty()) {
+      warn("{}: the adapter's options exclude {}, whose tensors are ignored, as PEFT does",
+           printable(adapter_->path().string(), 4096), names_in_words(excluded_));
+    }
   }
 
   std::vector<DerivedTensor> take() {
@@ -216,8 +221,7 @@ class Merger {
     if (module.tokens != nullptr) add_tokens(name, module);
     if (!lora) return;
     if (!config_.is_target(name)) {
-      warn("{}: the options of the adapter exclude {}, whose tensors are ignored, as PEFT does",
-           printable(adapter_->path().string(), 4096), printable(name));
+      excluded_.push_back(name);
       return;
     }
     if (module.a == nullptr || module.b == nullptr) {
@@ -320,7 +324,7 @@ class Merger {
   const AdapterContents contents_;
   std::map<std::string, Change> changes_;  // by the base's name
   std::set<std::string> replaced_, own_;   // names of tensors; own_: of modules_to_save
-  std::vector<std::string> problems_;
+  std::vector<std::string> problems_, excluded_;
 };
 
 /// The adapter's file, or its shards.

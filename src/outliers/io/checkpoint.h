@@ -34,9 +34,9 @@ class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
 
-  /// Opens a .gguf, .safetensors or PyTorch (.bin, .pt, .pth) file, an index of many, or a directory that
-  /// holds one of them: model.safetensors.index.json, model.safetensors, pytorch_model.bin.index.json,
-  /// pytorch_model.bin, or exactly one .gguf, in this order. Only headers are read.
+  /// Opens a GGUF, safetensors or PyTorch file, an index of many, one of several shards, which stands for
+  /// all, or a directory that holds one checkpoint (io/checkpoint_files.h). Throws for a directory that holds
+  /// two. Only headers are read.
   static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path);
 
   virtual Format format() const = 0;

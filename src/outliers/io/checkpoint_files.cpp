@@ -57,14 +57,15 @@ std::vector<fs::path> in_folder(const fs::path& folder, const std::vector<std::s
   return paths;
 }
 
-/// What an index lists; nothing where it cannot be read, which opening it will say.
-std::vector<std::string> listed_by(const fs::path& index) {
-  std::vector<std::string> files;
+/// What an index lists, sorted; nullopt where it cannot be read, which opening it will say.
+std::optional<std::vector<std::string>> listed_by(const fs::path& index) {
   try {
+    std::vector<std::string> files;
     for (const auto& [file, tensors] : parse_shard_index(index)) files.push_back(file);
+    return files;
   } catch (const Error&) {
+    return std::nullopt;
   }
-  return files;
 }
 
 /// What is opened by one name.
@@ -78,19 +79,20 @@ struct Candidate {
 std::vector<Candidate> candidates_of(const Form& form, const fs::path& folder,
                                      const std::vector<std::string>& names) {
   std::vector<Candidate> found;
-  std::vector<std::string> listed;
+  std::optional<std::vector<std::string>> listed;
   if (has(names, form.index())) {
     const fs::path index = folder / form.index();
     listed = listed_by(index);
-    std::sort(listed.begin(), listed.end());
     found.push_back({form.index(), [&form, index] { return form.open_index(index); }});
   }
-  if (has(names, form.whole) && !has(listed, form.whole))
+  const bool unreadable = !found.empty() && !listed;
+  const auto is_listed = [&](const std::string& name) { return listed && has(*listed, name); };
+  if (has(names, form.whole) && !is_listed(form.whole))
     found.push_back({form.whole, [&form, folder] { return form.open({folder / form.whole}); }});
   const bool named = !found.empty();
   for (const ShardSeries& series : shard_series(names, form.extension())) {
     if (parse_shard_name(series.first)->stem != form.stem() || !series.missing.empty() ||
-        has(listed, series.first))
+        is_listed(series.first) || unreadable)
       continue;
     if (named) {
       warn("{}: {} and the shards after it are ignored, since {} is there too; --file {} takes them",
@@ -210,9 +212,8 @@ Checkpoints open_shards(const fs::path& file) {
   const std::string own_index = shard->stem + shard->extension + ".index.json";
   std::error_code unreadable;
   if (fs::exists(folder / own_index, unreadable)) {
-    const std::vector<std::string> listed = listed_by(folder / own_index);
-    if (std::find(listed.begin(), listed.end(), name) != listed.end())
-      return form.open_index(folder / own_index);
+    const auto listed = listed_by(folder / own_index);
+    if (listed && has(*listed, name)) return form.open_index(folder / own_index);
   }
   std::vector<std::string> all, missing;
   for (int64_t i = 1; i <= shard->count; ++i) {

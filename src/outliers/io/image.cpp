@@ -274,6 +274,7 @@ at::Tensor decode_image(std::span<const uint8_t> bytes, const std::string& where
 
 at::Tensor read_image(const std::filesystem::path& path, int64_t most) {
   const MappedFile file(path);
+  file.refuse_foreign();
   return decode_image(file.bytes(), printable(path.string()), most);
 }
 

@@ -154,11 +154,6 @@ struct LoraConfig::Reader {
     require(value.is_number() && std::isfinite(value.get<double>()), "{} should be a number", option(key));
     return value.get<double>();
   }
-  const ordered_json& need(const char* key) const {
-    const ordered_json* value = find(key);
-    require(value != nullptr, "{} is missing", option(key));
-    return *value;
-  }
   /// A text or a list of texts.
   std::vector<std::string> texts(const char* key, bool& is_text) const {
     const ordered_json* value = find(key);
@@ -235,8 +230,10 @@ LoraConfig::LoraConfig(const std::filesystem::path& file) {
   require(config.is_object(), "{}: this is not a JSON object", where);
   const Reader reader{config, where};
   reader.check_all();
-  rank_ = reader.whole(reader.need("r"), "r");
-  alpha_ = reader.number(reader.need("lora_alpha"), "lora_alpha");
+  constexpr int64_t kDefault = 8;  // PEFT's, of both
+  rank_ = reader.find("r") == nullptr ? kDefault : reader.whole(*reader.find("r"), "r");
+  alpha_ = reader.find("lora_alpha") == nullptr ? kDefault
+                                                : reader.number(*reader.find("lora_alpha"), "lora_alpha");
   rslora_ = reader.flag("use_rslora");
   fan_in_fan_out_ = reader.flag("fan_in_fan_out");
   dora_ = reader.flag("use_dora");

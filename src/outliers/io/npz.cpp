@@ -325,6 +325,7 @@ void NpzArray::finish() {
 
 at::Tensor read_npy(const std::filesystem::path& path) {
   const MappedFile file(path);
+  file.refuse_foreign();
   const std::string where = fmt::format("{}: the array", printable(path.string()));
   uint64_t at = 0;
   const auto read = [&](void* to, uint64_t bytes) {

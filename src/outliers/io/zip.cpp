@@ -55,6 +55,7 @@ void ZipReader::read_directory(const std::string& kind) {
   for (uint64_t back = end_size; back <= std::min<uint64_t>(map_.size(), end_size + 65535) && !end; ++back) {
     if (read_unaligned<uint32_t>(at(map_.size() - back, 4)) == kZipEnd) end = map_.size() - back;
   }
+  if (!end) map_.refuse_foreign();
   require(end.has_value(), "{} is no {}, or it is cut short", path_, kind);
   const uint8_t* record = at(*end, end_size);
   uint64_t count = read_unaligned<uint16_t>(record + 10), size = read_unaligned<uint32_t>(record + 12),
