@@ -17,7 +17,9 @@ namespace {
 Described describe(const io::Checkpoint& checkpoint) {
   if (checkpoint.metadata() != nullptr) return describe_gguf(checkpoint);
   const std::filesystem::path file = checkpoint.directory() / "config.json";
-  require(std::filesystem::exists(file), "{}: there is no config.json beside the weights",
+  // What cannot be looked at is read, so that the reason is said.
+  std::error_code code;
+  require(std::filesystem::exists(file, code) || code, "{}: there is no config.json beside the weights",
           printable(checkpoint.directory().string()));
   return describe_hugging_face(read_text_file(file), printable(file.string()));
 }
@@ -80,6 +82,7 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& path, const std:
     described.config.name += " + " + name_of_path(adapter);
   }
   set_expert_storage(described.config, *checkpoint);
+  settle_head(*described.family, described.config, *checkpoint);
   WeightMap weights(*described.family, described.config, *checkpoint);
   return std::unique_ptr<Model>(
       new Model(std::move(described.config), std::move(checkpoint), std::move(weights)));

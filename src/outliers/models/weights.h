@@ -34,6 +34,12 @@ class WeightMap {
   std::unordered_map<std::string, size_t> index_;
 };
 
+/// Settles by the checkpoint's tensors whether the head is the embedding, a matrix of its own or missing,
+/// sets tied_embeddings and missing_head, and warns where a head is stored that differs from the embedding
+/// although the configuration has them as one: the stored one is used, as in transformers. Reads the two only
+/// then.
+void settle_head(const Family& family, Config& config, const io::Checkpoint& checkpoint);
+
 /// The sizes of a symbolic shape: "[H*d + 2*Hk*d, D]" -> {1152, 896}. D, H, Hk, d, F, V, numbers, and: De
 /// embedding width, P positions, E experts, k of a token, Fe and Fs neurons of one and of the shared one; of
 /// images C channels, ph x pw pixels of a patch, R registers. Shapes of points have B sequences of T tokens.
