@@ -9,6 +9,7 @@
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/core/terminal.h"
+#include "outliers/models/config_reader.h"
 #include "outliers/models/image_embedding.h"
 #include "outliers/models/image_processor.h"
 #include "outliers/report/format.h"
@@ -86,9 +87,7 @@ models::Batch batch_of(const models::Model& model, const Options& options, bool 
   if (!has_text) throw UsageError(fmt::format("--images: {} reads text", name));
   const std::vector<int64_t> ids = ids_of(model, options);
   const auto tokens = static_cast<int64_t>(ids.size());
-  const int64_t positions = model.config().max_positions;
-  require(positions <= 0 || tokens <= positions,
-          "there are {} tokens, but {} has {} positions; shorten the prompt", tokens, name, positions);
+  models::check_positions(model.config(), tokens, "there are", "shorten the prompt");
   return {"capture", at::tensor(ids, at::kLong).unsqueeze(0)};
 }
 

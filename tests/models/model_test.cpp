@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "outliers/core/warning.h"
 #include "outliers/io/safetensors.h"
 #include "outliers/models/config_reader.h"
+#include "outliers/models/points.h"
 
 #include "models/golden_models.h"
 #include "support.h"
@@ -36,6 +38,11 @@ class EditedModel {
 
   void remove(const std::string& name) {
     std::erase_if(tensors, [&](const auto& item) { return item.first == name; });
+  }
+  std::pair<std::string, at::Tensor>* embedding() {
+    return &*std::find_if(tensors.begin(), tensors.end(), [](const auto& item) {
+      return item.first.ends_with("embed_tokens.weight") || item.first.ends_with("wte.weight");
+    });
   }
   std::unique_ptr<Model> open() const {
     tests::write_file(scratch_ / "config.json", config.dump());
@@ -129,7 +136,7 @@ TEST(Model, TakesTheNamesOtherExportersWrite) {
   EXPECT_NE(bare.open(), nullptr);
 
   EditedModel doubled("llama_tied");  // a tied head that was stored all the same
-  doubled.tensors.emplace_back("lm_head.weight", at::zeros({47, 24}));
+  doubled.tensors.emplace_back("lm_head.weight", doubled.embedding()->second.clone());
   EXPECT_EQ(doubled.open()->head().stored.front(), "model.embed_tokens.weight");
 
   EditedModel multimodal("gemma3_plain");
@@ -138,6 +145,86 @@ TEST(Model, TakesTheNamesOtherExportersWrite) {
   for (auto& [name, tensor] : multimodal.tensors) name = "language_model." + name;
   multimodal.tensors.emplace_back("vision_tower.patch.weight", at::ones({3}));
   EXPECT_EQ(multimodal.open()->config().layers, 2);
+}
+
+/// What opening and logits of it say.
+class HeadTest : public testing::Test {
+ protected:
+  HeadTest() {
+    before_ = set_warning_handler([this](const std::string& message) { warnings_.push_back(message); });
+  }
+  ~HeadTest() override { set_warning_handler(before_); }
+  WarningHandler before_;
+  std::vector<std::string> warnings_;
+};
+
+TEST_F(HeadTest, ThatIsStoredAndDiffersIsUsed) {
+  for (const char* name : {"llama_tied", "gpt2_tied", "gemma_plain", "opt_before", "mpt_alibi"}) {
+    EditedModel edited(name);
+    const at::Tensor head = edited.embedding()->second.clone();
+    edited.tensors.emplace_back("lm_head.weight", head);
+    warnings_.clear();
+    EXPECT_TRUE(edited.open()->config().tied_embeddings) << name;
+    EXPECT_THAT(warnings_, testing::IsEmpty());
+    head[-1][-1] += 1;  // the last number, so all of them were looked at
+    const auto model = edited.open();
+    EXPECT_FALSE(model->config().tied_embeddings) << name;
+    EXPECT_EQ(model->head().stored.front(), "lm_head.weight");
+    ASSERT_EQ(warnings_.size(), 1u);
+    EXPECT_THAT(warnings_[0], AllOf(HasSubstr("'lm_head.weight' is stored and differs from"),
+                                    HasSubstr("tie_word_embeddings")));
+  }
+  EditedModel alone("llama_tied");  // the one matrix may be called either
+  alone.embedding()->first = "lm_head.weight";
+  const auto model = alone.open();
+  EXPECT_EQ(model->weights().find("embedding.weight")->stored.front(), "lm_head.weight");
+  EXPECT_TRUE(model->config().tied_embeddings);
+}
+
+TEST_F(HeadTest, MayLackEvenWhereItIsTied) {
+  EditedModel tied("phi_partial");
+  tied.config["tie_word_embeddings"] = true;
+  tied.remove("lm_head.weight");
+  const auto model = tied.open();
+  EXPECT_TRUE(model->config().tied_embeddings && model->has("head.bias") && !model->has("head.weight"));
+}
+
+TEST_F(HeadTest, MayBeMissing) {
+  for (const bool prefixed : {true, false}) {
+    for (const auto& [name, prefix, head] :
+         {std::array{"llama_untied", "model.", "lm_head.weight"},
+          std::array{"phi_norms", "model.", "lm_head.weight"},
+          std::array{"gpt_neox_parallel", "gpt_neox.", "embed_out.weight"}}) {
+      EditedModel edited(name);
+      std::erase_if(edited.tensors, [&](const auto& item) { return !item.first.starts_with(prefix); });
+      for (auto& [stored, tensor] : edited.tensors) {
+        if (!prefixed) stored = stored.substr(std::string(prefix).size());
+      }
+      const auto model = edited.open();
+      EXPECT_FALSE(has_head(model->config())) << name;
+      EXPECT_EQ(model->config().missing_head, head);
+      EXPECT_THAT(tests::error_of([&] { parse_sites("logits", model->config()); }), HasSubstr(head));
+      EXPECT_EQ(parse_sites("*", model->config()).size(), 1u);  // final_norm_out
+    }
+  }
+}
+
+TEST_F(HeadTest, IsTiedByTheOuterConfig) {
+  const json text = {{"tie_word_embeddings", false}};
+  const auto tied = [&](const json& outer, const json& inner) {
+    json config = {{"model_type", "gemma3"}, {"text_config", inner}};
+    config.update(outer);
+    return describe_hugging_face(config.dump(), fmt::format("c{}", warnings_.size())).config.tied_embeddings;
+  };
+  EXPECT_TRUE(tied(json::object(), json::object()));
+  EXPECT_TRUE(tied(json::object(), text));
+  ASSERT_EQ(warnings_.size(), 1u);
+  EXPECT_THAT(warnings_[0],
+              HasSubstr("'text_config: tie_word_embeddings' is ignored: 'tie_word_embeddings'"));
+  EXPECT_FALSE(tied(text, {{"tie_word_embeddings", true}}));
+  EXPECT_EQ(warnings_.size(), 2u);
+  EXPECT_FALSE(tied({{"tie_word_embeddings", nullptr}}, json::object()));
+  EXPECT_EQ(warnings_.size(), 2u);
 }
 
 TEST(Model, TakesWhatOlderExportersOfOtherFamiliesWrote) {

@@ -207,8 +207,6 @@ class Points:
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
         logits = query @ key.transpose(2, 3) * scaling
-        # Gemma 3's attention has the attribute, and transformers does not pass it on.
-        softcap = softcap or getattr(module, "attn_logit_softcapping", None)
         if softcap:
             logits = torch.tanh(logits / softcap) * softcap
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -47,11 +47,11 @@ CASES = {
     "qwen2_yarn": ("qwen2", dict(hidden_size=28, intermediate_size=42, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
                                  vocab_size=43, max_position_embeddings=64, tie_word_embeddings=True,
                                  rope_parameters={"rope_theta": 1e4, **YARN}), (1, 19)),
-    # Local and global layers with a rotary each, the global one stretched; both soft-caps; query scale not 1/sqrt(d).
+    # Local and global layers with a rotary each, the global one stretched; a soft-cap of logits; query scale not 1/sqrt(d).
     "gemma3_caps": ("gemma3_text", dict(hidden_size=20, intermediate_size=34, num_hidden_layers=3, num_attention_heads=4,
                                         num_key_value_heads=2, head_dim=6, vocab_size=61, max_position_embeddings=64, sliding_window=6,
                                         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-                                        query_pre_attn_scalar=9, attn_logit_softcapping=4.0, final_logit_softcapping=30.0,
+                                        query_pre_attn_scalar=9, final_logit_softcapping=30.0,
                                         rope_parameters={"full_attention": {"rope_theta": 1e6, **LINEAR},
                                                          "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"}}), (1, 15)),
     # The plain kind, with windows by the pattern of every sixth; biases.

@@ -37,6 +37,7 @@ struct Rotary {
   double attention_factor = 1.0;             ///< multiplies cos and sin
   std::vector<double> factors;  ///< divisor per frequency (GGUF's rope_freqs.weight, longrope's short ones)
   std::vector<double> long_factors;  ///< longrope: used instead beyond original_positions
+  bool operator==(const Rotary&) const = default;
 };
 
 /// An MLP in parts, of which each token passes a few (arXiv 2401.04088) and, in some models, one more that
@@ -50,6 +51,7 @@ struct Experts {
   // How the file keeps them:
   bool stacked = false;  ///< one tensor for all experts
   bool fused = false;    ///< gate and up are one tensor
+  bool operator==(const Experts&) const = default;
 };
 
 /// What becomes of learnt positions where an image has another grid of patches than they were learnt for.
@@ -67,6 +69,7 @@ struct Vision {
   int64_t image_height = 0, image_width = 0, patch_height = 0, patch_width = 0;  ///< pixels
   int64_t registers = 0;                                                         ///< R
   PositionResize resize = PositionResize::none;
+  bool operator==(const Vision&) const = default;
 };
 
 struct Config {
@@ -105,10 +108,12 @@ struct Config {
   bool output_bias = false;     ///< bias of o
   bool mlp_bias = false;
   bool head_bias = false;
-  bool fused_qkv = false;      ///< q, k and v are stored as one matrix
-  bool fused_gate_up = false;  ///< so are gate and up
-  bool mixed_gate_up = false;  ///< fused: rows of gate and up take turns
-  bool tied_embeddings = false;
+  bool fused_qkv = false;        ///< q, k and v are stored as one matrix
+  bool fused_gate_up = false;    ///< so are gate and up
+  bool mixed_gate_up = false;    ///< fused: rows of gate and up take turns
+  bool tied_embeddings = false;  ///< the embedding's matrix gives the logits, too
+  /// The tensor that would give the logits where the checkpoint has none, as embedding models do; "": it has.
+  std::string missing_head;
   double embedding_scale =
       1.0;  ///< multiplies the embeddings (Gemma: sqrt(D)), after rounding to the dtype of the run
   double qkv_clip = 0;                              ///< q, k and v are cut to [-clip, clip]; 0 = off
@@ -124,10 +129,16 @@ struct Config {
   std::vector<int> rotary_of_layer;  ///< per layer: index into rotaries, -1 = none
   std::vector<Rotary> rotaries;
   Vision vision;
+  bool operator==(const Config&) const = default;
 };
 
 inline bool reads_images(const Config& config) {
   return config.vision.channels > 0;
+}
+
+/// Whether logits can be computed.
+inline bool has_head(const Config& config) {
+  return !reads_images(config) && config.missing_head.empty();
 }
 
 inline bool is_routed(const Config& config, int64_t layer) {

@@ -6,6 +6,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/io/gguf.h"
+#include "outliers/models/config_keys.h"
 #include "outliers/models/config_reader.h"
 #include "outliers/models/gguf_keys.h"
 #include "outliers/models/rotary.h"
@@ -176,8 +177,17 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   config.attention_scale = keys.number(
       "attention.scale",
       1.0 / std::sqrt(static_cast<double>(by_width ? config.width / config.heads : config.head_width)));
-  config.attention_softcap = keys.number("attn_logit_softcapping", 0.0);
-  config.logit_softcap = keys.number("final_logit_softcapping", 0.0);
+  std::vector<std::string> unread;
+  for (const auto& [key, value] : {std::pair{"attn_logit_softcapping", &config.attention_softcap},
+                                   std::pair{"final_logit_softcapping", &config.logit_softcap}}) {
+    const double stated = keys.number(key, 0.0);
+    if (!names_read(family, key).empty()) {
+      *value = stated;
+    } else if (stated != 0) {
+      unread.push_back(keys.name(key));
+    }
+  }
+  warn_of_unread(where, family.name, unread);
 
   if (family.read_gguf != nullptr) family.read_gguf(keys, checkpoint, config);
 

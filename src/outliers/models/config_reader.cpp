@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/warning.h"
 #include "outliers/models/rotary.h"
 
 namespace outliers::models {
@@ -44,6 +45,21 @@ void set_layers(Config& config, const std::vector<bool>& sliding, int64_t window
     config.windows.push_back(sliding[layer] ? window : 0);
     if (sliding[layer] && config.rotary_of_layer[layer] == 0) config.rotary_of_layer[layer] = 1;
   }
+}
+
+void check_positions(const Config& config, int64_t tokens, const std::string& what, const char* remedy) {
+  if (config.max_positions <= 0 || tokens <= config.max_positions) return;
+  const std::string name = printable(config.name);
+  bool stretched = false;
+  for (size_t i = 0; i < config.rotaries.size(); ++i) {
+    const bool used = std::find(config.rotary_of_layer.begin(), config.rotary_of_layer.end(),
+                                static_cast<int>(i)) != config.rotary_of_layer.end();
+    stretched = stretched || (used && stretches(config.rotaries[i]));
+  }
+  require(stretched, "{} {} tokens, but {} has {} positions; {}", what, tokens, name, config.max_positions,
+          remedy);
+  warn("{} {} tokens, but {} has {} positions; those beyond are computed by the scaling of its rotary", what,
+       tokens, name, config.max_positions);
 }
 
 void check_config(const Config& config, const std::string& where) {

@@ -29,6 +29,10 @@ void set_layers(Config& config, const std::vector<bool>& sliding, int64_t window
                 const Rotary& local);
 /// How the file keeps its experts: by expert or stacked, gate and up fused.
 void set_expert_storage(Config& config, const io::Checkpoint& checkpoint);
+/// Whether a text of `tokens` tokens, called `what` ("the prompt has"), has positions. Beyond max_positions
+/// it warns where the rotary's scaling stretches them or changes with the length, as transformers computes
+/// it; else throws, with `remedy`.
+void check_positions(const Config& config, int64_t tokens, const std::string& what, const char* remedy);
 /// Sizes that can be, before anything is allocated by them. Throws naming `where` and the field.
 void check_config(const Config& config, const std::string& where);
 

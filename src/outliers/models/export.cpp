@@ -17,6 +17,7 @@
 #include "outliers/io/gguf.h"
 #include "outliers/io/mapped_file.h"
 #include "outliers/io/safetensors.h"
+#include "outliers/models/config_keys.h"
 #include "outliers/models/families.h"
 #include "outliers/models/runner.h"
 
@@ -119,10 +120,8 @@ ordered_json config_of_hugging_face(const Model& model, at::ScalarType dtype) {
   for (const char* inner : {"text_config", "vision_config"}) {
     if (config.contains(inner) && config[inner].is_object()) state(config[inner]);
   }
-  // An adapter may have parted the output matrix from the embedding.
-  const auto tied = config.find("tie_word_embeddings");
-  if (model.has("head.weight") && (tied == config.end() || *tied == true))
-    config["tie_word_embeddings"] = false;
+  // Readers older than transformers 5 believe it before the tensors.
+  if (has_head(model.config()) && !model.config().tied_embeddings) config["tie_word_embeddings"] = false;
   if (!config.contains("dtype") && !config.contains("torch_dtype")) config["torch_dtype"] = dtype_name(dtype);
   return config;
 }
@@ -173,11 +172,11 @@ ordered_json config_of_gguf(const Model& model, at::ScalarType dtype) {
                          {"max_position_embeddings", c.max_positions},
                          {"rms_norm_eps", c.norm_epsilon},
                          {"tie_word_embeddings", c.tied_embeddings}};
-  config[defaults.contains("hidden_activation") ? "hidden_activation" : "hidden_act"] =
-      c.activation == Activation::silu   ? "silu"
-      : c.activation == Activation::relu ? "relu"
-      : c.activation == Activation::gelu ? "gelu"
-                                         : "gelu_pytorch_tanh";
+  config[std::string(names_read(family, "hidden_act").front())] = c.activation == Activation::silu   ? "silu"
+                                                                  : c.activation == Activation::relu ? "relu"
+                                                                  : c.activation == Activation::gelu
+                                                                      ? "gelu"
+                                                                      : "gelu_pytorch_tanh";
   if (family.biases == Biases::from_checkpoint) {
     config["attention_bias"] = c.attention_bias;
     if (defaults.contains("mlp_bias")) config["mlp_bias"] = c.mlp_bias;

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -53,16 +54,18 @@ struct WeightRow {
   Condition bias = nullptr;  ///< whether there is a bias; nullptr = never
   Condition when = nullptr;  ///< whether the model has the module; nullptr = always
   Transform hugging_face_transform = Transform::none, gguf_transform = Transform::none;
-  bool may_be_stored = false;  ///< a tensor of a module that the model does not have is ignored (tied heads)
+  bool may_be_stored = false;  ///< a head: its weight is ignored where it is tied, its bias is not
   Layers layers = Layers::all;
 };
 
 /// Which layers have the sliding window when the checkpoint has no list of layer types.
 enum class WindowRule {
-  none,         ///< a window in the checkpoint is an error
+  none,         ///< there is no window
   all,          ///< every layer
   upper,        ///< layers >= max_window_layers
   all_but_nth,  ///< every sliding_window_pattern-th layer is global
+  lower_even,   ///< layers 0, 2, ... < max_window_layers
+  no_rotary,    ///< layers without a rotary
 };
 
 /// Where the traits of biases come from.
@@ -71,6 +74,10 @@ enum class Biases {
   fixed,            ///< the row
 };
 
+/// A key of config.json, and the names by which a family's class reads it, of which the first goes before the
+/// others; none: the class reads it by no name.
+using Spelling = std::pair<const char*, std::vector<const char*>>;
+
 struct Family {
   const char* name;
   std::vector<std::string> model_types;         ///< config.json's model_type
@@ -78,8 +85,15 @@ struct Family {
   const char* defaults = "{}";                  ///< what leaving a key out of config.json means (JSON)
   /// Values of config.json that are all this program computes, and the only ones it takes (JSON).
   const char* only = "{}";
-  /// Keys by which config.json calls what most families call otherwise: {"hidden_size", "n_embd"}.
-  std::vector<std::pair<const char*, const char*>> keys = {};
+  /// Keys that its class calls otherwise than most: {"hidden_size", {"hidden_size", "n_embd"}}.
+  std::vector<Spelling> keys = {};
+  /// Of the keys that only some classes read, those that this one's does: the others are ignored where
+  /// config.json has them, with a warning (models/config_keys.h). By the names that `keys` begins with.
+  std::vector<std::string_view> reads = {};
+  /// The model_type of which this is a part that stands in text_config or, of images, vision_config.
+  const char* wrapper = nullptr;
+  /// What its class takes for LongRoPE, beside "longrope".
+  std::vector<std::string_view> longrope_types = {};
   Config traits;  ///< the fields that do not vary within the family
   Biases biases = Biases::from_checkpoint;
   WindowRule windows = WindowRule::none;

@@ -9,25 +9,36 @@
 
 namespace outliers::models {
 
-/// null counts as absent, but hides the fallback. Errors name file and key. The JSON outlives the object.
+struct Family;
+
+/// null counts as absent, but hides the fallback, as a keyword of None does for a class of transformers.
+/// Errors name file and key. The JSON outlives the object.
 class Fields {
  public:
-  using Aliases =
-      std::vector<std::pair<const char*, const char*>>;  // a key, and what it may be called instead
-
+  /// `family`: whose class reads the object, and so which keys by which names; nullptr: all by their own.
   Fields(const nlohmann::json& object, const nlohmann::json* fallback, std::string where,
-         const Aliases* aliases = nullptr)
-      : object_(object), fallback_(fallback), where_(std::move(where)), aliases_(aliases) {}
+         const Family* family = nullptr)
+      : object_(object), fallback_(fallback), where_(std::move(where)), family_(family) {}
 
   const std::string& where() const { return where_; }
+  /// nullptr where the key is absent. Callers that cannot do without ask value().
   const nlohmann::json* find(const char* key) const;
   bool has(const char* key) const { return find(key) != nullptr; }
+  const nlohmann::json& value(const char* key, const char* wanted) const;
+  /// What the file itself says, nullptr where that is nothing or null.
+  const nlohmann::json* stated(const char* key) const;
+  /// What holds where the file says nothing.
+  const nlohmann::json* fallback(const char* key) const;
+  /// The name under which the file has it, or would have it.
+  std::string name_of(const char* key) const;
 
   int64_t integer(const char* key) const;
   int64_t integer(const char* key, int64_t otherwise) const { return has(key) ? integer(key) : otherwise; }
   double number(const char* key) const;
   double number(const char* key, double otherwise) const { return has(key) ? number(key) : otherwise; }
   bool boolean(const char* key, bool otherwise) const;
+  /// The same where null is false, as it is in Python.
+  bool truth(const char* key, bool otherwise) const;
   std::string string(const char* key, const std::string& otherwise = "") const;
   std::vector<double> numbers(const char* key) const;
   Fields object(const char* key) const;
@@ -35,15 +46,14 @@ class Fields {
   void require_only(const char* only) const;
 
  private:
-  const nlohmann::json& get(const char* key, const char* wanted) const;
   [[noreturn]] void wrong(const char* key, const char* wanted) const;
-  /// The key under which the object has it.
-  const char* name_of(const char* key) const;
+  /// In the object under one of its names, null too.
+  const nlohmann::json* raw(const char* key) const;
 
   const nlohmann::json& object_;
   const nlohmann::json* fallback_;
   std::string where_;
-  const Aliases* aliases_;
+  const Family* family_;
 };
 
 }  // namespace outliers::models

@@ -33,14 +33,17 @@ struct Kind {
   bool number_is_square;
 };
 constexpr Kind kKinds[] = {
-    {"ViT", R"({"resample": 2, "size": {"height": 224, "width": 224}, "do_center_crop": false,
+    {"ViT",
+     R"({"resample": 2, "rescale_factor": 0.00392156862745098, "size": {"height": 224, "width": 224}, "do_center_crop": false,
                 "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})",
      true},
-    {"CLIP", R"({"resample": 3, "size": {"shortest_edge": 224}, "do_center_crop": true, "crop_size": 224,
+    {"CLIP",
+     R"({"resample": 3, "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 224}, "do_center_crop": true, "crop_size": 224,
                  "image_mean": [0.48145466, 0.4578275, 0.40821073],
                  "image_std": [0.26862954, 0.26130258, 0.27577711]})",
      false},
-    {"Bit", R"({"resample": 3, "size": {"shortest_edge": 224}, "do_center_crop": true, "crop_size": 224,
+    {"Bit",
+     R"({"resample": 3, "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 224}, "do_center_crop": true, "crop_size": 224,
                 "image_mean": [0.48145466, 0.4578275, 0.40821073],
                 "image_std": [0.26862954, 0.26130258, 0.27577711]})",
      false},
@@ -71,7 +74,7 @@ int64_t edge(const Fields& fields, const char* key) {
 }
 
 void read_size(const Fields& fields, const Kind& kind, ImageProcessor& processor) {
-  if (!fields.find("size")->is_object()) {
+  if (!fields.value("size", "a number or an object").is_object()) {
     (kind.number_is_square ? processor.height : processor.shortest_edge) = edge(fields, "size");
     processor.width = processor.height;
     return;
@@ -90,7 +93,7 @@ void read_size(const Fields& fields, const Kind& kind, ImageProcessor& processor
 }
 
 std::vector<double> three(const Fields& fields, const char* key) {
-  const json& value = *fields.find(key);
+  const json& value = fields.value(key, "three numbers");
   const std::vector<double> values =
       value.is_array() ? fields.numbers(key) : std::vector<double>(3, fields.number(key));
   require(values.size() == 3 &&
@@ -209,15 +212,18 @@ ImageProcessor parse_image_processor(std::string_view text, const std::string& w
   fields.require_only(R"({"do_pad": false, "do_flip_channel_order": false, "do_thumbnail": false,
                           "do_align_long_axis": false, "use_square_size": false})");
   ImageProcessor processor;
-  processor.resizes = fields.boolean("do_resize", true);
-  if (processor.resizes) read_size(fields, kind, processor);
-  const int64_t filter = fields.integer("resample");
-  require(filter >= 0 && filter <= 5, "{}: 'resample' of {} is not known; known: 0 to 5, by Pillow's numbers",
-          where, filter);
-  processor.filter = static_cast<Filter>(filter);
-  processor.crops = fields.boolean("do_center_crop", false);
+  // A null switches a step off, and is an error in what a step needs, as in transformers.
+  processor.resizes = fields.truth("do_resize", true);
+  if (processor.resizes) {
+    read_size(fields, kind, processor);
+    const int64_t filter = fields.integer("resample");
+    require(filter >= 0 && filter <= 5,
+            "{}: 'resample' of {} is not known; known: 0 to 5, by Pillow's numbers", where, filter);
+    processor.filter = static_cast<Filter>(filter);
+  }
+  processor.crops = fields.truth("do_center_crop", false);
   if (processor.crops) {
-    if (fields.find("crop_size")->is_object()) {
+    if (fields.value("crop_size", "a number or an object").is_object()) {
       const Fields crop = fields.object("crop_size");
       processor.crop_height = edge(crop, "height");
       processor.crop_width = edge(crop, "width");
@@ -225,11 +231,13 @@ ImageProcessor parse_image_processor(std::string_view text, const std::string& w
       processor.crop_height = processor.crop_width = edge(fields, "crop_size");
     }
   }
-  processor.rescales = fields.boolean("do_rescale", true);
-  processor.factor = fields.number("rescale_factor", processor.factor);
-  processor.normalises = fields.boolean("do_normalize", true);
-  processor.mean = three(fields, "image_mean");
-  processor.std = three(fields, "image_std");
+  processor.rescales = fields.truth("do_rescale", true);
+  if (processor.rescales) processor.factor = fields.number("rescale_factor");
+  processor.normalises = fields.truth("do_normalize", true);
+  if (processor.normalises) {
+    processor.mean = three(fields, "image_mean");
+    processor.std = three(fields, "image_std");
+  }
   require(std::isfinite(processor.factor) &&
               std::none_of(processor.std.begin(), processor.std.end(), [](double x) { return x == 0; }),
           "{}: 'rescale_factor' or 'image_std' is none to compute with", where);

@@ -52,7 +52,7 @@ class Planner {
     for (int64_t layer = 0; layer < layers_; ++layer) {
       for (size_t b = 0; b < batches.size(); ++b) taps_.emplace_back(observers, layer, b, asking_);
     }
-    for (size_t b = 0; b < batches.size() && options.logits && !reads_images(c_); ++b) {
+    for (size_t b = 0; b < batches.size() && options.logits && has_head(c_); ++b) {
       has_logits_ = has_logits_ || Tap(observers, -1, b, asking_).wants(Point::logits);
     }
   }

@@ -17,12 +17,17 @@ namespace {
 Described describe(const io::Checkpoint& checkpoint) {
   if (checkpoint.metadata() != nullptr) return describe_gguf(checkpoint);
   const std::filesystem::path file = checkpoint.directory() / "config.json";
+  // What cannot be looked at is read, so that the reason is said.
+  std::error_code code;
   require(
-      std::filesystem::exists(file),
+      std::filesystem::exists(file, code) || code,
       "{}: there is no config.json beside it, which a {} checkpoint needs; take it from the model's folder",
       printable(checkpoint.path().string(), 4096),
       checkpoint.format() == io::Format::pytorch ? "PyTorch" : "safetensors");
-  return describe_hugging_face(read_regular_file(file), printable(file.string()));
+  const std::string text = read_regular_file(file);
+  const auto other = foreign_content(text);
+  require(!other, "{} {}", printable(file.string(), 4096), other.value_or(""));
+  return describe_hugging_face(text, printable(file.string()));
 }
 
 std::string name_of_path(const std::filesystem::path& path) {
@@ -78,10 +83,12 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& path, const std:
     const std::string where = printable((checkpoint->directory() / "config.json").string());
     checkpoint = io::dequantized(std::move(checkpoint), described.quantization, where);
   }
+  settle_head(*described.family, described.config, *checkpoint, /*adapted=*/false);
   if (!adapter.empty()) {
     const io::AdapterBase base = adapter_base(*described.family, described.config, *checkpoint);
     checkpoint = io::adapted(std::move(checkpoint), adapter, base);
     if (checkpoint->find(base.tied_head) != nullptr) described.config.tied_embeddings = false;
+    settle_head(*described.family, described.config, *checkpoint, /*adapted=*/true);
     described.config.name += " + " + name_of_path(adapter);
   }
   set_expert_storage(described.config, *checkpoint);

@@ -41,7 +41,8 @@ class Model {
   at::Tensor load(const std::string& name, at::ScalarType dtype) const;
   /// One expert's part of such a weight ("layer.3.experts.up.weight"), reading nothing else.
   at::Tensor load_expert(const std::string& name, int64_t expert, at::ScalarType dtype) const;
-  /// The matrix that gives the logits, [V, D]: "head.weight", or the embedding where they are tied.
+  /// The matrix that gives the logits, [V, D]: "head.weight", or the embedding where they are tied. The model
+  /// must have one (has_head).
   const StoredWeight& head() const;
 
  private:

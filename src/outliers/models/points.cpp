@@ -99,7 +99,7 @@ bool has_point(const Config& config, Site site) {
     case Point::shared_down_out:
       return routed && config.experts.shared_width > 0;
     case Point::logits:
-      return !reads_images(config);
+      return has_head(config);
     default:
       return true;
   }
@@ -229,7 +229,12 @@ void parse_item(const std::string& item, const Config& config, std::set<Site>& s
       if (has_point(config, {-1, point})) {
         sites.insert({-1, point});
       } else {
-        require(points.size() > 1, "there is no point '{}': this model has no vocabulary", printable(item));
+        require(points.size() > 1, "there is no point '{}': {}", printable(item),
+                reads_images(config)
+                    ? "this model has no vocabulary"
+                    : fmt::format("the checkpoint has no head ('{}'), as models of embeddings "
+                                  "have none, and config.json does not tie it to the embedding",
+                                  printable(config.missing_head)));
       }
     }
     return;

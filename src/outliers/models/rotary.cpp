@@ -64,6 +64,13 @@ double longrope_attention_factor(double factor, int64_t original_positions) {
                      : std::sqrt(1 + std::log(factor) / std::log(static_cast<double>(original_positions)));
 }
 
+bool stretches(const Rotary& r) {
+  const auto longer = [](double factor) { return factor > 1; };
+  return r.width > 0 && (r.scaling == "dynamic" || (!r.scaling.empty() && r.factor > 1) ||
+                         std::any_of(r.factors.begin(), r.factors.end(), longer) ||
+                         std::any_of(r.long_factors.begin(), r.long_factors.end(), longer));
+}
+
 at::Tensor rotary_frequencies(const Rotary& r, int64_t tokens) {
   if (r.scaling == "dynamic") {
     const double limit = static_cast<double>(r.original_positions);

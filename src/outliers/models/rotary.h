@@ -14,6 +14,9 @@ namespace outliers::models {
 /// (Llama 3.1), yarn (arXiv 2309.00071, eq. 13 and section 3.3), longrope (arXiv 2402.13753).
 at::Tensor rotary_frequencies(const Rotary& rotary, int64_t tokens);
 
+/// Whether the scaling is for texts longer than those the frequencies were learnt from.
+bool stretches(const Rotary& rotary);
+
 /// YaRN's attention temperature 0.1 * mscale * ln(factor) + 1 (eq. 15); 1 for factors up to 1.
 double yarn_attention_factor(double factor, double mscale = 1.0);
 /// LongRoPE's sqrt(1 + ln(factor) / ln(original positions)); 1 for factors up to 1.

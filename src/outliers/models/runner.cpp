@@ -269,12 +269,12 @@ class Run {
     return it->second;
   }
 
-  bool shows_logits(const Tap& tap) const { return !reads_images(config_) && tap.wants(Point::logits); }
+  bool shows_logits(const Tap& tap) const { return has_head(config_) && tap.wants(Point::logits); }
 
   void finish() {
     const Norm norm = load_norm(model_, "final_norm", options_.dtype, options_.device);
     if (model_.has("head_projection.weight")) head_projection_ = load("head_projection.weight");
-    if (config_.head_bias) head_bias_ = load("head.bias");
+    if (config_.head_bias && has_head(config_)) head_bias_ = load("head.bias");
     std::vector<Tap> taps;
     for (size_t b = 0; b < batches_.size(); ++b) taps.emplace_back(observers_, -1, b, observing_);
     int64_t groups = 0;

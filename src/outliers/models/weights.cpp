@@ -5,10 +5,14 @@
 #include <string_view>
 #include <unordered_set>
 
+#include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/interrupt.h"
 #include "outliers/core/shape.h"
+#include "outliers/core/warning.h"
+#include "outliers/io/dequantize.h"
 
 namespace outliers::models {
 
@@ -58,11 +62,19 @@ bool is_ignored(std::string_view name, const std::vector<std::string>& patterns)
   });
 }
 
-/// What stands before the names of a Hugging Face checkpoint: found by the embedding, which all have.
+const WeightRow* find_row(const Family& family, std::string_view ours) {
+  const auto row = std::find_if(family.weights.begin(), family.weights.end(),
+                                [&](const WeightRow& candidate) { return ours == candidate.ours; });
+  return row == family.weights.end() ? nullptr : &*row;
+}
+
+/// What stands before the names of a Hugging Face checkpoint: found by the embedding, which all have but
+/// those that store the head alone for both, or by the final norm.
 std::string find_prefix(const Family& family, const io::Checkpoint& checkpoint) {
-  for (const std::string& prefix : family.prefixes) {
-    if (checkpoint.find(fmt::format("{}{}.weight", prefix, family.weights.front().hugging_face)) != nullptr) {
-      return prefix;
+  for (const WeightRow* row : {&family.weights.front(), find_row(family, "final_norm")}) {
+    for (const std::string& prefix : family.prefixes) {
+      const std::string name = fmt::format("{}{}.weight", prefix, row->hugging_face);
+      if (checkpoint.find(name) != nullptr) return prefix;
     }
   }
   return family.prefixes.front();
@@ -70,14 +82,36 @@ std::string find_prefix(const Family& family, const io::Checkpoint& checkpoint) 
 
 /// The name under which a Hugging Face checkpoint has a tensor, or should have it. The head stands beside the
 /// body ("lm_head.weight", "language_model.lm_head.weight"), not in it.
-std::string find_name(const std::string& name, const std::string& prefix, const io::Checkpoint& checkpoint) {
+std::string find_name(const std::string& name, const std::string& prefix, bool beside_body,
+                      const io::Checkpoint& checkpoint) {
   constexpr std::string_view kBody = "model.";
   std::string beside = prefix;
   if (beside.ends_with(kBody)) beside.resize(beside.size() - kBody.size());
   for (const std::string& candidate : {prefix + name, beside + name, name}) {
     if (checkpoint.find(candidate) != nullptr) return candidate;
   }
-  return prefix + name;
+  return beside_body ? name : prefix + name;
+}
+
+/// Whether two stored matrices are of the same numbers. Stops at the first rows that differ. What is derived
+/// from several tensors is not computed for it, and counts as differing.
+bool same_values(const io::Checkpoint& checkpoint, const io::TensorInfo& a, const io::TensorInfo& b) {
+  if (a.shape != b.shape || a.shape.size() != 2 || a.encoding != b.encoding || a.shape[1] == 0 ||
+      io::find_encoding(a.encoding) == nullptr) {
+    return false;
+  }
+  const at::ScalarType dtype = checkpoint.native_dtype(a.name);
+  const int64_t step = std::max<int64_t>(1, (int64_t{1} << 22) / a.shape[1]);
+  bool same = true;
+  for (int64_t row = 0; same && row < a.shape[0]; row += step) {
+    check_interrupt();
+    const int64_t end = std::min(row + step, a.shape[0]);
+    same = at::equal(checkpoint.load_row_range(a.name, row, end, dtype),
+                     checkpoint.load_row_range(b.name, row, end, dtype));
+  }
+  checkpoint.release(a.name);
+  checkpoint.release(b.name);
+  return same;
 }
 
 /// The shape in the file of what is `shape` after the transform.
@@ -150,9 +184,36 @@ io::AdapterBase adapter_base(const Family& family, const Config& config, const i
     if (std::string_view(row.ours) != "head" || row.hugging_face == nullptr || !config.tied_embeddings)
       continue;
     const std::string name = fmt::format("{}.weight", row.hugging_face);
-    if (checkpoint.find(find_name(name, prefix, checkpoint)) == nullptr) base.tied_head = name;
+    if (checkpoint.find(find_name(name, prefix, true, checkpoint)) == nullptr) base.tied_head = name;
   }
   return base;
+}
+
+void settle_head(const Family& family, Config& config, const io::Checkpoint& checkpoint, bool adapted) {
+  const WeightRow* row = find_row(family, "head");
+  if (row == nullptr) return;  // a model of images
+  const bool gguf = checkpoint.format() == io::Format::gguf;
+  const std::string prefix = gguf ? "" : find_prefix(family, checkpoint);
+  const auto find = [&](const char* name, bool is_head) {
+    return gguf ? fmt::format("{}.weight", name)
+                : find_name(fmt::format("{}.weight", name), prefix, is_head, checkpoint);
+  };
+  const std::string name = find(gguf ? row->gguf : row->hugging_face, true);
+  const io::TensorInfo* head = checkpoint.find(name);
+  if (!config.tied_embeddings) {
+    config.missing_head = head == nullptr ? name : "";
+    return;
+  }
+  const WeightRow& first = family.weights.front();
+  const io::TensorInfo* embedding = checkpoint.find(find(gguf ? first.gguf : first.hugging_face, false));
+  if (head == nullptr || embedding == nullptr || same_values(checkpoint, *head, *embedding)) return;
+  config.tied_embeddings = false;
+  if (adapted) return;
+  warn(
+      "{}: '{}' is stored and differs from '{}', though 'tie_word_embeddings' says, or leaves it at, that "
+      "they are "
+      "one; the stored head is used",
+      printable(checkpoint.path().string()), printable(head->name), printable(embedding->name));
 }
 
 WeightMap::WeightMap(const Family& family, const Config& config, const io::Checkpoint& checkpoint) {
@@ -161,6 +222,12 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
   std::vector<std::string> missing, unknown, misshapen;
   std::unordered_set<std::string> known;
 
+  const auto head_name = [&](const char* suffix) {
+    const WeightRow* row = find_row(family, "head");
+    if (row == nullptr) return std::string();
+    const std::string name = std::string(gguf ? row->gguf : row->hugging_face) + suffix;
+    return gguf ? name : find_name(name, prefix, true, checkpoint);
+  };
   const auto add_tensor = [&](const WeightRow& row, int64_t layer, const char* suffix,
                               const std::vector<int64_t>& shape) {
     const std::string pattern =
@@ -176,7 +243,12 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
       weight.transform = Transform::none;
     }
     const auto add_part = [&](const std::string& name, const std::vector<int64_t>& wanted) {
-      const std::string stored = gguf ? name : find_name(name, prefix, checkpoint);
+      std::string stored = gguf ? name : find_name(name, prefix, row.may_be_stored, checkpoint);
+      if (&row == &family.weights.front() && config.tied_embeddings && checkpoint.find(stored) == nullptr) {
+        // The one matrix may be stored as the head.
+        const std::string head = head_name(suffix);
+        if (checkpoint.find(head) != nullptr) stored = head;
+      }
       known.insert(stored);
       weight.stored.push_back(stored);
       const io::TensorInfo* info = checkpoint.find(stored);
@@ -206,16 +278,15 @@ WeightMap::WeightMap(const Family& family, const Config& config, const io::Check
     const char* name = gguf ? row.gguf : row.hugging_face;
     if (name == nullptr) return;
     if (row.layers != Layers::all && is_routed(config, layer) != (row.layers == Layers::routed)) return;
-    if (row.when != nullptr && !row.when(config)) {
-      if (row.may_be_stored) {
-        known.insert(gguf ? fmt::format("{}.weight", name)
-                          : find_name(fmt::format("{}.weight", name), prefix, checkpoint));
-      }
-      return;
-    }
+    const bool whole = row.when == nullptr || row.when(config);
+    if (!whole && !row.may_be_stored) return;
     const std::vector<int64_t> shape = resolve_shape(row.shape, config);
-    add_tensor(row, layer, ".weight", shape);
-    if (row.bias != nullptr && row.bias(config)) {
+    if (whole) {
+      add_tensor(row, layer, ".weight", shape);
+    } else {
+      known.insert(head_name(".weight"));
+    }
+    if (row.bias != nullptr && row.bias(config) && (whole || has_head(config))) {
       add_tensor(row, layer, ".bias", {shape.begin(), shape.size() > 1 ? shape.end() - 1 : shape.end()});
     }
   };

@@ -75,14 +75,15 @@ std::string inspect_text(const ordered_json& d, size_t width, size_t table_width
                                   count(model["positions"])));
     if (images) text += line("images", vision(model["vision"]));
     text += line("attention", attention(model, traits));
-    text +=
-        line("MLP", fmt::format("{}{}, {} norm, epsilon {:g}{}{}", traits["activation"].get<std::string>(),
-                                traits["gated_mlp"].get<bool>() ? " with a gate" : "",
-                                traits["norm"].get<std::string>(), traits["norm_epsilon"].get<double>(),
-                                yes(traits["sandwich_norms"], "norms after attention and MLP too") +
-                                    yes(traits["parallel"], "in parallel with attention") +
-                                    yes(traits["layer_scale"], "LayerScale"),
-                                yes(traits["tied_embeddings"], "tied embeddings")));
+    text += line(
+        "MLP", fmt::format("{}{}, {} norm, epsilon {:g}{}{}", traits["activation"].get<std::string>(),
+                           traits["gated_mlp"].get<bool>() ? " with a gate" : "",
+                           traits["norm"].get<std::string>(), traits["norm_epsilon"].get<double>(),
+                           yes(traits["sandwich_norms"], "norms after attention and MLP too") +
+                               yes(traits["parallel"], "in parallel with attention") +
+                               yes(traits["layer_scale"], "LayerScale"),
+                           yes(traits["tied_embeddings"], "tied embeddings") +
+                               yes(!images && !traits["head"].get<bool>(), "no head: there are no logits")));
     if (model.contains("experts")) {
       const ordered_json& experts = model["experts"];
       const int64_t shared = experts["shared_width"];

@@ -63,6 +63,7 @@ ordered_json describe_traits(const models::Config& c) {
           {"qk_norm", c.qk_norm != models::QkNorm::none},
           {"attention_bias", c.attention_bias},
           {"tied_embeddings", c.tied_embeddings},
+          {"head", models::has_head(c)},
           {"embedding_scale", c.embedding_scale},
           {"attention_scale", c.attention_scale},
           {"attention_softcap", c.attention_softcap},

@@ -16,6 +16,7 @@
 #include "outliers/core/progress.h"
 #include "outliers/core/version.h"
 #include "outliers/io/npz.h"
+#include "outliers/models/config_reader.h"
 #include "outliers/models/runner.h"
 #include "outliers/studies/definitions.h"
 #include "outliers/studies/describe.h"
@@ -51,17 +52,13 @@ class ProgressObserver : public models::Observer {
   Progress progress_;
 };
 
-void check_positions(int64_t tokens, const models::Config& config, const char* what, const char* remedy) {
-  require(config.max_positions <= 0 || tokens <= config.max_positions,
-          "{} {} tokens, but {} has {} positions; {}", what, tokens, printable(config.name),
-          config.max_positions, remedy);
 }
 
 at::Tensor prompt_ids(const models::Model& model, const SurveyOptions& options) {
   require(!options.prompt.empty(), "the prompt is empty; give some text with --prompt");
   const std::vector<int32_t> ids = model.tokenizer().encode(options.prompt, options.bos);
   require(!ids.empty(), "the prompt has no tokens; give some text with --prompt");
-  check_positions(static_cast<int64_t>(ids.size()), model.config(), "the prompt has", "shorten it");
+  models::check_positions(model.config(), static_cast<int64_t>(ids.size()), "the prompt has", "shorten it");
   return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
 }
 
@@ -101,7 +98,7 @@ Input text_input(const models::Model& model, const SurveyOptions& options) {
   if (tokens == 0) {
     tokens = config.max_positions > 0 ? std::min(kDefaultTokens, config.max_positions) : kDefaultTokens;
   }
-  check_positions(tokens, config, "a window should have", "ask for fewer with --tokens");
+  models::check_positions(config, tokens, "a window should have", "ask for fewer with --tokens");
   const at::Tensor prompt = prompt_ids(model, options);
   std::error_code ignored;
   require(options.ranks == nullptr || options.corpus.empty() ||

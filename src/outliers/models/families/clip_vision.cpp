@@ -12,6 +12,8 @@ Family clip_vision_family() {
   f.defaults = R"({"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
                    "intermediate_size": 3072, "hidden_act": "quick_gelu", "rms_norm_eps": 1e-5,
                    "image_size": 224, "patch_size": 32, "num_channels": 3})";
+  f.reads = {};
+  f.wrapper = "clip";
   f.traits.attention_bias = true;
   f.traits.embedding_norm = true;
   f.read_hugging_face = nullptr;

@@ -11,6 +11,8 @@ Family dinov2_family() {
   f.defaults = R"({"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "mlp_ratio": 4,
                    "hidden_act": "gelu", "rms_norm_eps": 1e-6, "image_size": 224, "patch_size": 14,
                    "num_channels": 3, "qkv_bias": true, "use_swiglu_ffn": false})";
+  f.reads = {"qkv_bias", "head_dim", "mlp_ratio", "use_swiglu_ffn"};
+  f.keys.push_back({"intermediate_size", {}});
   f.mlp_factor = 4;
   f.traits.branch_scales = true;
   f.traits.vision.resize = PositionResize::bicubic;

@@ -13,6 +13,7 @@ Family dinov2_with_registers_family() {
   f.defaults = R"({"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "mlp_ratio": 4,
                    "hidden_act": "gelu", "rms_norm_eps": 1e-6, "image_size": 224, "patch_size": 16,
                    "num_channels": 3, "qkv_bias": true, "use_swiglu_ffn": false, "num_register_tokens": 4})";
+  f.reads = {"qkv_bias", "head_dim", "mlp_ratio", "use_swiglu_ffn", "num_register_tokens"};
   f.traits.vision.resize = PositionResize::bicubic_antialiased;
   f.read_hugging_face = [](const Fields& fields, Config& config) {
     static const Family base = dinov2_family();

@@ -1,6 +1,7 @@
 // Falcon: 7B (one key/value head), 40B and 180B (grouped heads, a norm each for attention and MLP), 11B
 // (grouped heads, one norm), and the RefinedWeb models, which are sequential with ALiBi.
 #include "outliers/io/checkpoint.h"
+#include "outliers/models/config_keys.h"
 #include "outliers/models/families/table.h"
 #include "outliers/models/hugging_face_fields.h"
 
@@ -10,8 +11,19 @@ namespace {
 
 void read_falcon(const Fields& fields, Config& config) {
   const bool grouped = fields.boolean("new_decoder_architecture", false);
-  if (!grouped) config.kv_heads = fields.boolean("multi_query", true) ? 1 : config.heads;
-  config.parallel = grouped || fields.boolean("parallel_attn", true);
+  const bool multi_query = fields.truth("multi_query", true), parallel = fields.truth("parallel_attn", true);
+  if (grouped) {
+    if (!multi_query) warn_of_precedence(fields.where(), "new_decoder_architecture", "multi_query");
+    if (!parallel) warn_of_precedence(fields.where(), "new_decoder_architecture", "parallel_attn");
+  } else {
+    // Files have the number of all heads there for none in particular.
+    const int64_t stated = config.kv_heads;
+    config.kv_heads = multi_query ? 1 : config.heads;
+    if (stated != config.kv_heads && stated != config.heads) {
+      warn_of_precedence(fields.where(), "multi_query", "num_kv_heads");
+    }
+  }
+  config.parallel = grouped || parallel;
   config.shared_norm = config.parallel && (!grouped || fields.integer("num_ln_in_parallel_attn", 2) == 1);
   config.attention_bias = config.output_bias = config.mlp_bias = fields.boolean("bias", false);
   if (!fields.boolean("alibi", false)) return;
@@ -30,14 +42,16 @@ Family falcon_family() {
   f.gguf_architectures = {"falcon"};
   f.defaults = R"({"hidden_act": "gelu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
                    "rope_theta": 10000.0, "tie_word_embeddings": true})";
-  f.keys = {{"hidden_size", "n_embed"},
-            {"num_hidden_layers", "n_layer"},
-            {"num_attention_heads", "n_head"},
-            {"num_key_value_heads", "num_kv_heads"},
-            {"num_key_value_heads", "n_head_kv"},
-            {"intermediate_size", "ffn_hidden_size"},
-            {"rms_norm_eps", "layer_norm_epsilon"},
-            {"hidden_act", "activation"}};
+  f.reads = rotary_keys_and({"num_key_value_heads", "new_decoder_architecture", "multi_query",
+                             "parallel_attn", "num_ln_in_parallel_attn", "bias", "alibi"});
+  // Of the first files; the class has their n_embed alone.
+  f.keys = {{"hidden_size", {"n_embed", "hidden_size"}},
+            {"num_hidden_layers", {"num_hidden_layers", "n_layer"}},
+            {"num_attention_heads", {"num_attention_heads", "n_head"}},
+            {"num_key_value_heads", {"num_kv_heads"}},
+            {"intermediate_size", {"ffn_hidden_size"}},
+            {"rms_norm_eps", {"layer_norm_epsilon"}},
+            {"hidden_act", {"activation"}}};
   f.mlp_factor = 4;
   f.traits.norm = NormKind::layer;
   f.traits.norm_bias = true;

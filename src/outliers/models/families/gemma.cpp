@@ -12,6 +12,8 @@ Family gemma_family() {
   f.defaults = R"({"hidden_act": "gelu_pytorch_tanh", "max_position_embeddings": 8192, "rms_norm_eps": 1e-6,
                    "rope_theta": 10000.0, "tie_word_embeddings": true, "attention_bias": false,
                    "head_dim": 256})";
+  f.reads =
+      rotary_keys_and({"num_key_value_heads", "head_dim", "attention_bias", "use_bidirectional_attention"});
   f.traits.activation = Activation::gelu_tanh;
   f.traits.norm_adds_one = true;
   f.scaled_embeddings = true;

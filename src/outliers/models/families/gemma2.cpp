@@ -30,11 +30,15 @@ Family gemma2_family() {
   f.name = "gemma2";
   f.model_types = {"gemma2"};
   f.gguf_architectures = {"gemma2"};
-  f.defaults = R"({"hidden_activation": "gelu_pytorch_tanh", "max_position_embeddings": 8192,
+  f.defaults = R"({"hidden_act": "gelu_pytorch_tanh", "max_position_embeddings": 8192,
                    "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true,
                    "attention_bias": false, "head_dim": 256, "num_key_value_heads": 4,
-                   "query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 2,
+                   "query_pre_attn_scalar": 256, "sliding_window": 4096,
                    "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0})";
+  f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "attention_bias",
+                             "use_bidirectional_attention", "query_pre_attn_scalar", "attn_logit_softcapping",
+                             "final_logit_softcapping", "sliding_window", "layer_types"});
+  f.keys = {{"hidden_act", {"hidden_activation"}}};
   f.traits.activation = Activation::gelu_tanh;
   f.traits.norm_adds_one = true;
   f.traits.branch_norms = true;

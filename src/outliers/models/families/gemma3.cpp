@@ -10,12 +10,18 @@ Family gemma3_family() {
   f.gguf_architectures = {"gemma3"};
   f.architecture = "Gemma3ForCausalLM";
   // The text_config of the larger checkpoints names little more than what differs from these.
-  f.defaults = R"({"hidden_activation": "gelu_pytorch_tanh", "max_position_embeddings": 131072,
+  f.defaults = R"({"hidden_act": "gelu_pytorch_tanh", "max_position_embeddings": 131072,
                    "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,
                    "tie_word_embeddings": true, "attention_bias": false, "vocab_size": 262208,
                    "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
                    "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
                    "query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6})";
+  f.reads =
+      rotary_keys_and({"num_key_value_heads", "head_dim", "attention_bias", "use_bidirectional_attention",
+                       "query_pre_attn_scalar", "final_logit_softcapping", "sliding_window", "layer_types",
+                       "sliding_window_pattern", "rope_local_base_freq"});
+  f.keys = {{"hidden_act", {"hidden_activation"}}};
+  f.wrapper = "gemma3";
   f.traits.activation = Activation::gelu_tanh;
   f.traits.norm_adds_one = true;
   f.traits.branch_norms = true;
@@ -25,7 +31,7 @@ Family gemma3_family() {
   f.local_rotary_base = 10000.0;
   f.scaled_embeddings = true;
   f.gguf_layers_scaled_by_width = 62;  // 27B
-  f.prefixes = {"model.", "language_model.model.", "model.language_model.", ""};
+  f.prefixes = {"model.", "language_model.model.", "model.language_model.", "language_model.", ""};
   f.ignored = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
                "model.multi_modal_projector."};
   f.weights = gemma2_weights();

@@ -11,15 +11,15 @@ Family gpt2_family() {
   f.gguf_architectures = {"gpt2"};
   f.defaults = R"({"vocab_size": 50257, "hidden_act": "gelu_new", "max_position_embeddings": 1024,
                    "rms_norm_eps": 1e-5, "tie_word_embeddings": true})";
+  f.reads = {"scale_attn_weights", "scale_attn_by_inverse_layer_idx", "add_cross_attention"};
   f.only = R"({"add_cross_attention": false})";
-  f.keys = {{"hidden_size", "n_embd"},
-            {"num_hidden_layers", "n_layer"},
-            {"num_attention_heads", "n_head"},
-            {"intermediate_size", "n_inner"},
-            {"rms_norm_eps", "layer_norm_epsilon"},
-            {"max_position_embeddings", "n_positions"},
-            {"max_position_embeddings", "n_ctx"},
-            {"hidden_act", "activation_function"}};
+  f.keys = {{"hidden_size", {"hidden_size", "n_embd"}},
+            {"num_hidden_layers", {"num_hidden_layers", "n_layer"}},
+            {"num_attention_heads", {"num_attention_heads", "n_head"}},
+            {"intermediate_size", {"n_inner"}},
+            {"rms_norm_eps", {"layer_norm_epsilon"}},
+            {"max_position_embeddings", {"max_position_embeddings", "n_positions"}},
+            {"hidden_act", {"activation_function"}}};
   f.mlp_factor = 4;
   f.traits.norm = NormKind::layer;
   f.traits.norm_bias = true;

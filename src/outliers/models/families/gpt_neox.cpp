@@ -1,9 +1,16 @@
 // GPT-NeoX 20B and Pythia.
+#include "outliers/core/error.h"
 #include "outliers/models/families/table.h"
 #include "outliers/models/gguf_keys.h"
 #include "outliers/models/hugging_face_fields.h"
 
 namespace outliers::models {
+
+void require_even_heads(const Fields& fields, const Config& config) {
+  require(config.head_width * config.heads == config.width,
+          "{}: heads of {} channels are not supported: {} channels in {} heads leave {} to each",
+          fields.where(), config.head_width, config.width, config.heads, config.width / config.heads);
+}
 
 Family gpt_neox_family() {
   Family f;
@@ -13,9 +20,10 @@ Family gpt_neox_family() {
   f.defaults = R"({"hidden_act": "gelu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
                    "rope_theta": 10000.0, "partial_rotary_factor": 0.25, "tie_word_embeddings": false,
                    "attention_bias": true, "mlp_bias": true})";
-  f.keys = {{"rms_norm_eps", "layer_norm_eps"},
-            {"rope_theta", "rotary_emb_base"},
-            {"partial_rotary_factor", "rotary_pct"}};
+  f.reads = rotary_keys_and({"head_dim", "attention_bias", "partial_rotary_factor", "use_parallel_residual"});
+  f.keys = {{"rms_norm_eps", {"layer_norm_eps"}},
+            {"rope_theta", {"rotary_emb_base"}},
+            {"partial_rotary_factor", {"rotary_pct"}}};
   f.traits.norm = NormKind::layer;
   f.traits.norm_bias = true;
   f.traits.norm_epsilon = 1e-5;
@@ -23,6 +31,7 @@ Family gpt_neox_family() {
   f.traits.gated_mlp = false;
   f.traits.fused_qkv = true;
   f.read_hugging_face = [](const Fields& fields, Config& config) {
+    require_even_heads(fields, config);
     config.parallel = fields.boolean("use_parallel_residual", true);
   };
   f.read_gguf = [](const Keys& keys, const io::Checkpoint&, Config& config) {

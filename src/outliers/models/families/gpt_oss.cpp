@@ -13,13 +13,17 @@ Family gpt_oss_family() {
   f.model_types = {"gpt_oss"};
   f.gguf_architectures = {"gpt-oss"};
   f.mixture = true;
+  f.keys = {{"num_experts", {"num_experts", "num_local_experts"}}, {"hidden_act", {}}};
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
                    "rope_theta": 150000.0, "tie_word_embeddings": false, "attention_bias": true,
                    "head_dim": 64, "num_key_value_heads": 8, "sliding_window": 128,
-                   "num_local_experts": 128, "num_experts_per_tok": 4, "swiglu_limit": 7.0,
+                   "num_experts": 128, "num_experts_per_tok": 4, "swiglu_limit": 7.0,
                    "rope_scaling": {"rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0,
                                     "truncate": false, "original_max_position_embeddings": 4096}})";
-  f.only = R"({"hidden_act": "silu", "swiglu_alpha": 1.702})";
+  f.reads =
+      rotary_keys_and({"num_key_value_heads", "head_dim", "attention_bias", "sliding_window", "layer_types",
+                       "num_experts", "num_experts_per_tok", "swiglu_limit", "swiglu_alpha"});
+  f.only = R"({"swiglu_alpha": 1.702})";
   f.traits.activation = Activation::quick_gelu;
   f.traits.up_adds_one = true;
   f.traits.mlp_clamp = 7.0;

@@ -35,6 +35,7 @@ Family llama_family() {
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-6,
                    "rope_theta": 10000.0, "tie_word_embeddings": false, "attention_bias": false,
                    "mlp_bias": false})";
+  f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "attention_bias", "mlp_bias"});
   f.gguf_windows = WindowRule::all;
   f.weights = llama_weights(Transform::unpermute);
   return f;

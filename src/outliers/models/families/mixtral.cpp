@@ -9,9 +9,12 @@ Family mixtral_family() {
   f.model_types = {"mixtral"};
   f.gguf_architectures = {"llama"};
   f.mixture = true;
+  f.keys = {{"num_experts", {"num_experts", "num_local_experts"}}};
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
                    "rope_theta": 1000000.0, "tie_word_embeddings": false, "num_key_value_heads": 8,
-                   "num_local_experts": 8, "num_experts_per_tok": 2})";
+                   "num_experts": 8, "num_experts_per_tok": 2})";
+  f.reads = rotary_keys_and(
+      {"num_key_value_heads", "head_dim", "sliding_window", "num_experts", "num_experts_per_tok"});
   f.biases = Biases::fixed;
   f.windows = WindowRule::all;
   f.weights = with_experts(

@@ -1,5 +1,6 @@
 // MPT 7B and 30B: ALiBi, no biases at all, one matrix for queries, keys and values.
 #include "outliers/core/error.h"
+#include "outliers/models/config_keys.h"
 #include "outliers/models/families/table.h"
 #include "outliers/models/gguf_keys.h"
 #include "outliers/models/hugging_face_fields.h"
@@ -13,12 +14,14 @@ Family mpt_family() {
   f.gguf_architectures = {"mpt"};
   f.defaults = R"({"hidden_act": "gelu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
                    "tie_word_embeddings": true})";
-  f.only = R"({"no_bias": true, "logit_scale": null, "ffn_config": null})";
-  f.keys = {{"hidden_size", "d_model"},
-            {"num_hidden_layers", "n_layers"},
-            {"num_attention_heads", "n_heads"},
-            {"max_position_embeddings", "max_seq_len"},
-            {"rms_norm_eps", "layer_norm_epsilon"}};
+  f.reads = {"attn_config"};
+  f.keys = {{"hidden_size", {"hidden_size", "d_model"}},
+            {"num_hidden_layers", {"num_hidden_layers", "n_layers"}},
+            {"num_attention_heads", {"num_attention_heads", "n_heads"}},
+            {"max_position_embeddings", {"max_seq_len"}},
+            {"intermediate_size", {}},
+            {"rms_norm_eps", {"layer_norm_epsilon"}},
+            {"hidden_act", {}}};
   f.mlp_factor = 4;
   f.traits.norm = NormKind::layer;
   f.traits.norm_epsilon = 1e-5;
@@ -28,21 +31,21 @@ Family mpt_family() {
   f.traits.positions = Positions::alibi;
   f.biases = Biases::fixed;
   f.read_hugging_face = [](const Fields& fields, Config& config) {
-    const std::string norm = fields.string("norm_type", "layernorm");
-    require(norm.find("rms") == std::string::npos, "{}: 'norm_type' of '{}' is not supported", fields.where(),
-            printable(norm));
-    config.mlp_width = fields.integer("expansion_ratio", 4) * config.width;
-    double bias = 8.0;
-    if (fields.has("attn_config")) {
-      const Fields attention = fields.object("attn_config");
-      attention.require_only(
-          R"({"alibi": true, "prefix_lm": false, "qk_ln": false, "attn_uses_sequence_id": false,
-                                 "attn_type": "multihead_attention", "rope": false, "sliding_window_size": -1})");
-      config.qkv_clip = attention.number("clip_qkv", 0.0);
-      config.attention_scale = attention.number("softmax_scale", config.attention_scale);
-      bias = attention.number("alibi_bias_max", bias);  // transformers takes 8 whatever it says
+    config.alibi_slopes = alibi_slopes(config.heads);
+    if (!fields.has("attn_config")) return;
+    const Fields attention = fields.object("attn_config");
+    config.qkv_clip = attention.number("clip_qkv", 0.0);
+    config.attention_scale = attention.number("softmax_scale", config.attention_scale);
+    // MosaicML's own code can do more than transformers' class, which reads no more.
+    static const nlohmann::json usual = nlohmann::json::parse(
+        R"({"alibi": true, "alibi_bias_max": 8, "attn_type": "multihead_attention", "attn_uses_sequence_id": false,
+            "prefix_lm": false, "qk_gn": false, "qk_ln": false, "rope": false, "sliding_window_size": -1})");
+    std::vector<std::string> unread;
+    for (const auto& [key, value] : usual.items()) {
+      const nlohmann::json* found = attention.find(key.c_str());
+      if (found != nullptr && *found != value) unread.push_back("attn_config: " + key);
     }
-    config.alibi_slopes = alibi_slopes(config.heads, bias);
+    warn_of_unread(fields.where(), config.family, unread);
   };
   f.read_gguf = [](const Keys& keys, const io::Checkpoint&, Config& config) {
     config.qkv_clip = keys.number("attention.clamp_kqv", 0.0);

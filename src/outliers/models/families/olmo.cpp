@@ -12,6 +12,8 @@ Family olmo_family() {
   f.gguf_architectures = {"olmo"};
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
                    "rope_theta": 10000.0, "tie_word_embeddings": false, "attention_bias": false})";
+  f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "attention_bias", "clip_qkv"});
+  f.keys = {{"rms_norm_eps", {}}};
   f.traits.norm = NormKind::layer;
   f.traits.norm_weight = false;
   f.traits.norm_epsilon = 1e-5;

@@ -10,6 +10,7 @@ Family olmo2_family() {
   f.gguf_architectures = {"olmo2"};
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
                    "rope_theta": 10000.0, "tie_word_embeddings": false, "attention_bias": false})";
+  f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "attention_bias"});
   f.traits.input_norms = false;
   f.traits.branch_norms = true;
   f.traits.qk_norm = QkNorm::whole;

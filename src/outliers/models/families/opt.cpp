@@ -11,7 +11,10 @@ Family opt_family() {
   f.model_types = {"opt"};
   f.defaults = R"({"hidden_act": "relu", "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
                    "tie_word_embeddings": true})";
-  f.keys = {{"intermediate_size", "ffn_dim"}, {"hidden_act", "activation_function"}};
+  f.reads = {"word_embed_proj_dim", "do_layer_norm_before", "_remove_final_layer_norm", "enable_bias",
+             "layer_norm_elementwise_affine"};
+  f.keys = {
+      {"intermediate_size", {"ffn_dim"}}, {"hidden_act", {"activation_function"}}, {"rms_norm_eps", {}}};
   f.traits.norm = NormKind::layer;
   f.traits.activation = Activation::relu;
   f.traits.gated_mlp = false;

@@ -11,7 +11,8 @@ Family phi_family() {
   f.gguf_architectures = {"phi2"};
   f.defaults = R"({"hidden_act": "gelu_new", "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
                    "rope_theta": 10000.0, "partial_rotary_factor": 0.5, "tie_word_embeddings": false})";
-  f.keys = {{"rms_norm_eps", "layer_norm_eps"}};
+  f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "partial_rotary_factor", "qk_layernorm"});
+  f.keys = {{"rms_norm_eps", {"layer_norm_eps"}}};
   f.traits.norm = NormKind::layer;
   f.traits.norm_bias = true;
   f.traits.norm_epsilon = 1e-5;

@@ -11,7 +11,8 @@ Family phi3_family() {
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 4096,
                    "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
                    "tie_word_embeddings": false})";
-  f.only = R"({"attention_bias": false, "mlp_bias": false, "lm_head_bias": false})";
+  f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "partial_rotary_factor", "sliding_window"});
+  f.longrope_types = {"su", "yarn"};
   f.traits.fused_qkv = f.traits.fused_gate_up = true;
   f.biases = Biases::fixed;
   f.windows = WindowRule::all;

@@ -20,8 +20,13 @@ Family qwen2_moe_family() {
   f.mixture = true;
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
                    "rope_theta": 10000.0, "tie_word_embeddings": false, "use_sliding_window": false,
-                   "sliding_window": 4096, "decoder_sparse_step": 1, "moe_intermediate_size": 1408,
+                   "sliding_window": 4096, "max_window_layers": 28, "decoder_sparse_step": 1, "moe_intermediate_size": 1408,
                    "shared_expert_intermediate_size": 5632, "num_experts_per_tok": 4, "num_experts": 60})";
+  f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "use_sliding_window", "sliding_window",
+                             "max_window_layers", "layer_types", "num_experts", "num_experts_per_tok",
+                             "moe_intermediate_size", "norm_topk_prob", "decoder_sparse_step",
+                             "mlp_only_layers", "shared_expert_intermediate_size", "qkv_bias"});
+  f.windows = WindowRule::lower_even;
   f.traits.attention_bias = true;
   f.traits.experts.normalised = false;
   f.biases = Biases::fixed;

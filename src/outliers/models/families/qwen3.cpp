@@ -12,6 +12,8 @@ Family qwen3_family() {
       R"({"hidden_act": "silu", "head_dim": 128, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
                    "rope_theta": 10000.0, "tie_word_embeddings": false, "attention_bias": false,
                    "use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 28})";
+  f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "attention_bias", "use_sliding_window",
+                             "sliding_window", "max_window_layers", "layer_types"});
   f.traits.qk_norm = QkNorm::shared;
   f.windows = WindowRule::upper;
   f.weights = llama_weights(Transform::none);

@@ -13,11 +13,14 @@ Family stablelm_family() {
   f.gguf_architectures = {"stablelm"};
   f.defaults = R"({"hidden_act": "silu", "max_position_embeddings": 4096, "rms_norm_eps": 1e-5,
                    "rope_theta": 10000.0, "partial_rotary_factor": 0.25, "tie_word_embeddings": false})";
-  f.keys = {{"rms_norm_eps", "layer_norm_eps"}, {"partial_rotary_factor", "rope_pct"}};
+  f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "partial_rotary_factor", "use_qkv_bias",
+                             "use_parallel_residual", "qk_layernorm"});
+  f.keys = {{"rms_norm_eps", {"layer_norm_eps"}}};
   f.traits.norm = NormKind::layer;
   f.traits.norm_bias = true;
   f.traits.norm_epsilon = 1e-5;
   f.read_hugging_face = [](const Fields& fields, Config& config) {
+    require_even_heads(fields, config);
     config.attention_bias = fields.boolean("use_qkv_bias", false);
     config.output_bias = config.mlp_bias = false;
     config.parallel = config.shared_norm = fields.boolean("use_parallel_residual", false);

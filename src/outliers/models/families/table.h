@@ -1,6 +1,8 @@
 // What the files of this folder are written with.
 #pragma once
 
+#include <initializer_list>
+#include <string_view>
 #include <vector>
 
 #include "outliers/models/families.h"
@@ -19,10 +21,18 @@ inline WeightRow hugging_face(Transform transform, WeightRow row) {
   return row;
 }
 
-/// The matrix that gives the logits; where it is the embedding, files may store it all the same.
+/// The matrix that gives the logits, where it is not the embedding; its bias stands by itself.
 inline WeightRow head(const char* hugging_face, const char* shape = "[V, D]", Condition bias = nullptr) {
-  return {"head",          hugging_face,    "output", shape, bias, lacks<&Config::tied_embeddings>,
-          Transform::none, Transform::none, true};
+  constexpr Condition kOwn = [](const Config& c) { return has_head(c) && !c.tied_embeddings; };
+  return {"head", hugging_face, "output", shape, bias, kOwn, Transform::none, Transform::none, true};
+}
+
+/// The keys of a rotary, which most classes read, and `others`.
+inline std::vector<std::string_view> rotary_keys_and(std::initializer_list<std::string_view> others) {
+  std::vector<std::string_view> keys = {"rope_theta", "rope_scaling", "rope_parameters",
+                                        "original_max_position_embeddings"};
+  keys.insert(keys.end(), others);
+  return keys;
 }
 
 /// The names of Llama and of the many families that differ from it in traits alone.
@@ -47,6 +57,10 @@ std::vector<WeightRow> with_experts(std::vector<WeightRow> rows, const ExpertNam
 
 /// Those of Qwen 2 and 3 with experts, but for shared ones and norms of queries and keys.
 std::vector<WeightRow> qwen_expert_weights();
+
+/// Throws for a head_dim other than D / H in config.json: of a family whose class takes it for the rotary
+/// alone.
+void require_even_heads(const Fields& fields, const Config& config);
 
 /// ALiBi's slope of each head (arXiv 2108.12409, section 3): 2^(-bias * i / n), i = 1 .. n, for n heads; for
 /// another number than a power of two, every second one of the next power first, then the others.

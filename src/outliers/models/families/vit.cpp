@@ -10,8 +10,9 @@ Family vit_like_family() {
   f.defaults = R"({"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
                    "intermediate_size": 3072, "hidden_act": "gelu", "rms_norm_eps": 1e-12, "image_size": 224,
                    "patch_size": 16, "num_channels": 3, "qkv_bias": true})";
+  f.reads = {"qkv_bias", "head_dim"};
   f.only = R"({"num_channels": 3})";
-  f.keys = {{"rms_norm_eps", "layer_norm_eps"}};
+  f.keys = {{"rms_norm_eps", {"layer_norm_eps"}}};
   f.traits.norm = NormKind::layer;
   f.traits.norm_bias = true;
   f.traits.activation = Activation::gelu;
