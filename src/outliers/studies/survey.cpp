@@ -52,8 +52,6 @@ class ProgressObserver : public models::Observer {
   Progress progress_;
 };
 
-}
-
 at::Tensor prompt_ids(const models::Model& model, const SurveyOptions& options) {
   require(!options.prompt.empty(), "the prompt is empty; give some text with --prompt");
   const std::vector<int32_t> ids = model.tokenizer().encode(options.prompt, options.bos);
