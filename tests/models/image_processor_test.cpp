@@ -8,11 +8,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "outliers/core/error.h"
 #include "outliers/io/image.h"
 #include "outliers/io/npz.h"
 #include "outliers/models/image_embedding.h"
 
+#include "json_mutations.h"
 #include "models/golden_models.h"
 #include "support.h"
 
@@ -99,39 +99,16 @@ TEST(ImageProcessor, NamesWhatItDoesNotDo) {
               HasSubstr("resized to 16384 x 147456, which are too many"));
 }
 
-/// Every key is set to null, to a wrong type, and removed, alone and within size and crop_size.
 TEST(ImageProcessor, ReadsOrRefusesWhatIsNoneOrOfAnotherType) {
-  const char* full =
-      R"({"image_processor_type": "CLIPImageProcessor", "do_resize": true, "size": {"height": 9, "width": 8},
-      "resample": 2, "do_center_crop": true, "crop_size": {"height": 7, "width": 6}, "do_rescale": true,
-      "rescale_factor": 0.5, "do_normalize": true, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]})";
-  const nlohmann::json values[] = {nullptr, true, -1, "x", nlohmann::json::array(), nlohmann::json::object()};
-  size_t read = 0, refused = 0;
-  const auto attempt = [&](const nlohmann::json& config) {
-    try {
-      parse_image_processor(config.dump(), "p.json");
-      ++read;
-    } catch (const Error& error) {
-      EXPECT_THAT(error.what(), AllOf(HasSubstr("p.json"), testing::Not(HasSubstr("\n")))) << config;
-      ++refused;
-    }
-  };
-  for (const char* at : {"", "/size", "/crop_size"}) {
-    const nlohmann::json::json_pointer place(at);
-    nlohmann::json config = nlohmann::json::parse(full);
-    const nlohmann::json members = config[place];
-    for (const auto& [key, old] : members.items()) {
-      for (const nlohmann::json& value : values) {
-        config[place][key] = value;
-        attempt(config);
-      }
-      config[place].erase(key);
-      attempt(config);
-      config[place][key] = old;
-    }
-  }
-  EXPECT_GT(read, 10u);
-  EXPECT_GT(refused, 30u);
+  const char* full = R"({"image_processor_type": "CLIPImageProcessor", "do_resize": true,
+      "size": {"height": 9, "width": 8}, "resample": 2, "do_center_crop": true, "crop_size": {"height": 7, "width": 6},
+      "do_rescale": true, "rescale_factor": 0.5, "do_normalize": true, "image_mean": [0, 0, 0],
+      "image_std": [1, 1, 1]})";
+  tests::Mutations mutations;
+  mutations.count(nlohmann::json::parse(full), "p.json",
+                  [](const nlohmann::json& config) { parse_image_processor(config.dump(), "p.json"); });
+  EXPECT_GT(mutations.read, 10u);
+  EXPECT_GT(mutations.refused, 30u);
   nlohmann::json config = nlohmann::json::parse(full);
   config["size"] = nullptr;
   EXPECT_THAT(error_of(config.dump()), HasSubstr("'size' is null"));

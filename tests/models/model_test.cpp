@@ -181,7 +181,15 @@ TEST_F(HeadTest, ThatIsStoredAndDiffersIsUsed) {
   EXPECT_TRUE(model->config().tied_embeddings);
 }
 
-TEST_F(HeadTest, MayLackEvenWhereItIsTied) {
+TEST_F(HeadTest, HasTwoNamesInGptNeox) {
+  EditedModel edited("gpt_neox_parallel");
+  const auto head = std::find_if(edited.tensors.begin(), edited.tensors.end(),
+                                 [](const auto& item) { return item.first == "embed_out.weight"; });
+  head->first = "lm_head.weight";
+  EXPECT_EQ(edited.open()->head().stored.front(), "lm_head.weight");
+}
+
+TEST_F(HeadTest, KeepsItsBiasWhereItIsTied) {
   EditedModel tied("phi_partial");
   tied.config["tie_word_embeddings"] = true;
   tied.remove("lm_head.weight");

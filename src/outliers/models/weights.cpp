@@ -81,8 +81,9 @@ std::string find_prefix(const Family& family, const io::Checkpoint& checkpoint) 
 }
 
 /// The name under which a Hugging Face checkpoint has a tensor, or should have it. The head stands beside the
-/// body ("lm_head.weight", "language_model.lm_head.weight"), not in it.
-std::string find_name(const std::string& name, const std::string& prefix, bool beside_body,
+/// body ("lm_head.weight", "language_model.lm_head.weight"), not in it, and transformers 5 calls it lm_head
+/// where it was another name before.
+std::string find_name(const std::string& name, const std::string& prefix, bool is_head,
                       const io::Checkpoint& checkpoint) {
   constexpr std::string_view kBody = "model.";
   std::string beside = prefix;
@@ -90,7 +91,9 @@ std::string find_name(const std::string& name, const std::string& prefix, bool b
   for (const std::string& candidate : {prefix + name, beside + name, name}) {
     if (checkpoint.find(candidate) != nullptr) return candidate;
   }
-  return beside_body ? name : prefix + name;
+  if (!is_head) return prefix + name;
+  const std::string newer = "lm_head" + name.substr(name.rfind('.'));
+  return checkpoint.find(newer) != nullptr ? newer : name;
 }
 
 /// Whether two stored matrices are of the same numbers. Stops at the first rows that differ. What is derived
