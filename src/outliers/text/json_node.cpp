@@ -1,17 +1,23 @@
 #include "outliers/text/json_node.h"
 
+#include "outliers/core/json.h"
+
 namespace outliers::text {
 
-Node parse_json(simdjson::dom::parser& parser, std::string_view json, const char* name) {
+Node parse_nodes(simdjson::dom::parser& parser, std::string_view json, const std::string& name) {
   simdjson::dom::element root;
-  const auto error = parser.parse(json.data(), json.size()).get(root);
-  require(error == simdjson::SUCCESS, "{} is not valid JSON: {}", name, simdjson::error_message(error));
-  return {root, name};
+  auto error = parser.parse(json.data(), json.size()).get(root);
+  if (error != simdjson::SUCCESS) {
+    const std::string strict = strict_json(json, name);
+    error = parser.parse(strict).get(root);
+  }
+  require(error == simdjson::SUCCESS, "{}: this cannot be read as JSON: {}", name,
+          simdjson::error_message(error));
+  return {root, name, true};
 }
 
 Vocabulary read_json_vocabulary(const Node& node) {
-  simdjson::dom::object object;
-  if (node.value().get(object) != simdjson::SUCCESS) node.refuse("is not an object");
+  const simdjson::dom::object object = node.object();
   int64_t largest = -1;
   size_t bytes = 0;
   for (const auto field : object) {

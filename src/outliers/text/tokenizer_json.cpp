@@ -1,13 +1,17 @@
-// A tokenizer from Hugging Face's tokenizer.json (and tokenizer_config.json). The reader is strict: a
-// component, field or value that it does not know is an Error with its name, because an ignored one would
-// give other ids in silence. Only `truncation` and `padding` are passed over: transformers resets them too.
+// A tokenizer from Hugging Face's tokenizer.json and the files beside it. The reader is strict: a component
+// or value that it does not know is an Error with its name, because an ignored one would give other ids in
+// silence. Unknown fields, which tokenizers ignores, are warned of; `truncation` is passed over, as
+// transformers resets it.
 #include <algorithm>
+#include <tuple>
 
 #include "outliers/core/error.h"
 #include "outliers/text/bpe.h"
 #include "outliers/text/json_node.h"
 #include "outliers/text/pipeline.h"
+#include "outliers/text/tokenizer_class.h"
 #include "outliers/text/tokenizer_config.h"
+#include "outliers/text/tokenizer_sources.h"
 #include "outliers/text/unicode.h"
 #include "outliers/text/unigram.h"
 
@@ -215,11 +219,7 @@ Frame read_template(const Node& node) {
     }
     const std::string_view name = piece.at("SpecialToken").at("id").text();
     const Node tokens = node.at("special_tokens");
-    element found;
-    if (tokens.value().at_key(name).get(found) != simdjson::SUCCESS) {
-      tokens.refuse(fmt::format("\"{}\" is missing", printable(std::string(name))));
-    }
-    for (const Node& id : Node(found, tokens.path()).at("ids").items()) {
+    for (const Node& id : tokens.at(name).at("ids").items()) {
       (behind ? frame.after : frame.before).push_back(static_cast<int32_t>(id.integer(0, id_limit)));
     }
   }
@@ -289,8 +289,11 @@ std::unique_ptr<Model> read_bpe(const Node& node) {
   BpeOptions options;
   if (const auto unknown = node.get("unk_token")) {
     const int32_t id = vocabulary.find(unknown->text());
-    if (id < 0) unknown->refuse("is not in the vocabulary");
-    options.unknown = id;
+    if (id >= 0) {
+      options.unknown = id;
+    } else {
+      options.missing_unknown = unknown->text();
+    }
   }
   options.fuse_unknown = node.boolean("fuse_unk", false);
   options.byte_fallback = node.boolean("byte_fallback", false);
@@ -347,74 +350,134 @@ std::unique_ptr<Model> read_model(const Node& node) {
   node.refuse(fmt::format("the model \"{}\" is not supported; BPE and Unigram are", printable(type)));
 }
 
-std::vector<AddedToken> read_added_tokens(const Node& node, const Vocabulary& vocabulary) {
+// With the ids of the file.
+std::vector<AddedToken> read_added_tokens(const Node& node) {
   std::vector<AddedToken> added;
-  int32_t largest = -1;
   for (const Node& item : node.items()) {
     item.only({"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
     AddedToken token;
     token.content = item.string("content");
-    item.at("id").integer(0, id_limit);
+    token.id = static_cast<int32_t>(item.at("id").integer(0, id_limit));
     token.single_word = item.boolean("single_word", false);
     token.lstrip = item.boolean("lstrip", false);
     token.rstrip = item.boolean("rstrip", false);
     token.special = item.boolean("special", false);
     token.normalized = item.boolean("normalized", !token.special);
-    if (token.content.empty()) continue;
-    // As in tokenizers, the file's id is only a claim: the vocabulary decides, and a token outside it gets
-    // the next free id. In every file whose ids have no gaps the two agree.
-    const int32_t known = vocabulary.find(token.content);
-    token.id = known >= 0 ? known : std::max(static_cast<int32_t>(vocabulary.count()), largest + 1);
-    largest = std::max(largest, token.id);
     added.push_back(std::move(token));
   }
   return added;
 }
 
+// transformers takes it where no configuration names one.
+void name_padding(const Node& root, TokenizerConfig& config) {
+  const auto padding = root.get("padding");
+  if (!padding || !padding->value().is_object()) return;
+  if (const auto token = padding->get("pad_token"); token && token->value().is_string())
+    config.set_default("pad_token", token->text());
+}
+
+const TokenizerClass* read_class(const TokenizerFiles& files, const TokenizerConfig& config) {
+  std::string type, name;
+  if (!files.config_json.empty()) {
+    simdjson::dom::parser parser;
+    const Node root = parse_nodes(parser, files.config_json, files.folder + "config.json");
+    const auto text = [&](const char* key) {
+      const auto node = root.get(key);
+      return node && node->value().is_string() ? std::string(node->text()) : std::string();
+    };
+    type = text("model_type");
+    name = text("tokenizer_class");
+  }
+  const bool byte_level = files.tokenizer_json.find("\"ByteLevel\"") != std::string::npos;
+  return class_of(config, type, name, byte_level,
+                  files.folder + (config.tokenizer_class.empty() ? "config.json" : "tokenizer_config.json"));
+}
+
+// What a class with a pipeline of its own takes of the file: vocabulary and merges.
+std::unique_ptr<Model> read_model_for(const TokenizerClass& wanted, const TokenizerConfig& config,
+                                      const Node& node) {
+  const auto vocab = node.get("vocab"), merges = node.get("merges");
+  if (!vocab || !vocab->value().is_object() || !merges)
+    node.refuse(fmt::format("a {} needs a BPE model, with vocab and merges", wanted.name));
+  Vocabulary vocabulary = read_json_vocabulary(*vocab);
+  BpeOptions options;
+  options.byte_fallback = wanted.byte_fallback;
+  options.fuse_unknown = wanted.fuse_unknown;
+  if (wanted.has_unknown) {
+    const AddedToken* const unknown = config.find("unk_token");
+    const int32_t id = unknown ? vocabulary.find(unknown->content) : -1;
+    if (id < 0)
+      vocab->refuse(fmt::format("the unk_token of a {} should be in it: \"{}\"", wanted.name,
+                                unknown ? printable(unknown->content) : "null"));
+    options.unknown = id;
+  }
+  auto model = std::make_unique<Bpe>(std::move(vocabulary), std::move(options));
+  read_merges(*merges, *model);
+  return model;
+}
+
 }  // namespace
 
-std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json,
-                                                std::string_view tokenizer_config_json) {
+std::unique_ptr<Tokenizer> from_tokenizer_json(const TokenizerFiles& files) {
   simdjson::dom::parser parser;
-  const Node root = parse_json(parser, tokenizer_json, "tokenizer.json");
+  const std::string name = files.folder + files.tokenizer_name;
+  const Node root = parse_nodes(parser, files.tokenizer_json, name);
   root.only({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
              "post_processor", "decoder", "model"});
+  TokenizerConfig config = read_tokenizer_config(files);
+  const TokenizerClass* const own = read_class(files, config);
   Parts parts;
-  parts.model = read_model(root.at("model"));
-  if (const auto added = root.get("added_tokens")) {
-    parts.added = read_added_tokens(*added, parts.model->vocabulary());
+  parts.where = name;
+  std::vector<AddedToken> added;
+  if (const auto node = root.get("added_tokens")) added = read_added_tokens(*node);
+  list_tokens(added, config);
+  if (own == nullptr) {
+    parts.model = read_model(root.at("model"));
+    // As in tokenizers, a file's id is only a claim: the vocabulary decides, and a token outside it gets the
+    // next free id. In every file whose ids have no gaps the two agree.
+    for (AddedToken& token : added) add_token(std::move(token), parts.model->vocabulary(), parts.added);
+    if (const auto node = root.get("normalizer")) parts.normalizer = read_normalizer(*node);
+    if (const auto node = root.get("pre_tokenizer")) parts.pre_tokenizer = read_pre_tokenizer(*node);
+    if (const auto node = root.get("decoder")) parts.decoder = read_decoder(*node);
+  } else {
+    for (const auto& [key, content] : own->named) config.set_default(key, content);
+    parts.model = read_model_for(*own, config, root.at("model"));
+    own->build(config, parts);
   }
-  if (const auto node = root.get("normalizer")) parts.normalizer = read_normalizer(*node);
-  if (const auto node = root.get("pre_tokenizer")) parts.pre_tokenizer = read_pre_tokenizer(*node);
-  if (const auto node = root.get("decoder")) parts.decoder = read_decoder(*node);
+  parts.adds.reason = fmt::format("{} has no post-processor", files.tokenizer_name);
   if (const auto node = root.get("post_processor")) {
     Frame frame;
     read_post_processor(*node, frame);
-    parts.before = frame.before;
-    parts.after = frame.after;
+    parts.adds = {frame.before, frame.after,
+                  fmt::format("the post-processor of {} decides", files.tokenizer_name)};
+    if (own != nullptr && own->drops_post_processor)
+      parts.adds = {{}, {}, fmt::format("a {} takes no post-processor", own->name)};
   }
-  // Without a configuration the BOS is the one token the post-processor puts in front.
-  if (parts.before.size() == 1) parts.bos = parts.before[0];
   parts.unknown = parts.model->unknown();
   // The byte alphabet's own sign: a vocabulary with "Ġ" and without "▁".
   parts.byte_level = parts.model->vocabulary().find("Ġ") >= 0 && parts.model->vocabulary().find("▁") < 0;
-  if (!tokenizer_config_json.empty()) {
-    const TokenizerConfig config =
-        read_tokenizer_config({.tokenizer_config_json = std::string(tokenizer_config_json)});
-    const auto id_of = [&](const TokenizerConfig::Role& role) -> std::optional<int32_t> {
-      if (!role.token) return std::nullopt;
-      const std::optional<int32_t> id = find_token(parts, role.token->content);
-      require(id.has_value(), "{}: \"{}\" is not in the vocabulary", role.path,
-              printable(role.token->content));
-      return id;
-    };
-    parts.bos = id_of(config.bos);
-    parts.eos = id_of(config.eos);
-    parts.unknown = id_of(config.unknown);
-    parts.padding = id_of(config.padding);
-    apply_bos_and_eos(config, parts);
+  name_padding(root, config);
+  add_configured_tokens(config, parts);
+  if (own != nullptr && own->resets_special_tokens) {
+    for (const auto& [key, token] : config.named)
+      add_token({.content = token.content, .special = true}, parts.model->vocabulary(), parts.added);
+    for (const AddedToken& token : config.extra)
+      add_token({.content = token.content, .special = true}, parts.model->vocabulary(), parts.added);
+  }
+  // Without a configuration the BOS is the one token the post-processor puts in front.
+  if (!config.find("bos_token") && parts.adds.before.size() == 1) parts.bos = parts.adds.before[0];
+  for (const auto& [key, flag, list] : {std::tuple("add_bos_token", config.add_bos, &parts.adds.before),
+                                        std::tuple("add_eos_token", config.add_eos, &parts.adds.after)}) {
+    if (flag && *flag == list->empty())
+      parts.adds.reason += fmt::format("; {} of tokenizer_config.json changes nothing", key);
   }
   return assemble(std::move(parts));
+}
+
+std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json,
+                                                std::string_view tokenizer_config_json) {
+  return from_files({.tokenizer_json = std::string(tokenizer_json),
+                     .tokenizer_config_json = std::string(tokenizer_config_json)});
 }
 
 }  // namespace outliers::text
