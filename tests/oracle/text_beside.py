@@ -47,12 +47,15 @@ def sentencepiece(unknown="<unk>"):
     return t
 
 
-def row(name, base=None, config=None, model=None, edit=None, texts=TEXTS, **others):
-    """others: special_tokens_map, added_tokens."""
+def row(name, base=None, config=None, model=None, edit=None, texts=TEXTS, pair=False, **others):
+    """pair: vocab.json and merges.txt instead of tokenizer.json; others: special_tokens_map, added_tokens."""
     content = json.loads((base or byte_level()).to_str())
     if edit:
         edit(content)
     files = {"tokenizer.json": content}
+    if pair:
+        merges = [m if isinstance(m, str) else " ".join(m) for m in content["model"]["merges"]]
+        files = {"vocab.json": content["model"]["vocab"], "merges.txt": "\n".join(["#version: 0.2", *merges, ""])}
     if config is not None:
         files["tokenizer_config.json"] = {"tokenizer_class": "PreTrainedTokenizerFast"} | config
         if files["tokenizer_config.json"]["tokenizer_class"] is None:
@@ -62,7 +65,7 @@ def row(name, base=None, config=None, model=None, edit=None, texts=TEXTS, **othe
     files |= {f"{key}.json": value for key, value in others.items()}
     with tempfile.TemporaryDirectory() as folder:
         for file, value in files.items():
-            pathlib.Path(folder, file).write_text(json.dumps(value))
+            pathlib.Path(folder, file).write_text(value if isinstance(value, str) else json.dumps(value))
         try:
             t = transformers.AutoTokenizer.from_pretrained(folder)
             ids = [t(text).input_ids for text in texts]
@@ -143,6 +146,14 @@ for kind in ("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemm
         row(f"model_type {kind}, class {name}", base=lower(), config={"tokenizer_class": name}, model={"model_type": kind})
     row(f"model_type {kind}, SentencePiece, class LlamaTokenizer", base=sentencepiece(), config={"tokenizer_class": "LlamaTokenizer"}, model={"model_type": kind})
     row(f"model_type {kind}, SentencePiece, no class", base=sentencepiece(), config={"tokenizer_class": None}, model={"model_type": kind})
+for name in ("GPT2Tokenizer", "CodeGenTokenizer", "Qwen2TokenizerFast", "GPTNeoXTokenizerFast"):
+    for title, options in {"": {}, "add_bos_token": {"config": {"add_bos_token": True, "add_eos_token": True, "bos_token": "<s>", "eos_token": "</s>"}},
+                           "list": {"config": {"added_tokens_decoder": {str(FREE): token("<|extra|>", lstrip=True), str(FREE + 9): token("Hello", special=False, normalized=True)}}},
+                           "named": {"config": {"pad_token": "[PAD]", "unk_token": None, "image_token": "<img>", "add_prefix_space": True}},
+                           "older": {"special_tokens_map": {"pad_token": "[PAD]", "bos_token": token("<s>", rstrip=True)}, "added_tokens": {"<|extra|>": FREE + 1, "<|im_end|>": 2, "[PAD]": FREE}}}.items():
+        row(f"vocab.json, class {name}, {title}", pair=True, **(options | {"config": {"tokenizer_class": name} | options.get("config", {})}))
+for kind in ("gpt2", "opt", "phi", "qwen2", "qwen3", "gpt_neox"):
+    row(f"vocab.json, model_type {kind}", pair=True, model={"model_type": kind})
 row("tokenizer_class of config.json", base=lower(), config={"tokenizer_class": None}, model={"model_type": "llama", "tokenizer_class": "GPT2Tokenizer"})
 
 with gzip.GzipFile(OUT, "wb", mtime=0) as file:

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "outliers/core/error.h"
+#include "outliers/text/json_node.h"
 #include "outliers/text/patterns.h"
 
 namespace outliers::text {
@@ -234,10 +235,22 @@ std::string_view without_fast(std::string_view name) {
 
 }  // namespace
 
-const TokenizerClass* class_of(const TokenizerConfig& config, std::string_view model_type,
-                               std::string_view model_class, bool byte_level, const std::string& where) {
-  const Registered* const own = registered(model_type);
-  std::string_view name = without_fast(config.tokenizer_class.empty() ? model_class : config.tokenizer_class);
+const TokenizerClass* class_of(const TokenizerFiles& files, const TokenizerConfig& config) {
+  std::string type, model_class;
+  if (!files.config_json.empty()) {
+    simdjson::dom::parser parser;
+    const Node root = parse_nodes(parser, files.config_json, files.folder + "config.json");
+    const auto text = [&](const char* key) {
+      const auto node = root.get(key);
+      return node && node->value().is_string() ? std::string(node->text()) : std::string();
+    };
+    type = text("model_type");
+    model_class = text("tokenizer_class");
+  }
+  const bool configured = !config.tokenizer_class.empty();
+  const bool byte_level = files.tokenizer_json.find("\"ByteLevel\"") != std::string::npos;
+  const Registered* const own = registered(type);
+  std::string_view name = configured ? std::string_view(config.tokenizer_class) : without_fast(model_class);
   if (name == "LlamaTokenizer" && byte_level && (own == nullptr || !own->wins)) return nullptr;
   if (own != nullptr && (name.empty() || own->wins || own->name == std::string_view())) name = own->name;
   for (const TokenizerClass& known : classes()) {
@@ -245,12 +258,25 @@ const TokenizerClass* class_of(const TokenizerConfig& config, std::string_view m
   }
   if (is_foreign(name)) {
     fail(
-        "{}: the tokenizer_class \"{}\" builds a tokenizer of its own in transformers, which is not "
-        "supported; remove the key "
-        "to read tokenizer.json as it stands",
-        where, name);
+        "{}{}: the tokenizer_class \"{}\" builds a tokenizer of its own in transformers, which is not "
+        "supported; remove "
+        "the key to read tokenizer.json as it stands",
+        files.folder, configured ? "tokenizer_config.json" : "config.json", name);
   }
   return nullptr;
+}
+
+void set_defaults(const TokenizerClass& own, TokenizerConfig& config) {
+  for (const auto& [key, content] : own.named) config.set_default(key, content);
+}
+
+void finish(const TokenizerClass& own, const TokenizerConfig& config, Parts& parts) {
+  if (!own.resets_special_tokens) return;
+  const auto reset = [&](const AddedToken& token) {
+    add_token({.content = token.content, .special = true}, parts.model->vocabulary(), parts.added);
+  };
+  for (const auto& [key, token] : config.named) reset(token);
+  for (const AddedToken& token : config.extra) reset(token);
 }
 
 }  // namespace outliers::text

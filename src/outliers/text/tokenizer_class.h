@@ -22,9 +22,14 @@ struct TokenizerClass {
   void (*build)(const TokenizerConfig& config, Parts& parts);  ///< normaliser, pre-tokeniser, decoder
 };
 
-/// nullptr: tokenizer.json counts as it stands. `model_type` and `model_class` (tokenizer_class) are
-/// config.json's and may be empty. A class whose pipeline is not known here is an Error that names it.
-const TokenizerClass* class_of(const TokenizerConfig& config, std::string_view model_type,
-                               std::string_view model_class, bool byte_level, const std::string& where);
+/// The class of a folder; nullptr: tokenizer.json counts as it stands. config.json has a say, too. A class
+/// whose pipeline is not known here is an Error that names it.
+const TokenizerClass* class_of(const TokenizerFiles& files, const TokenizerConfig& config);
+
+/// The class's own special tokens, where no file names one.
+void set_defaults(const TokenizerClass& own, TokenizerConfig& config);
+
+/// What a class does once all tokens are there.
+void finish(const TokenizerClass& own, const TokenizerConfig& config, Parts& parts);
 
 }  // namespace outliers::text

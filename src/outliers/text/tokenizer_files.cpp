@@ -5,8 +5,8 @@
 #include "outliers/core/error.h"
 #include "outliers/text/bpe.h"
 #include "outliers/text/json_node.h"
-#include "outliers/text/patterns.h"
 #include "outliers/text/sentencepiece.h"
+#include "outliers/text/tokenizer_class.h"
 #include "outliers/text/tokenizer_config.h"
 #include "outliers/text/tokenizer_sources.h"
 #include "outliers/text/unicode.h"
@@ -73,14 +73,17 @@ void read_merges_text(std::string_view text, const std::string& name, Bpe& model
 
 std::unique_ptr<Tokenizer> from_vocabulary_and_merges(const TokenizerFiles& files) {
   TokenizerConfig config = read_tokenizer_config(files);
-  const std::string& kind = config.tokenizer_class;
-  const bool qwen2 = kind == "Qwen2Tokenizer";
+  const TokenizerClass* own = class_of(files, config);
+  // No class means GPT-2's, whose files these were first.
+  if (own == nullptr && config.tokenizer_class.empty())
+    own = class_of({.config_json = R"({"model_type": "gpt2"})"}, {});
   require(
-      qwen2 || kind.empty() || kind == "GPT2Tokenizer" || kind == "CodeGenTokenizer",
+      own != nullptr && !own->byte_fallback,
       "{}tokenizer_config.json: vocab.json and merges.txt are those of a \"{}\"; without tokenizer.json only "
-      "GPT2Tokenizer, CodeGenTokenizer and Qwen2Tokenizer are supported; save tokenizer.json with "
-      "transformers",
-      files.folder, printable(kind));
+      "GPT2Tokenizer, CodeGenTokenizer, GPTNeoXTokenizer and Qwen2Tokenizer are supported; save "
+      "tokenizer.json "
+      "with transformers",
+      files.folder, printable(own == nullptr ? config.tokenizer_class : own->name));
   simdjson::dom::parser parser;
   const std::string name = files.folder + "vocab.json";
   auto model =
@@ -91,23 +94,10 @@ std::unique_ptr<Tokenizer> from_vocabulary_and_merges(const TokenizerFiles& file
   parts.where = name;
   parts.byte_level = true;
   parts.model = std::move(model);
-  if (qwen2) {
-    parts.normalizer = make_normal_form(NormalForm::nfc);
-    std::vector<PreTokenizerPtr> steps;
-    steps.push_back(make_split(Regex(qwen2_pattern), SplitBehavior::isolated, false));
-    steps.push_back(make_byte_level(config.add_prefix_space.value_or(false), false));
-    parts.pre_tokenizer = make_sequence(std::move(steps));
-  } else {
-    parts.pre_tokenizer = make_byte_level(config.add_prefix_space.value_or(false), true);
-  }
-  parts.decoder = make_byte_level_decoder();
-  // What the class itself says where no file does.
-  constexpr const char* end = "<|endoftext|>";
-  for (const char* key : {"bos_token", "eos_token", "unk_token"}) {
-    if (!(qwen2 && key == std::string_view("bos_token")) && parts.model->vocabulary().find(end) >= 0)
-      config.set_default(key, end);
-  }
+  own->build(config, parts);
+  set_defaults(*own, config);
   add_configured_tokens(config, parts);
+  finish(*own, config, parts);
   apply_bos_and_eos(config, parts);
   return assemble(std::move(parts));
 }

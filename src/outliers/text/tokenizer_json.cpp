@@ -10,6 +10,7 @@
 #include "outliers/text/json_node.h"
 #include "outliers/text/pipeline.h"
 #include "outliers/text/tokenizer_class.h"
+#include "outliers/text/tokenizer_components.h"
 #include "outliers/text/tokenizer_config.h"
 #include "outliers/text/tokenizer_sources.h"
 #include "outliers/text/unicode.h"
@@ -19,185 +20,6 @@ namespace outliers::text {
 namespace {
 
 using simdjson::dom::element;
-
-// {"String": "..."} or {"Regex": "..."}.
-struct Pattern {
-  std::string literal;
-  std::optional<Regex> regex;
-};
-
-Pattern read_pattern(const Node& node) {
-  node.only({"String", "Regex"});
-  Pattern pattern;
-  if (const auto literal = node.get("String")) {
-    pattern.literal = literal->text();
-  } else {
-    pattern.regex.emplace(node.at("Regex").text());
-  }
-  return pattern;
-}
-
-SplitBehavior read_behavior(const Node& node) {
-  const std::string_view name = node.text();
-  if (name == "Removed") return SplitBehavior::removed;
-  if (name == "Isolated") return SplitBehavior::isolated;
-  if (name == "MergedWithPrevious") return SplitBehavior::merged_with_previous;
-  if (name == "MergedWithNext") return SplitBehavior::merged_with_next;
-  if (name == "Contiguous") return SplitBehavior::contiguous;
-  node.refuse(fmt::format("the behaviour \"{}\" is not supported", printable(std::string(name))));
-}
-
-PrependScheme read_prepend_scheme(const Node& node) {
-  if (const auto scheme = node.get("prepend_scheme")) {
-    const std::string_view name = scheme->text();
-    if (name == "always") return PrependScheme::always;
-    if (name == "first") return PrependScheme::first;
-    if (name == "never") return PrependScheme::never;
-    scheme->refuse(fmt::format("\"{}\" is not supported", printable(std::string(name))));
-  }
-  // Files from before prepend_scheme.
-  return node.boolean("add_prefix_space", true) ? PrependScheme::always : PrependScheme::never;
-}
-
-NormalizerPtr read_normalizer(const Node& node) {
-  const std::string type = node.string("type");
-  if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
-    node.only({"type"});
-    return make_normal_form(type == "NFC"    ? NormalForm::nfc
-                            : type == "NFD"  ? NormalForm::nfd
-                            : type == "NFKC" ? NormalForm::nfkc
-                                             : NormalForm::nfkd);
-  }
-  if (type == "Lowercase") {
-    node.only({"type"});
-    return make_lowercase();
-  }
-  if (type == "StripAccents") {
-    node.only({"type"});
-    return make_strip_accents();
-  }
-  if (type == "Nmt") {
-    node.only({"type"});
-    return make_nmt();
-  }
-  if (type == "Precompiled") {
-    node.only({"type", "precompiled_charsmap"});
-    const Node charsmap = node.at("precompiled_charsmap");
-    const auto blob = decode_base64(charsmap.text());
-    if (!blob) charsmap.refuse("is not base64");
-    return make_precompiled(Charsmap(*blob, charsmap.path()));
-  }
-  if (type == "ByteLevel") {
-    node.only({"type"});
-    return make_spell_bytes();
-  }
-  if (type == "Strip") {
-    node.only({"type", "strip_left", "strip_right"});
-    return make_strip(node.boolean("strip_left"), node.boolean("strip_right"));
-  }
-  if (type == "Prepend") {
-    node.only({"type", "prepend"});
-    return make_prepend(node.string("prepend"));
-  }
-  if (type == "Replace") {
-    node.only({"type", "pattern", "content"});
-    Pattern pattern = read_pattern(node.at("pattern"));
-    return make_replace(std::move(pattern.literal), std::move(pattern.regex), node.string("content"));
-  }
-  if (type == "Sequence") {
-    node.only({"type", "normalizers"});
-    std::vector<NormalizerPtr> steps;
-    for (const Node& step : node.at("normalizers").items()) steps.push_back(read_normalizer(step));
-    return make_sequence(std::move(steps));
-  }
-  node.refuse_type(type);
-}
-
-PreTokenizerPtr read_pre_tokenizer(const Node& node) {
-  const std::string type = node.string("type");
-  if (type == "Split") {
-    node.only({"type", "pattern", "behavior", "invert"});
-    Pattern pattern = read_pattern(node.at("pattern"));
-    const SplitBehavior behavior = read_behavior(node.at("behavior"));
-    const bool invert = node.boolean("invert", false);
-    return pattern.regex ? make_split(std::move(*pattern.regex), behavior, invert)
-                         : make_split(std::move(pattern.literal), behavior, invert);
-  }
-  if (type == "ByteLevel") {
-    node.only({"type", "add_prefix_space", "trim_offsets", "use_regex"});
-    return make_byte_level(node.boolean("add_prefix_space"), node.boolean("use_regex", true));
-  }
-  if (type == "Metaspace") {
-    node.only({"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"});
-    return make_metaspace(node.string("replacement"), read_prepend_scheme(node), node.boolean("split", true));
-  }
-  if (type == "Digits") {
-    node.only({"type", "individual_digits"});
-    return make_character_split(
-        is_numeric, node.boolean("individual_digits") ? SplitBehavior::isolated : SplitBehavior::contiguous);
-  }
-  if (type == "Punctuation") {
-    node.only({"type", "behavior"});
-    const auto behavior = node.get("behavior");
-    return make_character_split(is_punctuation,
-                                behavior ? read_behavior(*behavior) : SplitBehavior::isolated);
-  }
-  if (type == "Whitespace") {
-    node.only({"type"});
-    return make_whitespace();
-  }
-  if (type == "WhitespaceSplit") {
-    node.only({"type"});
-    return make_character_split(is_white_space, SplitBehavior::removed);
-  }
-  if (type == "BertPreTokenizer") {
-    node.only({"type"});
-    std::vector<PreTokenizerPtr> steps;
-    steps.push_back(make_character_split(is_white_space, SplitBehavior::removed));
-    steps.push_back(make_character_split(is_punctuation, SplitBehavior::isolated));
-    return make_sequence(std::move(steps));
-  }
-  if (type == "CharDelimiterSplit") {
-    node.only({"type", "delimiter"});
-    return make_split(node.string("delimiter"), SplitBehavior::removed, false);
-  }
-  if (type == "FixedLength") {
-    node.only({"type", "length"});
-    return make_fixed_length(static_cast<size_t>(node.at("length").integer(1, id_limit)));
-  }
-  if (type == "Sequence") {
-    node.only({"type", "pretokenizers"});
-    std::vector<PreTokenizerPtr> steps;
-    for (const Node& step : node.at("pretokenizers").items()) steps.push_back(read_pre_tokenizer(step));
-    return make_sequence(std::move(steps));
-  }
-  node.refuse_type(type);
-}
-
-DecoderPtr read_decoder(const Node& node) {
-  const std::string type = node.string("type");
-  if (type == "ByteLevel") return make_byte_level_decoder();
-  if (type == "ByteFallback") return make_byte_fallback_decoder();
-  if (type == "Fuse") return make_fuse_decoder();
-  if (type == "Replace") {
-    Pattern pattern = read_pattern(node.at("pattern"));
-    return make_replace_decoder(std::move(pattern.literal), std::move(pattern.regex), node.string("content"));
-  }
-  if (type == "Strip") {
-    return make_strip_decoder(node.string("content"),
-                              static_cast<size_t>(node.at("start").integer(0, id_limit)),
-                              static_cast<size_t>(node.at("stop").integer(0, id_limit)));
-  }
-  if (type == "Metaspace")
-    return make_metaspace_decoder(node.string("replacement"), read_prepend_scheme(node));
-  if (type == "BPEDecoder") return make_bpe_decoder(node.string("suffix", "</w>"));
-  if (type == "Sequence") {
-    std::vector<DecoderPtr> steps;
-    for (const Node& step : node.at("decoders").items()) steps.push_back(read_decoder(step));
-    return make_decoder_sequence(std::move(steps));
-  }
-  node.refuse_type(type);
-}
 
 // Ids around a single text.
 struct Frame {
@@ -376,23 +198,6 @@ void name_padding(const Node& root, TokenizerConfig& config) {
     config.set_default("pad_token", token->text());
 }
 
-const TokenizerClass* read_class(const TokenizerFiles& files, const TokenizerConfig& config) {
-  std::string type, name;
-  if (!files.config_json.empty()) {
-    simdjson::dom::parser parser;
-    const Node root = parse_nodes(parser, files.config_json, files.folder + "config.json");
-    const auto text = [&](const char* key) {
-      const auto node = root.get(key);
-      return node && node->value().is_string() ? std::string(node->text()) : std::string();
-    };
-    type = text("model_type");
-    name = text("tokenizer_class");
-  }
-  const bool byte_level = files.tokenizer_json.find("\"ByteLevel\"") != std::string::npos;
-  return class_of(config, type, name, byte_level,
-                  files.folder + (config.tokenizer_class.empty() ? "config.json" : "tokenizer_config.json"));
-}
-
 // What a class with a pipeline of its own takes of the file: vocabulary and merges.
 std::unique_ptr<Model> read_model_for(const TokenizerClass& wanted, const TokenizerConfig& config,
                                       const Node& node) {
@@ -425,7 +230,7 @@ std::unique_ptr<Tokenizer> from_tokenizer_json(const TokenizerFiles& files) {
   root.only({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
              "post_processor", "decoder", "model"});
   TokenizerConfig config = read_tokenizer_config(files);
-  const TokenizerClass* const own = read_class(files, config);
+  const TokenizerClass* const own = class_of(files, config);
   Parts parts;
   parts.where = name;
   std::vector<AddedToken> added;
@@ -440,7 +245,7 @@ std::unique_ptr<Tokenizer> from_tokenizer_json(const TokenizerFiles& files) {
     if (const auto node = root.get("pre_tokenizer")) parts.pre_tokenizer = read_pre_tokenizer(*node);
     if (const auto node = root.get("decoder")) parts.decoder = read_decoder(*node);
   } else {
-    for (const auto& [key, content] : own->named) config.set_default(key, content);
+    set_defaults(*own, config);
     parts.model = read_model_for(*own, config, root.at("model"));
     own->build(config, parts);
   }
@@ -458,12 +263,7 @@ std::unique_ptr<Tokenizer> from_tokenizer_json(const TokenizerFiles& files) {
   parts.byte_level = parts.model->vocabulary().find("Ġ") >= 0 && parts.model->vocabulary().find("▁") < 0;
   name_padding(root, config);
   add_configured_tokens(config, parts);
-  if (own != nullptr && own->resets_special_tokens) {
-    for (const auto& [key, token] : config.named)
-      add_token({.content = token.content, .special = true}, parts.model->vocabulary(), parts.added);
-    for (const AddedToken& token : config.extra)
-      add_token({.content = token.content, .special = true}, parts.model->vocabulary(), parts.added);
-  }
+  if (own != nullptr) finish(*own, config, parts);
   // Without a configuration the BOS is the one token the post-processor puts in front.
   if (!config.find("bos_token") && parts.adds.before.size() == 1) parts.bos = parts.adds.before[0];
   for (const auto& [key, flag, list] : {std::tuple("add_bos_token", config.add_bos, &parts.adds.before),
