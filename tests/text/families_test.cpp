@@ -113,7 +113,7 @@ TEST(VocabularyAndMerges, ErrorsNameTheProblem) {
   EXPECT_THAT(broken([](auto& f) { f.vocab_json = "{}"; }), HasSubstr("the vocabulary is empty"));
   EXPECT_THAT(broken([](auto& f) { f.vocab_json = R"({"a": 99999999999})"; }), HasSubstr("the id of \"a\""));
   EXPECT_THAT(broken([](auto& f) { f.tokenizer_config_json = R"({"tokenizer_class": "RobertaTokenizer"})"; }),
-              HasSubstr("those of a \"RobertaTokenizer\""));
+              HasSubstr("the tokenizer_class \"RobertaTokenizer\" builds a tokenizer of its own"));
 }
 
 }  // namespace

@@ -88,6 +88,18 @@ TEST(SentencePieceModels, HaveSpecialTokens) {
               HasSubstr("tokenizer.model: the added token \"<|y|>\" gets the id 900, as in transformers, "
                         "though the configuration says 950"));
   EXPECT_THAT(open_model(read_golden("unigram.model"))->encode("a").front(), testing::Ne(1));
+  // AutoTokenizer of transformers 5.23.0 beside the same model.
+  const auto of_class = [&](json config) {
+    return open_model(bytes, std::move(config))->encode("the a<s>b");
+  };
+  EXPECT_THAT(of_class({{"tokenizer_class", "LlamaTokenizer"}}), ElementsAre(265, 264, 1, 625));
+  EXPECT_THAT(of_class({{"tokenizer_class", "LlamaTokenizerFast"}, {"add_bos_token", true}}),
+              ElementsAre(1, 265, 264, 1, 625));
+  EXPECT_THAT(of_class({{"tokenizer_class", "LlamaTokenizer"}, {"legacy", true}}),
+              ElementsAre(265, 264, 1, 278));
+  EXPECT_THAT(of_class({{"tokenizer_class", "GemmaTokenizer"}}), ElementsAre(610, 336, 264, 1, 625));
+  EXPECT_THAT(of_class({{"tokenizer_class", "GemmaTokenizer"}, {"add_bos_token", true}}),
+              ElementsAre(900, 610, 336, 264, 1, 625));
 }
 
 // ---- damaged files

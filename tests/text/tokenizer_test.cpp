@@ -261,6 +261,18 @@ TEST_F(JsonErrors, WhatIsNotNeededIsNoError) {
   EXPECT_EQ(told("/model/new_option", true),
             "tokenizer.json: model: the field \"new_option\" is unknown and ignored\n");
   EXPECT_THAT(told("/surprise", 1), HasSubstr("tokenizer.json: the field \"surprise\" is unknown"));
+  // The last of equal keys counts, in a vocabulary too.
+  std::string twice = spec.dump();
+  const std::string vocab = "\"vocab\":{";
+  twice.insert(twice.find(vocab) + vocab.size(), "\"a\":300,");
+  EXPECT_EQ(Tokenizer::from_json(twice)->encode("a"), Tokenizer::from_json(spec.dump())->encode("a"));
+  // What Python takes for true, and numbers that it writes.
+  const auto odd = Tokenizer::from_json(
+      spec.dump(),
+      R"({"add_bos_token": "yes", "legacy": 1, "model_max_length": 1000000000000000019884624838656,
+                       "threshold": NaN, "split_special_tokens": 0, "bos_token": "b", "bos_token": "a"})");
+  EXPECT_EQ(odd->encode("a"), Tokenizer::from_json(spec.dump())->encode("a"));
+  EXPECT_EQ(odd->bos(), odd->find("a"));
   // An unknown token counts when a character has no other.
   const auto tokenizer = Tokenizer::from_json(changed("/model/unk_token", "nowhere"));
   EXPECT_EQ(tokenizer->encode("the"), Tokenizer::from_json(spec.dump())->encode("the"));

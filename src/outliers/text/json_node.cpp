@@ -1,5 +1,7 @@
 #include "outliers/text/json_node.h"
 
+#include <map>
+
 #include "outliers/core/json.h"
 
 namespace outliers::text {
@@ -36,12 +38,22 @@ Vocabulary read_json_vocabulary(const Node& node) {
     node.refuse(
         fmt::format("has {} tokens and the id {}; above {} it is taken for damage", tokens, largest, most));
   }
+  const auto id_of = [](const auto& field) { return static_cast<int32_t>(field.value.get_int64().value()); };
   Vocabulary vocabulary;
   vocabulary.reserve(static_cast<size_t>(largest + 1), bytes);
-  for (const auto field : object)
-    vocabulary.set(static_cast<int32_t>(field.value.get_int64().value()), field.key);
+  for (const auto field : object) vocabulary.set(id_of(field), field.key);
   vocabulary.index();
-  return vocabulary;
+  bool twice = false;
+  for (const auto field : object) twice = twice || vocabulary.find(field.key) != id_of(field);
+  if (!twice) return vocabulary;
+  // Of equal keys the last counts, as in Python.
+  std::map<std::string_view, int32_t> last;
+  for (const auto field : object) last[field.key] = id_of(field);
+  Vocabulary distinct;
+  distinct.reserve(static_cast<size_t>(largest + 1), bytes);
+  for (const auto& [token, id] : last) distinct.set(id, token);
+  distinct.index();
+  return distinct;
 }
 
 }  // namespace outliers::text

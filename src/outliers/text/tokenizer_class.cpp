@@ -235,6 +235,13 @@ std::string_view without_fast(std::string_view name) {
 
 }  // namespace
 
+const TokenizerClass* find_class(std::string_view name) {
+  for (const TokenizerClass& known : classes()) {
+    if (name == known.name) return &known;
+  }
+  return nullptr;
+}
+
 const TokenizerClass* class_of(const TokenizerFiles& files, const TokenizerConfig& config) {
   std::string type, model_class;
   if (!files.config_json.empty()) {
@@ -253,15 +260,14 @@ const TokenizerClass* class_of(const TokenizerFiles& files, const TokenizerConfi
   std::string_view name = configured ? std::string_view(config.tokenizer_class) : without_fast(model_class);
   if (name == "LlamaTokenizer" && byte_level && (own == nullptr || !own->wins)) return nullptr;
   if (own != nullptr && (name.empty() || own->wins || own->name == std::string_view())) name = own->name;
-  for (const TokenizerClass& known : classes()) {
-    if (name == known.name) return &known;
-  }
+  if (const TokenizerClass* known = find_class(name)) return known;
   if (is_foreign(name)) {
     fail(
         "{}{}: the tokenizer_class \"{}\" builds a tokenizer of its own in transformers, which is not "
-        "supported; remove "
-        "the key to read tokenizer.json as it stands",
-        files.folder, configured ? "tokenizer_config.json" : "config.json", name);
+        "supported; {}",
+        files.folder, configured ? "tokenizer_config.json" : "config.json", name,
+        files.tokenizer_json.empty() ? "save tokenizer.json with transformers"
+                                     : "remove the key to read tokenizer.json as it stands");
   }
   return nullptr;
 }

@@ -22,6 +22,9 @@ struct TokenizerClass {
   void (*build)(const TokenizerConfig& config, Parts& parts);  ///< normaliser, pre-tokeniser, decoder
 };
 
+/// By its name without "Fast"; nullptr where there is none.
+const TokenizerClass* find_class(std::string_view name);
+
 /// The class of a folder; nullptr: tokenizer.json counts as it stands. config.json has a say, too. A class
 /// whose pipeline is not known here is an Error that names it.
 const TokenizerClass* class_of(const TokenizerFiles& files, const TokenizerConfig& config);

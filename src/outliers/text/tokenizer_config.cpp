@@ -34,6 +34,20 @@ AddedToken read_token(const Node& node) {
   return token;
 }
 
+// What Python takes for true.
+bool is_true(const simdjson::dom::element& value) {
+  bool flag = false;
+  double number = 0;
+  std::string_view text;
+  simdjson::dom::array array;
+  simdjson::dom::object object;
+  if (value.get(flag) == simdjson::SUCCESS) return flag;
+  if (value.get(number) == simdjson::SUCCESS) return number != 0;
+  if (value.get(text) == simdjson::SUCCESS) return !text.empty();
+  if (value.get(array) == simdjson::SUCCESS) return array.size() > 0;
+  return value.get(object) == simdjson::SUCCESS && object.size() > 0;
+}
+
 int32_t read_id(const Node& list, std::string_view text) {
   int32_t id = 0;
   for (const char c : text) {
@@ -137,7 +151,7 @@ TokenizerConfig read_tokenizer_config(const TokenizerFiles& files) {
     read_special_tokens(root, false, config);
     const auto flag = [&](const char* key) -> std::optional<bool> {
       const auto node = root.get(key);
-      return node ? std::optional(node->boolean()) : std::nullopt;
+      return node ? std::optional(is_true(node->value())) : std::nullopt;
     };
     config.add_bos = flag("add_bos_token");
     config.add_eos = flag("add_eos_token");

@@ -32,6 +32,16 @@ std::unique_ptr<Tokenizer> from_sentencepiece(const TokenizerFiles& files) {
           name);
   SentencePieceModel model = parse_sentencepiece(files.sentencepiece_model);
   TokenizerConfig config = read_tokenizer_config(files);
+  // These two classes of transformers say themselves what a prefix is, and add a BOS only where add_bos_token
+  // says so.
+  const TokenizerClass* const named = find_class(config.tokenizer_class);
+  const TokenizerClass* const own = named != nullptr && named->byte_fallback ? named : nullptr;
+  if (own != nullptr) {
+    set_defaults(*own, config);
+    if (own->has_unknown) config.add_prefix_space = false;
+    if (!config.legacy) config.legacy = false;
+    if (!config.add_bos) config.add_bos = false;
+  }
   model.add_dummy_prefix = config.add_prefix_space.value_or(model.add_dummy_prefix);
   Parts parts = sentencepiece_parts(model, name, !config.legacy.value_or(true));
   parts.where = name;
@@ -75,8 +85,7 @@ std::unique_ptr<Tokenizer> from_vocabulary_and_merges(const TokenizerFiles& file
   TokenizerConfig config = read_tokenizer_config(files);
   const TokenizerClass* own = class_of(files, config);
   // No class means GPT-2's, whose files these were first.
-  if (own == nullptr && config.tokenizer_class.empty())
-    own = class_of({.config_json = R"({"model_type": "gpt2"})"}, {});
+  if (own == nullptr && config.tokenizer_class.empty()) own = find_class("GPT2Tokenizer");
   require(
       own != nullptr && !own->byte_fallback,
       "{}tokenizer_config.json: vocab.json and merges.txt are those of a \"{}\"; without tokenizer.json only "

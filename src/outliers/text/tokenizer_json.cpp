@@ -198,6 +198,16 @@ void name_padding(const Node& root, TokenizerConfig& config) {
     config.set_default("pad_token", token->text());
 }
 
+// Whether the file has what the class builds its tokenizer from.
+bool fits(const TokenizerClass& wanted, TokenizerConfig config, const Node& node) {
+  const auto vocab = node.get("vocab");
+  if (!vocab || !vocab->value().is_object() || !node.get("merges")) return false;
+  if (!wanted.has_unknown) return true;
+  set_defaults(wanted, config);
+  const AddedToken* const unknown = config.find("unk_token");
+  return unknown && vocab->get(unknown->content);
+}
+
 // What a class with a pipeline of its own takes of the file: vocabulary and merges.
 std::unique_ptr<Model> read_model_for(const TokenizerClass& wanted, const TokenizerConfig& config,
                                       const Node& node) {
@@ -230,7 +240,10 @@ std::unique_ptr<Tokenizer> from_tokenizer_json(const TokenizerFiles& files) {
   root.only({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
              "post_processor", "decoder", "model"});
   TokenizerConfig config = read_tokenizer_config(files);
-  const TokenizerClass* const own = class_of(files, config);
+  const TokenizerClass* own = class_of(files, config);
+  // A class that no file names must fit, where one that is named may be refused.
+  if (own != nullptr && config.tokenizer_class.empty() && !fits(*own, config, root.at("model")))
+    own = nullptr;
   Parts parts;
   parts.where = name;
   std::vector<AddedToken> added;
