@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "outliers/core/warning.h"
+
 namespace outliers::tests {
 
 inline std::filesystem::path golden(const std::string& path) {
@@ -75,6 +77,17 @@ std::string error_of(Action&& action) {
   }
   ADD_FAILURE() << "nothing was thrown";
   return "";
+}
+
+/// The warnings that an action gives, each followed by a line feed. Earlier ones are not given again.
+template <typename Action>
+std::string warnings_of(Action&& action) {
+  std::string all;
+  const WarningHandler before =
+      set_warning_handler([&](const std::string& message) { all += message + "\n"; });
+  action();
+  set_warning_handler(before);
+  return all;
 }
 
 }  // namespace outliers::tests

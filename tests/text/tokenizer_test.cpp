@@ -174,15 +174,40 @@ TEST(GgufErrors, NameTheProblem) {
               HasSubstr("not in the vocabulary"));
   EXPECT_THAT(broken(byte_level(), [](auto& f) { f.types.pop_back(); }),
               HasSubstr("261 tokens but 260 token types"));
-  EXPECT_THAT(broken(byte_level(), [](auto& f) { f.bos = 261; }), HasSubstr("bos_token_id is 261"));
-  EXPECT_THAT(broken(byte_level(), [](auto& f) { f.eos = -5; }), HasSubstr("eos_token_id is -5"));
-  EXPECT_THAT(broken(byte_level(), [](auto& f) { f.add_bos = true; }), HasSubstr("names none"));
+  EXPECT_THAT(broken(byte_level(),
+                     [](auto& f) {
+                       f.where = "m.gguf";
+                       f.types.pop_back();
+                     }),
+              testing::StartsWith("m.gguf: the GGUF has 261 tokens"));
   EXPECT_THAT(broken(byte_level(), [](auto& f) { f.tokens[3] = "\xff"; }),
               HasSubstr("token 3 of the GGUF, \\xff"));
   EXPECT_THAT(broken(sentencepiece(), [](auto& f) { f.scores.pop_back(); }),
               HasSubstr("270 tokens but 269 scores"));
   EXPECT_THAT(broken(sentencepiece(), [](auto& f) { f.scores[4] = std::nanf(""); }),
               HasSubstr("token 4 is not a number"));
+}
+
+// An id outside the vocabulary, or of no token, is as good as none.
+TEST(GgufWarnings, NameKeysThatAreIgnored) {
+  const auto plain = Tokenizer::from_gguf(byte_level());
+  const auto told = [&](auto change) {
+    GgufVocabulary file = byte_level();
+    file.where = "m.gguf";
+    change(file);
+    return tests::warnings_of([&] {
+      EXPECT_EQ(Tokenizer::from_gguf(std::move(file))->encode("the the"), plain->encode("the the"));
+    });
+  };
+  EXPECT_EQ(
+      told([](auto& f) { f.bos = 261; }),
+      "m.gguf: tokenizer.ggml.bos_token_id is 261, outside the vocabulary of 261 tokens; it is ignored\n");
+  EXPECT_THAT(told([](auto& f) { f.eos = -5; }), HasSubstr("eos_token_id is -5"));
+  EXPECT_THAT(told([](auto& f) { f.unknown = 4294967295; }), HasSubstr("unknown_token_id is 4294967295"));
+  EXPECT_THAT(told([](auto& f) { f.padding = 4294967295; }), HasSubstr("padding_token_id is 4294967295"));
+  EXPECT_THAT(told([](auto& f) { f.other_ids["eot_token_id"] = 999; }), HasSubstr("eot_token_id is 999"));
+  EXPECT_EQ(told([](auto& f) { f.other_ids["mask_token_id"] = 3; }), "");
+  EXPECT_THAT(told([](auto& f) { f.add_bos = true; }), HasSubstr("add_bos_token is true, but there is no"));
 }
 
 class JsonErrors : public testing::Test {
@@ -198,21 +223,18 @@ class JsonErrors : public testing::Test {
 TEST_F(JsonErrors, NameWhatIsNotSupported) {
   EXPECT_NO_THROW(Tokenizer::from_json(spec.dump()));
   EXPECT_THAT(error_of([] { Tokenizer::from_json("{\"a\": "); }),
-              HasSubstr("tokenizer.json is not valid JSON"));
+              HasSubstr("tokenizer.json: this is not valid JSON: byte 7"));
   EXPECT_THAT(error_of([] { Tokenizer::from_json("[]"); }), HasSubstr("not an object"));
   EXPECT_THAT(with("/model/type", "WordPiece"),
               HasSubstr("\"WordPiece\" is not supported; BPE and Unigram are"));
   EXPECT_THAT(with("/model/dropout", 0.1), HasSubstr("dropout"));
-  EXPECT_THAT(with("/model/unk_token", "nowhere"), HasSubstr("unk_token: is not in the vocabulary"));
-  EXPECT_THAT(with("/model/new_option", true), HasSubstr("\"new_option\" is not supported"));
   EXPECT_THAT(with("/model/merges/0", "a"), HasSubstr("merge 0"));
   EXPECT_THAT(with("/model/merges/0", json({"a", "\u00e9\u00e9"})), HasSubstr("not in the vocabulary"));
   EXPECT_THAT(with("/model/vocab/x", -1), HasSubstr("the id of \"x\""));
   EXPECT_THAT(with("/model/vocab/x", 99999999999), HasSubstr("the id of \"x\""));
   EXPECT_THAT(with("/model/vocab/x", 6000000), HasSubstr("the id 6000000; above"));
-  EXPECT_THAT(with("/surprise", 1), HasSubstr("\"surprise\""));
   EXPECT_THAT(with("/normalizer", {{"type", "Unknown"}}),
-              HasSubstr("tokenizer.json.normalizer: the type \"Unknown\""));
+              HasSubstr("tokenizer.json: normalizer: the type \"Unknown\""));
   EXPECT_THAT(with("/pre_tokenizer", {{"type", "UnicodeScripts"}}), HasSubstr("\"UnicodeScripts\""));
   EXPECT_THAT(with("/decoder", {{"type", "WordPiece"}}), HasSubstr("\"WordPiece\""));
   EXPECT_THAT(with("/post_processor", {{"type", "Other"}}), HasSubstr("\"Other\""));
@@ -227,6 +249,45 @@ TEST_F(JsonErrors, NameWhatIsNotSupported) {
   EXPECT_THAT(with("/pre_tokenizer", split("a(")), HasSubstr("does not compile"));
 }
 
+TEST_F(JsonErrors, WhatIsNotNeededIsNoError) {
+  const auto changed = [&](const char* pointer, const json& value) {
+    json file = spec;
+    file[json::json_pointer(pointer)] = value;
+    return file.dump();
+  };
+  const auto told = [&](const char* pointer, const json& value) {
+    return tests::warnings_of([&] { Tokenizer::from_json(changed(pointer, value)); });
+  };
+  EXPECT_EQ(told("/model/new_option", true),
+            "tokenizer.json: model: the field \"new_option\" is unknown and ignored\n");
+  EXPECT_THAT(told("/surprise", 1), HasSubstr("tokenizer.json: the field \"surprise\" is unknown"));
+  // The last of equal keys counts, in a vocabulary too.
+  std::string twice = spec.dump();
+  const std::string vocab = "\"vocab\":{";
+  twice.insert(twice.find(vocab) + vocab.size(), "\"a\":300,");
+  EXPECT_EQ(Tokenizer::from_json(twice)->encode("a"), Tokenizer::from_json(spec.dump())->encode("a"));
+  // What Python takes for true, and numbers that it writes.
+  const auto odd = Tokenizer::from_json(
+      spec.dump(),
+      R"({"add_bos_token": "yes", "legacy": 1, "model_max_length": 1000000000000000019884624838656,
+                       "threshold": NaN, "split_special_tokens": 0, "bos_token": "b", "bos_token": "a"})");
+  EXPECT_EQ(odd->encode("a"), Tokenizer::from_json(spec.dump())->encode("a"));
+  EXPECT_EQ(odd->bos(), odd->find("a"));
+  // An unknown token counts when a character has no other.
+  const auto tokenizer = Tokenizer::from_json(changed("/model/unk_token", "nowhere"));
+  EXPECT_EQ(tokenizer->encode("the"), Tokenizer::from_json(spec.dump())->encode("the"));
+}
+
+TEST_F(JsonErrors, NameTheClassThatIsNotKnown) {
+  EXPECT_THAT(
+      error_of([&] { Tokenizer::from_json(spec.dump(), R"({"tokenizer_class": "CohereTokenizerFast"})"); }),
+      HasSubstr("tokenizer_config.json: the tokenizer_class \"CohereTokenizer\" builds"));
+  EXPECT_THAT(
+      error_of([&] { Tokenizer::from_json(spec.dump(), R"({"tokenizer_class": "GemmaTokenizer"})"); }),
+      HasSubstr("the unk_token of a GemmaTokenizer should be in it: \"<unk>\""));
+  EXPECT_NO_THROW(Tokenizer::from_json(spec.dump(), R"({"tokenizer_class": "MyOwnTokenizer"})"));
+}
+
 TEST_F(JsonErrors, ConfigurationGivesRolesAndBos) {
   const auto configured = [&](const json& config) {
     return Tokenizer::from_json(spec.dump(), config.dump());
@@ -234,14 +295,15 @@ TEST_F(JsonErrors, ConfigurationGivesRolesAndBos) {
   EXPECT_EQ(configured({{"bos_token", "a"}})->bos(), Tokenizer::from_json(spec.dump())->find("a"));
   const auto plain = configured({{"bos_token", {{"content", "a"}}}, {"add_bos_token", false}});
   EXPECT_EQ(plain->encode("b").size(), 1u);
+  // tokenizer.json decides alone what is added.
   const auto adds =
       configured({{"bos_token", "a"}, {"eos_token", "c"}, {"add_bos_token", true}, {"add_eos_token", true}});
-  EXPECT_THAT(adds->encode("b"),
-              ElementsAre(adds->find("a").value(), adds->find("b").value(), adds->find("c").value()));
-  EXPECT_THAT(error_of([&] {
-                configured({{"bos_token", "no such"}});
-              }),
-              HasSubstr("bos_token: \"no such\" is not in the vocabulary"));
+  EXPECT_THAT(adds->encode("b"), ElementsAre(adds->find("b").value()));
+  EXPECT_EQ(adds->additions().reason,
+            "tokenizer.json has no post-processor; add_bos_token of tokenizer_config.json changes nothing; "
+            "add_eos_token of tokenizer_config.json changes nothing");
+  const auto unknown = configured({{"bos_token", "no such"}});
+  EXPECT_EQ(unknown->bos(), unknown->size() - 1);
 }
 
 TEST(Encode, IsTheSameFromManyThreads) {

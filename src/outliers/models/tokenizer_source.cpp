@@ -4,6 +4,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/regular_file.h"
+#include "outliers/core/warning.h"
 #include "outliers/io/gguf.h"
 
 namespace outliers::models {
@@ -16,18 +17,41 @@ std::vector<To> converted(const std::optional<std::vector<From>>& values) {
   return std::vector<To>(values->begin(), values->end());
 }
 
-text::GgufVocabulary read_vocabulary(const io::GgufMetadata& metadata) {
+// An id that is none of the vocabulary's is no reason to stop, and neither is one that is no number.
+std::optional<int64_t> special_id(const io::GgufMetadata& metadata, const std::string& key) {
+  try {
+    return metadata.integer(key);
+  } catch (const Error& error) {
+    warn("{}; it is ignored", error.what());
+    return std::nullopt;
+  }
+}
+
+text::GgufVocabulary read_vocabulary(const io::GgufMetadata& metadata, const std::string& where) {
   text::GgufVocabulary v;
+  v.where = where;
   v.model = metadata.string("tokenizer.ggml.model").value_or("");
   v.pre = metadata.string("tokenizer.ggml.pre").value_or("");
   v.tokens = converted<std::string>(metadata.strings("tokenizer.ggml.tokens"));
   v.scores = converted<float>(metadata.numbers("tokenizer.ggml.scores"));
   v.types = converted<int32_t>(metadata.integers("tokenizer.ggml.token_type"));
   v.merges = converted<std::string>(metadata.strings("tokenizer.ggml.merges"));
-  v.bos = metadata.integer("tokenizer.ggml.bos_token_id");
-  v.eos = metadata.integer("tokenizer.ggml.eos_token_id");
-  v.unknown = metadata.integer("tokenizer.ggml.unknown_token_id");
-  v.padding = metadata.integer("tokenizer.ggml.padding_token_id");
+  constexpr std::string_view prefix = "tokenizer.ggml.";
+  for (const std::string& key : metadata.keys()) {
+    if (!key.starts_with(prefix) || !key.ends_with("_token_id")) continue;
+    const auto id = special_id(metadata, key);
+    const std::string name = key.substr(prefix.size());
+    auto* const known = name == "bos_token_id"       ? &v.bos
+                        : name == "eos_token_id"     ? &v.eos
+                        : name == "unknown_token_id" ? &v.unknown
+                        : name == "padding_token_id" ? &v.padding
+                                                     : nullptr;
+    if (known != nullptr) {
+      *known = id;
+    } else if (id) {
+      v.other_ids[name] = *id;
+    }
+  }
   v.add_bos = metadata.boolean("tokenizer.ggml.add_bos_token");
   v.add_eos = metadata.boolean("tokenizer.ggml.add_eos_token");
   v.add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix");
@@ -39,19 +63,28 @@ text::GgufVocabulary read_vocabulary(const io::GgufMetadata& metadata) {
   return v;
 }
 
+std::string folder_of(const std::filesystem::path& file) {
+  return file.has_parent_path() ? printable((file.parent_path() / "").string(), 1000) : "";
+}
+
 // nullptr when no tokenizer's files are there.
 std::unique_ptr<text::Tokenizer> from_directory(const std::filesystem::path& directory) {
   const auto read = [&](const char* name) {
     return std::filesystem::exists(directory / name) ? read_regular_file(directory / name) : std::string();
   };
   text::TokenizerFiles files;
+  files.folder = printable((directory / "").string(), 1000);
+  files.config_json = read("config.json");
   files.tokenizer_config_json = read("tokenizer_config.json");
   files.tokenizer_json = read("tokenizer.json");
+  files.special_tokens_map_json = read("special_tokens_map.json");
+  files.added_tokens_json = read("added_tokens.json");
   if (files.tokenizer_json.empty()) {
-    files.special_tokens_map_json = read("special_tokens_map.json");
-    files.added_tokens_json = read("added_tokens.json");
     files.sentencepiece_model = read("tokenizer.model");
-    if (files.sentencepiece_model.empty()) files.sentencepiece_model = read("spiece.model");
+    if (files.sentencepiece_model.empty()) {
+      files.sentencepiece_name = "spiece.model";
+      files.sentencepiece_model = read("spiece.model");
+    }
     if (files.sentencepiece_model.empty()) {
       files.vocab_json = read("vocab.json");
       files.merges_txt = read("merges.txt");
@@ -72,7 +105,8 @@ bool holds_gguf(const std::filesystem::path& directory) {
 std::unique_ptr<text::Tokenizer> load_tokenizer(const io::Checkpoint& checkpoint) {
   if (const io::GgufMetadata* metadata = checkpoint.metadata()) {
     if (!metadata->has("tokenizer.ggml.tokens")) return nullptr;
-    return text::Tokenizer::from_gguf(read_vocabulary(*metadata));
+    return text::Tokenizer::from_gguf(
+        read_vocabulary(*metadata, printable(checkpoint.path().string(), 1000)));
   }
   return from_directory(checkpoint.directory());
 }
@@ -88,11 +122,15 @@ std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& pat
     return tokenizer;
   }
   if (path.extension() == ".model") {
-    return text::Tokenizer::from_files({.sentencepiece_model = read_regular_file(path)});
+    return text::Tokenizer::from_files({.folder = folder_of(path),
+                                        .sentencepiece_model = read_regular_file(path),
+                                        .sentencepiece_name = printable(path.filename().string())});
   }
   const bool directory = std::filesystem::is_directory(path);
   if (!directory && path.extension() == ".json" && !path.filename().string().ends_with(".index.json")) {
-    return text::Tokenizer::from_json(read_regular_file(path));
+    return text::Tokenizer::from_files({.folder = folder_of(path),
+                                        .tokenizer_json = read_regular_file(path),
+                                        .tokenizer_name = printable(path.filename().string())});
   }
   auto tokenizer = from_directory(directory ? path : path.parent_path());
   if (tokenizer == nullptr && directory && holds_gguf(path))

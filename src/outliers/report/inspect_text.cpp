@@ -43,6 +43,19 @@ std::string attention(const ordered_json& model, const ordered_json& traits) {
   return text;
 }
 
+// "BOS <s> (1), no EOS: the post-processor of tokenizer.json decides"
+std::string additions(const ordered_json& adds) {
+  const auto side = [&](const char* name, const ordered_json& tokens) {
+    std::string text;
+    for (const auto& token : tokens)
+      text +=
+          fmt::format(" {} ({})", printable(token["text"].get<std::string>()), token["id"].get<int64_t>());
+    return tokens.empty() ? fmt::format("no {}", name) : name + text;
+  };
+  return fmt::format("{}, {}: {}", side("BOS", adds["before"]), side("EOS", adds["after"]),
+                     adds["reason"].get<std::string>());
+}
+
 // "224 x 224 pixels, 16 x 16 a patch: CLS, 4 registers, 14 x 14 patches"
 std::string vision(const ordered_json& v) {
   const auto size = [&](const char* key) { return v[key].get<int64_t>(); };
@@ -114,6 +127,7 @@ std::string inspect_text(const ordered_json& d, size_t width, size_t table_width
       }
       if (more > 0) others += fmt::format(", and {} more", more);
       text += line("tokenizer", d["tokenizer"]["description"]);
+      text += line("adds", additions(d["tokenizer"]["adds"]));
       text += line("special", roles + (roles.empty() || others.empty() ? "" : "; ") + others);
     }
   } else {

@@ -79,8 +79,16 @@ ordered_json describe_tokenizer(const text::Tokenizer* tokenizer) {
   for (const text::SpecialToken& token : tokenizer->special_tokens()) {
     special.push_back({{"id", token.id}, {"text", token.text}, {"role", token.role}});
   }
-  return {
-      {"description", tokenizer->description()}, {"size", tokenizer->size()}, {"special_tokens", special}};
+  const text::Additions& adds = tokenizer->additions();
+  const auto list = [&](const std::vector<int32_t>& ids) {
+    ordered_json tokens = ordered_json::array();
+    for (const int32_t id : ids) tokens.push_back({{"id", id}, {"text", tokenizer->piece(id)}});
+    return tokens;
+  };
+  return {{"description", tokenizer->description()},
+          {"size", tokenizer->size()},
+          {"special_tokens", special},
+          {"adds", {{"before", list(adds.before)}, {"after", list(adds.after)}, {"reason", adds.reason}}}};
 }
 
 }  // namespace
@@ -151,7 +159,8 @@ ordered_json inspect(const models::Model& model) {
   ordered_json description = inspect(model.checkpoint());
   description["model"] = describe_model(model);
   description["traits"] = describe_traits(model.config());
-  description["tokenizer"] = describe_tokenizer(model.try_tokenizer());
+  description["tokenizer"] =
+      describe_tokenizer(models::reads_images(model.config()) ? nullptr : model.try_tokenizer());
   return description;
 }
 

@@ -9,6 +9,7 @@
 
 #include "outliers/text/byte_trie.h"
 #include "outliers/text/normalizer.h"
+#include "outliers/text/vocabulary.h"
 
 namespace outliers::text {
 
@@ -20,7 +21,12 @@ struct AddedToken {
   bool rstrip = false;       ///< takes the white space behind it
   bool normalized = false;   ///< looked for in the normalised text
   bool special = false;
+  bool was_special = false;  ///< special in one of its definitions; that stays, as in tokenizers
 };
+
+/// Adds a token as tokenizers' add_tokens does: one of the same content gets the new options and keeps its
+/// id; else it has the id of the vocabulary, or the next free one.
+void add_token(AddedToken token, const Vocabulary& vocabulary, std::vector<AddedToken>& added);
 
 /// A part of a text: an added token, or text between them (id -1).
 struct TokenOrText {
@@ -32,7 +38,11 @@ struct TokenOrText {
 class AddedTokenMatcher {
  public:
   /// `pattern` is what to look for: the content, or its normalised form.
+  /// A token whose normalised form is empty is found between all characters where no other is, as in
+  /// tokenizers.
   void add(const AddedToken& token, std::string_view pattern);
+  /// Special tokens are found, but left to be encoded as ordinary text: transformers' split_special_tokens.
+  void leave_special_tokens() { leaves_special_ = true; }
   bool empty() const { return tokens_.empty(); }
   /// The text cut at the tokens found; empty stretches are left out.
   void split(std::string_view text, std::vector<TokenOrText>& out) const;
@@ -40,7 +50,8 @@ class AddedTokenMatcher {
  private:
   std::vector<AddedToken> tokens_;
   ByteTrie trie_;  // patterns -> indices into tokens_
-  bool first_[256] = {};
+  bool first_[256] = {}, leaves_special_ = false;
+  int32_t everywhere_ = ByteTrie::none;  // index of the token with an empty pattern
 };
 
 }  // namespace outliers::text

@@ -234,6 +234,9 @@ void Bpe::first_symbols(std::string_view word, std::vector<Symbol>& symbols) con
       }
       continue;
     }
+    require(options_.missing_unknown.empty(),
+            "\"{}\" is not in the tokenizer's vocabulary, and neither is its unknown token \"{}\"",
+            printable(std::string(character)), printable(options_.missing_unknown));
     if (!options_.unknown) continue;
     if (unknown_bytes > 0 && options_.fuse_unknown) {
       unknown_bytes += bytes;

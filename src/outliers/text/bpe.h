@@ -18,6 +18,8 @@ namespace outliers::text {
 
 struct BpeOptions {
   std::optional<int32_t> unknown;
+  std::string missing_unknown =
+      {};  ///< an unknown token that the vocabulary lacks: an Error where it is needed
   bool fuse_unknown = false;
   bool byte_fallback = false;
   bool ignore_merges = false;     ///< a piece that is a token stays whole

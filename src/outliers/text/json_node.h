@@ -11,6 +11,7 @@
 #include <simdjson.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/warning.h"
 #include "outliers/text/vocabulary.h"
 
 namespace outliers::text {
@@ -21,21 +22,26 @@ constexpr int64_t id_limit = 1 << 26;
 // A JSON value and the path to it, for messages.
 class Node {
  public:
-  Node(simdjson::dom::element value, std::string path) : value_(value), path_(std::move(path)) {}
+  Node(simdjson::dom::element value, std::string path, bool root = false)
+      : value_(value), path_(std::move(path)), root_(root) {}
 
   const simdjson::dom::element& value() const { return value_; }
   const std::string& path() const { return path_; }
   bool is_null() const { return value_.is_null(); }
 
+  Node child(simdjson::dom::element value, std::string_view key) const {
+    return {value, fmt::format("{}{}{}", path_, root_ ? ": " : ".", printable(std::string(key)))};
+  }
   [[noreturn]] void refuse(std::string_view what) const { fail("{}: {}", path_, what); }
 
   // Null and absent are the same: nothing.
   std::optional<Node> get(std::string_view key) const {
-    simdjson::dom::object object;
-    if (value_.get(object) != simdjson::SUCCESS) refuse("is not an object");
-    simdjson::dom::element found;
-    if (object.at_key(key).get(found) != simdjson::SUCCESS || found.is_null()) return std::nullopt;
-    return Node(found, fmt::format("{}.{}", path_, key));
+    std::optional<simdjson::dom::element> found;
+    for (const auto field : object()) {
+      if (field.key == key) found = field.value;  // the last of equal keys, as in Python
+    }
+    if (!found || found->is_null()) return std::nullopt;
+    return child(*found, key);
   }
   Node at(std::string_view key) const {
     auto found = get(key);
@@ -80,14 +86,16 @@ class Node {
     return found ? found->boolean() : fallback;
   }
 
-  // Refuses every key that is not in the list.
+  simdjson::dom::object object() const {
+    simdjson::dom::object out;
+    if (value_.get(out) != simdjson::SUCCESS) refuse("is not an object");
+    return out;
+  }
+  // Warns of every key that is not in the list: tokenizers ignores it, too.
   void only(std::initializer_list<std::string_view> keys) const {
-    simdjson::dom::object object;
-    if (value_.get(object) != simdjson::SUCCESS) refuse("is not an object");
-    for (const auto field : object) {
-      if (std::find(keys.begin(), keys.end(), field.key) == keys.end()) {
-        refuse(fmt::format("the field \"{}\" is not supported", printable(std::string(field.key))));
-      }
+    for (const auto field : object()) {
+      if (std::find(keys.begin(), keys.end(), field.key) == keys.end())
+        warn("{}: the field \"{}\" is unknown and ignored", path_, printable(std::string(field.key)));
     }
   }
   [[noreturn]] void refuse_type(std::string_view type) const {
@@ -97,10 +105,11 @@ class Node {
  private:
   simdjson::dom::element value_;
   std::string path_;
+  bool root_;  // the path is the file's alone
 };
 
-/// The root of a document; `name` begins every path. The parser owns what Nodes show.
-Node parse_json(simdjson::dom::parser& parser, std::string_view json, const char* name);
+/// The root of a document; `name`, the file's, begins every path. The parser owns what Nodes show.
+Node parse_nodes(simdjson::dom::parser& parser, std::string_view json, const std::string& name);
 
 /// {"token": id, ...}; ids may have gaps.
 Vocabulary read_json_vocabulary(const Node& node);

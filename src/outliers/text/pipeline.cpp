@@ -36,8 +36,9 @@ class Pipeline final : public Tokenizer {
       added_of_[static_cast<size_t>(token.id)] = static_cast<int32_t>(i);
     }
     const auto in_range = [&](const std::optional<int32_t>& id, const char* role) {
-      require(!id || (*id >= 0 && *id < size_), "the {} token has id {}, but the vocabulary has {} tokens",
-              role, id.value_or(0), size_);
+      require(!id || (*id >= 0 && *id < size_),
+              "{}: the {} token has id {}, but the vocabulary has {} tokens", parts_.where, role,
+              id.value_or(0), size_);
     };
     in_range(parts_.bos, "bos");
     in_range(parts_.eos, "eos");
@@ -56,21 +57,26 @@ class Pipeline final : public Tokenizer {
         (token.normalized ? normalized_added_ : raw_added_).add(token, token.content);
       }
     }
+    if (parts_.splits_special_tokens) {
+      raw_added_.leave_special_tokens();
+      normalized_added_.leave_special_tokens();
+    }
     for (const AddedToken& token : parts_.cut_out) normalized_added_.add(token, token.content);
   }
 
   std::vector<int32_t> encode(std::string_view text, BosPolicy policy) const override {
     std::vector<int32_t> ids;
-    if (policy == BosPolicy::model) ids = parts_.before;
+    if (policy == BosPolicy::model) ids = parts_.adds.before;
     const size_t body = ids.size();
     if (is_valid_utf8(text)) {
       encode_body(text, ids);
     } else {
       encode_body(replace_invalid_utf8(text), ids);
     }
-    if (policy == BosPolicy::model) ids.insert(ids.end(), parts_.after.begin(), parts_.after.end());
+    if (policy == BosPolicy::model) ids.insert(ids.end(), parts_.adds.after.begin(), parts_.adds.after.end());
     if (policy == BosPolicy::always) {
-      require(parts_.bos.has_value(), "this tokenizer has no BOS token; use --bos model or --bos never");
+      require(parts_.bos.has_value(), "{}: the tokenizer has no BOS token; use --bos model or --bos never",
+              parts_.where);
       if (ids.size() == body || ids[body] != *parts_.bos) ids.insert(ids.begin(), *parts_.bos);
     }
     return ids;
@@ -91,7 +97,8 @@ class Pipeline final : public Tokenizer {
   }
 
   std::string piece(int32_t id) const override {
-    require(id >= 0 && id < size_, "token id {} is outside the vocabulary of {} tokens", id, size_);
+    require(id >= 0 && id < size_, "{}: token id {} is outside the vocabulary of {} tokens", parts_.where, id,
+            size_);
     if (const AddedToken* token = added(id)) return token->content;
     return static_cast<size_t>(id) < parts_.model->vocabulary().size()
                ? std::string(parts_.model->vocabulary().piece(id))
@@ -129,6 +136,7 @@ class Pipeline final : public Tokenizer {
   }
 
   std::optional<int32_t> bos() const override { return parts_.bos; }
+  const Additions& additions() const override { return parts_.adds; }
 
   bool is_special(int32_t id) const override {
     const AddedToken* token = id >= 0 && id < size_ ? added(id) : nullptr;

@@ -16,6 +16,7 @@
 namespace outliers::text {
 
 struct Parts {
+  std::string where;  // the main file, for messages
   std::unique_ptr<Model> model;
   NormalizerPtr normalizer;       // null: none
   PreTokenizerPtr pre_tokenizer;  // null: none
@@ -23,7 +24,8 @@ struct Parts {
   std::vector<AddedToken> added;
   std::vector<AddedToken>
       cut_out;  // found in the normalised text, spelled as they are; ordinary tokens otherwise
-  std::vector<int32_t> before, after;  // what the post-processor puts around a text
+  Additions adds;
+  bool splits_special_tokens = false;  // they are ordinary text
   std::optional<int32_t> bos, eos, unknown, padding;
   bool byte_level = false;  // spellings are in the byte alphabet
 };

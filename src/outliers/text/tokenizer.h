@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,7 @@ const char* bos_policy_name(BosPolicy policy);
 
 /// The tokenizer part of a GGUF's metadata (tokenizer.ggml.*), copied out by the caller.
 struct GgufVocabulary {
+  std::string where = "the GGUF";  ///< its path, for messages
   std::string model;  ///< "gpt2" (byte-level BPE), "llama" (SentencePiece BPE), "t5" (SentencePiece Unigram)
   std::string pre;    ///< pre-tokeniser name: "qwen2", "llama-bpe", "default", ...; may be empty
   std::vector<std::string> tokens;  ///< by id
@@ -30,16 +32,21 @@ struct GgufVocabulary {
   std::vector<std::string> merges;  ///< "left right"; empty for SentencePiece
   std::string charsmap;             ///< precompiled_charsmap, the normalisation rules of "t5"; may be empty
   std::optional<int64_t> bos, eos, unknown, padding;
+  std::map<std::string, int64_t> other_ids;  ///< of the other keys *_token_id, which are checked only
   std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
 };
 
 /// The contents of the tokenizer's files in a Hugging Face folder; an absent file is empty.
 struct TokenizerFiles {
+  std::string folder = {};       ///< with its last slash; begins the names of files in messages
+  std::string config_json = {};  ///< the model's: its model_type may decide the tokenizer's class
   std::string tokenizer_json = {};
+  std::string tokenizer_name = "tokenizer.json";
   std::string tokenizer_config_json = {};
-  std::string special_tokens_map_json = {};  ///< read only where there is no tokenizer.json, like all below
+  std::string special_tokens_map_json = {};
   std::string added_tokens_json = {};
-  std::string sentencepiece_model = {};  ///< tokenizer.model
+  std::string sentencepiece_model = {};  ///< read only where there is no tokenizer.json, like all below
+  std::string sentencepiece_name = "tokenizer.model";
   std::string vocab_json = {};
   std::string merges_txt = {};
 };
@@ -50,8 +57,10 @@ struct SpecialToken {
   std::string role;  ///< "bos", "eos", "unk", "pad", or "" for other added special tokens
 };
 
-struct Encoding {
-  std::vector<int32_t> ids;
+/// What BosPolicy::model puts around a text.
+struct Additions {
+  std::vector<int32_t> before, after;
+  std::string reason;  ///< what decides it: "the post-processor of tokenizer.json"
 };
 
 /// Immutable and safe to use from many threads.
@@ -83,6 +92,7 @@ class Tokenizer {
   virtual std::string description() const = 0;  ///< "byte-level BPE, 151643 + 22 tokens"
   virtual std::vector<SpecialToken> special_tokens() const = 0;
   virtual std::optional<int32_t> bos() const = 0;
+  virtual const Additions& additions() const = 0;
   virtual bool is_special(int32_t id) const = 0;
   /// Id of an exact vocabulary spelling, if there is one.
   virtual std::optional<int32_t> find(std::string_view piece) const = 0;

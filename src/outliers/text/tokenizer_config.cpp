@@ -1,17 +1,28 @@
 #include "outliers/text/tokenizer_config.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
+#include "outliers/core/warning.h"
 #include "outliers/text/json_node.h"
 
 namespace outliers::text {
 namespace {
+
+constexpr const char* kNamed[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                  "pad_token", "cls_token", "mask_token"};
+
+bool is_named(std::string_view key) {
+  return std::find(std::begin(kNamed), std::end(kNamed), key) != std::end(kNamed);
+}
 
 // A token as transformers writes it: its text, or an object with its options.
 AddedToken read_token(const Node& node) {
   AddedToken token;
   if (!node.value().is_object()) {
     token.content = node.text();
+    token.special = true;
     return token;
   }
   token.content = node.at("content").text();
@@ -23,17 +34,18 @@ AddedToken read_token(const Node& node) {
   return token;
 }
 
-void read_roles(const Node& root, TokenizerConfig& config) {
-  const auto read = [&](const char* key, TokenizerConfig::Role& role) {
-    const auto node = root.get(key);
-    if (!node || role.token) return;
-    role.token = read_token(*node);
-    role.path = node->path();
-  };
-  read("bos_token", config.bos);
-  read("eos_token", config.eos);
-  read("unk_token", config.unknown);
-  read("pad_token", config.padding);
+// What Python takes for true.
+bool is_true(const simdjson::dom::element& value) {
+  bool flag = false;
+  double number = 0;
+  std::string_view text;
+  simdjson::dom::array array;
+  simdjson::dom::object object;
+  if (value.get(flag) == simdjson::SUCCESS) return flag;
+  if (value.get(number) == simdjson::SUCCESS) return number != 0;
+  if (value.get(text) == simdjson::SUCCESS) return !text.empty();
+  if (value.get(array) == simdjson::SUCCESS) return array.size() > 0;
+  return value.get(object) == simdjson::SUCCESS && object.size() > 0;
 }
 
 int32_t read_id(const Node& list, std::string_view text) {
@@ -46,107 +58,192 @@ int32_t read_id(const Node& list, std::string_view text) {
   return id;
 }
 
+void set_named(TokenizerConfig& config, const std::string& key, AddedToken token) {
+  token.special = true;
+  const auto known = std::find_if(config.named.begin(), config.named.end(),
+                                  [&](const auto& named) { return named.first == key; });
+  if (known == config.named.end()) {
+    config.named.emplace_back(key, std::move(token));
+  } else {
+    known->second = std::move(token);
+  }
+}
+
+// Special tokens by name. `flagged`: an object without "special" means a special token.
+void read_special_tokens(const Node& root, bool flagged, TokenizerConfig& config) {
+  const auto token_of = [&](const Node& node) {
+    AddedToken token = read_token(node);
+    if (flagged && node.value().is_object()) {
+      token.special = true;
+      token.normalized = node.boolean("normalized", false);
+    }
+    return token;
+  };
+  for (const auto field : root.object()) {
+    if (field.value.is_null()) config.none.insert(std::string(field.key));
+    if (field.value.is_null() || !field.key.ends_with("_token")) continue;
+    // Other keys that end so are tokens if they are texts ("image_token"); add_bos_token and its like are
+    // not.
+    const bool object = field.value.is_object();
+    if (is_named(field.key) || field.value.is_string() || (object && flagged))
+      set_named(config, std::string(field.key), token_of(root.child(field.value, field.key)));
+  }
+  // The old name counts where the new one says nothing; in special_tokens_map.json, where nobody said
+  // anything before.
+  const auto extra = root.get("extra_special_tokens"), additional = root.get("additional_special_tokens");
+  const bool empty =
+      !extra || (extra->value().is_array() ? extra->items().empty()
+                                           : extra->value().is_object() && extra->object().size() == 0);
+  const auto& tokens = empty && additional && !(flagged && (config.has_extra || extra)) ? additional : extra;
+  config.has_extra = config.has_extra || extra || additional;
+  if (!tokens) return;
+  if (tokens->value().is_object()) {
+    for (const auto field : tokens->object())
+      set_named(config, std::string(field.key), token_of(tokens->child(field.value, field.key)));
+    return;
+  }
+  std::vector<AddedToken> list;
+  for (const Node& item : tokens->items()) list.push_back(token_of(item));
+  config.extra.insert(config.extra.end(), list.begin(), list.end());
+}
+
+// transformers' order.
+std::vector<std::pair<std::string, AddedToken>> in_order(
+    std::vector<std::pair<std::string, AddedToken>> tokens) {
+  const auto rank = [](const auto& named) {
+    return std::find(std::begin(kNamed), std::end(kNamed), named.first) - std::begin(kNamed);
+  };
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return tokens;
+}
+
 }  // namespace
+
+const AddedToken* TokenizerConfig::find(std::string_view key) const {
+  for (const auto& [name, token] : named) {
+    if (name == key) return token.content.empty() ? nullptr : &token;
+  }
+  return nullptr;
+}
+
+void TokenizerConfig::set_default(const char* key, std::string_view content) {
+  if (none.count(key) == 0 && !find(key)) set_named(*this, key, {.content = std::string(content)});
+}
+
+void list_tokens(const std::vector<AddedToken>& tokens, TokenizerConfig& config) {
+  if (config.has_list) return;
+  for (const AddedToken& token : tokens) {
+    std::erase_if(config.listed, [&](const AddedToken& other) { return other.id == token.id; });
+    config.listed.push_back(token);
+  }
+  std::stable_sort(config.listed.begin(), config.listed.end(),
+                   [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+}
 
 TokenizerConfig read_tokenizer_config(const TokenizerFiles& files) {
   TokenizerConfig config;
   simdjson::dom::parser parser;
+  std::map<int32_t, AddedToken> listed;
   if (!files.tokenizer_config_json.empty()) {
-    const Node root = parse_json(parser, files.tokenizer_config_json, "tokenizer_config.json");
-    read_roles(root, config);
+    const Node root =
+        parse_nodes(parser, files.tokenizer_config_json, files.folder + "tokenizer_config.json");
+    read_special_tokens(root, false, config);
     const auto flag = [&](const char* key) -> std::optional<bool> {
       const auto node = root.get(key);
-      return node ? std::optional(node->boolean()) : std::nullopt;
+      return node ? std::optional(is_true(node->value())) : std::nullopt;
     };
     config.add_bos = flag("add_bos_token");
     config.add_eos = flag("add_eos_token");
     config.add_prefix_space = flag("add_prefix_space");
     config.legacy = flag("legacy");
-    config.tokenizer_class = root.string("tokenizer_class", "");
+    config.split_special_tokens = flag("split_special_tokens").value_or(false);
+    if (const auto name = root.get("tokenizer_class"); name && name->value().is_string())
+      config.tokenizer_class = name->text();
     if (config.tokenizer_class.ends_with("Fast"))
       config.tokenizer_class.resize(config.tokenizer_class.size() - 4);
     if (const auto list = root.get("added_tokens_decoder")) {
-      simdjson::dom::object object;
-      if (list->value().get(object) != simdjson::SUCCESS) list->refuse("is not an object");
-      for (const auto field : object) {
-        AddedToken token = read_token(
-            Node(field.value, fmt::format("{}.{}", list->path(), printable(std::string(field.key)))));
-        token.id = read_id(*list, field.key);
-        config.added.push_back(std::move(token));
-      }
+      config.has_list = true;
+      for (const auto field : list->object())
+        listed[read_id(*list, field.key)] = read_token(list->child(field.value, field.key));
     }
   }
-  if (!files.special_tokens_map_json.empty()) {
-    read_roles(parse_json(parser, files.special_tokens_map_json, "special_tokens_map.json"), config);
+  if (!config.has_list && !files.special_tokens_map_json.empty()) {
+    const Node root =
+        parse_nodes(parser, files.special_tokens_map_json, files.folder + "special_tokens_map.json");
+    read_special_tokens(root, true, config);
   }
-  if (!files.added_tokens_json.empty()) {
-    const Node root = parse_json(parser, files.added_tokens_json, "added_tokens.json");
+  if (!config.has_list && !files.added_tokens_json.empty()) {
+    std::set<std::string_view> special;
+    for (const auto& [key, token] : config.named) {
+      if (is_named(key)) special.insert(token.content);
+    }
+    for (const AddedToken& token : config.extra) special.insert(token.content);
+    const Node root = parse_nodes(parser, files.added_tokens_json, files.folder + "added_tokens.json");
     const Vocabulary tokens = read_json_vocabulary(root);
     for (size_t id = 0; id < tokens.size(); ++id) {
       const std::string_view content = tokens.piece(static_cast<int32_t>(id));
-      const bool listed = std::any_of(config.added.begin(), config.added.end(),
-                                      [&](const AddedToken& token) { return token.content == content; });
-      if (!content.empty() && !listed) {
-        config.added.push_back({.id = static_cast<int32_t>(id), .content = std::string(content)});
-      }
+      if (content.empty()) continue;
+      const bool is_special = special.count(content) > 0;
+      AddedToken& token = listed[static_cast<int32_t>(id)];
+      token = {.content = std::string(content), .normalized = !is_special, .special = is_special};
     }
   }
-  std::sort(config.added.begin(), config.added.end(),
-            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  for (auto& [id, token] : listed) {
+    token.id = id;
+    config.listed.push_back(std::move(token));
+  }
   return config;
 }
 
-std::optional<int32_t> find_token(const Parts& parts, std::string_view content) {
-  for (const AddedToken& token : parts.added) {
-    if (token.content == content) return token.id;
-  }
-  const int32_t id = parts.model->vocabulary().find(content);
-  return id >= 0 ? std::optional(id) : std::nullopt;
-}
-
 void add_configured_tokens(const TokenizerConfig& config, Parts& parts) {
-  auto next = static_cast<int32_t>(parts.model->vocabulary().size());
-  const auto add = [&](AddedToken token) {
-    const auto known = std::find_if(parts.added.begin(), parts.added.end(),
-                                    [&](const AddedToken& other) { return other.content == token.content; });
-    if (known != parts.added.end()) {
-      known->special = known->special || token.special;
-      return known->id;
-    }
-    const int32_t id = parts.model->vocabulary().find(token.content);
-    token.id = id >= 0 ? id : next;
-    next = std::max(next, token.id + 1);
-    parts.added.push_back(token);
-    return token.id;
+  const Vocabulary& vocabulary = parts.model->vocabulary();
+  std::set<std::string> known, names;
+  for (const AddedToken& token : parts.added) known.insert(token.content);
+  for (const auto& [key, token] : config.named) names.insert(token.content);
+  const auto id_of = [&](const std::string& content) {
+    const auto found = std::find_if(parts.added.begin(), parts.added.end(),
+                                    [&](const AddedToken& token) { return token.content == content; });
+    return found == parts.added.end() ? -1 : found->id;
   };
-  for (const AddedToken& token : config.added) {
+  for (AddedToken token : config.listed) {
     if (token.content.empty()) continue;
-    const int32_t known = parts.model->vocabulary().find(token.content);
-    require(
-        token.id == (known >= 0 ? known : next) || find_token(parts, token.content),
-        "the added token \"{}\" has the id {} where {} is free; tokens that leave a gap are not supported",
-        printable(token.content), token.id, next);
-    add(token);
+    const auto same = [&](const AddedToken& other) {
+      return other.content == token.content && other.single_word == token.single_word &&
+             other.lstrip == token.lstrip && other.rstrip == token.rstrip &&
+             other.normalized == token.normalized && other.special == token.special;
+    };
+    if (std::none_of(parts.added.begin(), parts.added.end(), same)) {
+      token.special = token.special || names.count(token.content) > 0;
+      add_token(token, vocabulary, parts.added);
+    }
+    known.insert(token.content);
+    if (const int32_t id = id_of(token.content); id != token.id) {
+      warn("{}: the added token \"{}\" gets the id {}, as in transformers, though the configuration says {}",
+           parts.where, printable(token.content), id, token.id);
+    }
   }
-  const auto role = [&](const TokenizerConfig::Role& wanted, std::optional<int32_t>& id) {
-    if (!wanted.token || wanted.token->content.empty()) return;
-    AddedToken token = *wanted.token;
-    token.special = true;
-    token.normalized = false;
-    id = add(std::move(token));
+  const auto add = [&](const AddedToken& token) {
+    if (known.insert(token.content).second) add_token(token, vocabulary, parts.added);
   };
-  role(config.bos, parts.bos);
-  role(config.eos, parts.eos);
-  role(config.unknown, parts.unknown);
-  role(config.padding, parts.padding);
+  for (const auto& [key, token] : in_order(config.named)) add(token);
+  for (const AddedToken& token : config.extra) add(token);
+  const auto role = [&](const char* key, std::optional<int32_t>& id) {
+    if (const AddedToken* token = config.find(key)) id = id_of(token->content);
+  };
+  role("bos_token", parts.bos);
+  role("eos_token", parts.eos);
+  role("unk_token", parts.unknown);
+  role("pad_token", parts.padding);
+  parts.splits_special_tokens = config.split_special_tokens;
 }
 
 void apply_bos_and_eos(const TokenizerConfig& config, Parts& parts) {
-  if (!config.add_bos && !config.add_eos) return;
-  parts.before.clear();
-  parts.after.clear();
-  if (config.add_bos.value_or(false) && parts.bos) parts.before = {*parts.bos};
-  if (config.add_eos.value_or(false) && parts.eos) parts.after = {*parts.eos};
+  if (config.add_bos.value_or(false) && parts.bos) parts.adds.before = {*parts.bos};
+  if (config.add_eos.value_or(false) && parts.eos) parts.adds.after = {*parts.eos};
+  parts.adds.reason = config.add_bos || config.add_eos
+                          ? "add_bos_token and add_eos_token of tokenizer_config.json"
+                          : "no file asks for one";
 }
 
 }  // namespace outliers::text

@@ -5,9 +5,10 @@
 #include "outliers/core/error.h"
 #include "outliers/text/bpe.h"
 #include "outliers/text/json_node.h"
-#include "outliers/text/patterns.h"
 #include "outliers/text/sentencepiece.h"
+#include "outliers/text/tokenizer_class.h"
 #include "outliers/text/tokenizer_config.h"
+#include "outliers/text/tokenizer_sources.h"
 #include "outliers/text/unicode.h"
 
 namespace outliers::text {
@@ -24,15 +25,26 @@ bool is_tiktoken(std::string_view bytes) {
 }
 
 std::unique_ptr<Tokenizer> from_sentencepiece(const TokenizerFiles& files) {
-  constexpr const char* name = "tokenizer.model";
+  const std::string name = files.folder + files.sentencepiece_name;
   require(!is_tiktoken(files.sentencepiece_model),
           "{}: this is a tiktoken file, not a SentencePiece model; save the tokenizer as tokenizer.json with "
           "transformers and put it beside the weights",
           name);
   SentencePieceModel model = parse_sentencepiece(files.sentencepiece_model);
   TokenizerConfig config = read_tokenizer_config(files);
+  // These two classes of transformers say themselves what a prefix is, and add a BOS only where add_bos_token
+  // says so.
+  const TokenizerClass* const named = find_class(config.tokenizer_class);
+  const TokenizerClass* const own = named != nullptr && named->byte_fallback ? named : nullptr;
+  if (own != nullptr) {
+    set_defaults(*own, config);
+    if (own->has_unknown) config.add_prefix_space = false;
+    if (!config.legacy) config.legacy = false;
+    if (!config.add_bos) config.add_bos = false;
+  }
   model.add_dummy_prefix = config.add_prefix_space.value_or(model.add_dummy_prefix);
   Parts parts = sentencepiece_parts(model, name, !config.legacy.value_or(true));
+  parts.where = name;
   const auto control = [&](int64_t id) -> std::optional<int32_t> {
     if (id < 0 || static_cast<size_t>(id) >= model.pieces.size()) return std::nullopt;
     if (model.pieces[static_cast<size_t>(id)].type != SentencePieceModel::Type::control) return std::nullopt;
@@ -43,12 +55,14 @@ std::unique_ptr<Tokenizer> from_sentencepiece(const TokenizerFiles& files) {
   parts.padding = control(model.padding);
   add_configured_tokens(config, parts);
   // The models of this kind that are BPE (Llama, Mistral, Gemma) begin every text with a BOS.
-  if (!config.add_bos && model.kind == SentencePieceModel::Kind::bpe) config.add_bos = parts.bos.has_value();
+  const bool by_kind = !config.add_bos && model.kind == SentencePieceModel::Kind::bpe;
+  if (by_kind) config.add_bos = parts.bos.has_value();
   apply_bos_and_eos(config, parts);
+  if (by_kind) parts.adds.reason = "SentencePiece models of the type BPE begin every text with a BOS";
   return assemble(std::move(parts));
 }
 
-void read_merges_text(std::string_view text, Bpe& model) {
+void read_merges_text(std::string_view text, const std::string& name, Bpe& model) {
   std::vector<std::string_view> lines;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
@@ -62,44 +76,37 @@ void read_merges_text(std::string_view text, Bpe& model) {
     std::string_view left, right;
     const bool two = split_merge(lines[i], left, right);
     if (two && model.add_merge(left, right)) continue;
-    fail("merges.txt: merge {}, \"{}\", {}", i, printable(std::string(lines[i])),
+    fail("{}: merge {}, \"{}\", {}", name, i, printable(std::string(lines[i])),
          two ? "names a token that is not in vocab.json" : "is not two tokens with a space between");
   }
 }
 
 std::unique_ptr<Tokenizer> from_vocabulary_and_merges(const TokenizerFiles& files) {
   TokenizerConfig config = read_tokenizer_config(files);
-  const std::string& kind = config.tokenizer_class;
-  const bool qwen2 = kind == "Qwen2Tokenizer";
-  require(qwen2 || kind.empty() || kind == "GPT2Tokenizer" || kind == "CodeGenTokenizer",
-          "vocab.json and merges.txt are those of a \"{}\"; without tokenizer.json only GPT2Tokenizer, "
-          "CodeGenTokenizer and Qwen2Tokenizer are supported; save tokenizer.json with transformers",
-          printable(kind));
+  const TokenizerClass* own = class_of(files, config);
+  // No class means GPT-2's, whose files these were first.
+  if (own == nullptr && config.tokenizer_class.empty()) own = find_class("GPT2Tokenizer");
+  require(
+      own != nullptr && !own->byte_fallback,
+      "{}tokenizer_config.json: vocab.json and merges.txt are those of a \"{}\"; without tokenizer.json only "
+      "GPT2Tokenizer, CodeGenTokenizer, GPTNeoXTokenizer and Qwen2Tokenizer are supported; save "
+      "tokenizer.json "
+      "with transformers",
+      files.folder, printable(own == nullptr ? config.tokenizer_class : own->name));
   simdjson::dom::parser parser;
-  auto model = std::make_unique<Bpe>(read_json_vocabulary(parse_json(parser, files.vocab_json, "vocab.json")),
-                                     BpeOptions());
-  require(model->vocabulary().count() > 0, "vocab.json: the vocabulary is empty");
-  read_merges_text(files.merges_txt, *model);
+  const std::string name = files.folder + "vocab.json";
+  auto model =
+      std::make_unique<Bpe>(read_json_vocabulary(parse_nodes(parser, files.vocab_json, name)), BpeOptions());
+  require(model->vocabulary().count() > 0, "{}: the vocabulary is empty", name);
+  read_merges_text(files.merges_txt, files.folder + "merges.txt", *model);
   Parts parts;
+  parts.where = name;
   parts.byte_level = true;
   parts.model = std::move(model);
-  if (qwen2) {
-    parts.normalizer = make_normal_form(NormalForm::nfc);
-    std::vector<PreTokenizerPtr> steps;
-    steps.push_back(make_split(Regex(qwen2_pattern), SplitBehavior::isolated, false));
-    steps.push_back(make_byte_level(config.add_prefix_space.value_or(false), false));
-    parts.pre_tokenizer = make_sequence(std::move(steps));
-  } else {
-    parts.pre_tokenizer = make_byte_level(config.add_prefix_space.value_or(false), true);
-  }
-  parts.decoder = make_byte_level_decoder();
-  // What the class itself says where no file does.
-  constexpr const char* end = "<|endoftext|>";
-  for (TokenizerConfig::Role* role : {&config.bos, &config.eos, &config.unknown}) {
-    if (role->token || (qwen2 && role == &config.bos) || parts.model->vocabulary().find(end) < 0) continue;
-    role->token = AddedToken{.content = end};
-  }
+  own->build(config, parts);
+  set_defaults(*own, config);
   add_configured_tokens(config, parts);
+  finish(*own, config, parts);
   apply_bos_and_eos(config, parts);
   return assemble(std::move(parts));
 }
@@ -107,11 +114,15 @@ std::unique_ptr<Tokenizer> from_vocabulary_and_merges(const TokenizerFiles& file
 }  // namespace
 
 std::unique_ptr<Tokenizer> Tokenizer::from_files(const TokenizerFiles& files) {
-  if (!files.tokenizer_json.empty()) return from_json(files.tokenizer_json, files.tokenizer_config_json);
-  if (!files.sentencepiece_model.empty()) return from_sentencepiece(files);
+  if (!files.tokenizer_json.empty()) {
+    return name_file(files.folder, files.tokenizer_name, [&] { return from_tokenizer_json(files); });
+  }
+  if (!files.sentencepiece_model.empty()) {
+    return name_file(files.folder, files.sentencepiece_name, [&] { return from_sentencepiece(files); });
+  }
   require(!files.vocab_json.empty() && !files.merges_txt.empty(),
           "a tokenizer needs tokenizer.json, tokenizer.model, or vocab.json with merges.txt");
-  return from_vocabulary_and_merges(files);
+  return name_file(files.folder, "vocab.json", [&] { return from_vocabulary_and_merges(files); });
 }
 
 }  // namespace outliers::text

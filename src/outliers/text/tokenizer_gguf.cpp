@@ -5,10 +5,12 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/suggest.h"
+#include "outliers/core/warning.h"
 #include "outliers/text/bpe.h"
 #include "outliers/text/patterns.h"
 #include "outliers/text/pipeline.h"
 #include "outliers/text/sentencepiece.h"
+#include "outliers/text/tokenizer_sources.h"
 #include "outliers/text/unicode.h"
 
 namespace outliers::text {
@@ -127,11 +129,28 @@ const PreTokenizerRow& pre_tokenizer_row(const std::string& name) {
   fail("the GGUF's tokenizer.ggml.pre is \"{}\", which is not known; known are {}", printable(name), known);
 }
 
-std::optional<int32_t> checked_id(const std::optional<int64_t>& id, const char* key, size_t size) {
-  if (!id) return std::nullopt;
-  require(*id >= 0 && static_cast<size_t>(*id) < size,
-          "the GGUF's tokenizer.ggml.{} is {}, but it has {} tokens", key, *id, size);
-  return static_cast<int32_t>(*id);
+// An id outside the vocabulary is no token; converters write such for tokens that a model lacks.
+void check_id(const GgufVocabulary& file, const char* key, std::optional<int64_t>& id) {
+  const auto size = static_cast<int64_t>(file.tokens.size());
+  if (!id || (*id >= 0 && *id < size)) return;
+  warn("{}: tokenizer.ggml.{} is {}, outside the vocabulary of {} tokens; it is ignored", file.where, key,
+       *id, size);
+  id.reset();
+}
+
+void check_ids(GgufVocabulary& file) {
+  check_id(file, "bos_token_id", file.bos);
+  check_id(file, "eos_token_id", file.eos);
+  check_id(file, "unknown_token_id", file.unknown);
+  check_id(file, "padding_token_id", file.padding);
+  for (const auto& [key, id] : file.other_ids) {
+    std::optional<int64_t> value = id;
+    check_id(file, key.c_str(), value);
+  }
+}
+
+std::optional<int32_t> to_id(const std::optional<int64_t>& id) {
+  return id ? std::optional(static_cast<int32_t>(*id)) : std::nullopt;
 }
 
 Vocabulary read_vocabulary(const GgufVocabulary& file) {
@@ -195,7 +214,10 @@ Parts byte_level_parts(GgufVocabulary& file) {
   if (row.nfc) parts.normalizer = make_normal_form(NormalForm::nfc);
   parts.pre_tokenizer = row.make();
   parts.decoder = make_byte_level_decoder();
-  if (!file.add_bos) file.add_bos = row.add_bos && file.bos;
+  if (!file.add_bos) {
+    file.add_bos = row.add_bos && file.bos;
+    parts.adds.reason = fmt::format("tokenizer.ggml.pre is \"{}\"", printable(file.pre));
+  }
   return parts;
 }
 
@@ -211,7 +233,7 @@ Parts sentencepiece_bpe_parts(GgufVocabulary& file) {
   BpeOptions options;
   options.byte_fallback = true;
   options.fuse_unknown = true;
-  parts.unknown = checked_id(file.unknown, "unknown_token_id", file.tokens.size());
+  parts.unknown = to_id(file.unknown);
   if (!parts.unknown) {
     const auto first = std::find(file.types.begin(), file.types.end(), int32_t{unknown_type});
     if (first != file.types.end()) parts.unknown = static_cast<int32_t>(first - file.types.begin());
@@ -240,7 +262,10 @@ Parts sentencepiece_bpe_parts(GgufVocabulary& file) {
   parts.normalizer = make_sequence(std::move(normalizers));
 
   parts.decoder = make_sentencepiece_decoder(prefix ? 1 : 0, 0);
-  if (!file.add_bos) file.add_bos = file.bos.has_value();
+  if (!file.add_bos) {
+    file.add_bos = file.bos.has_value();
+    parts.adds.reason = "tokenizer.ggml.model is \"llama\"";
+  }
   return parts;
 }
 
@@ -265,9 +290,7 @@ Parts unigram_parts(const GgufVocabulary& file) {
   return sentencepiece_parts(model, "the GGUF's tokenizer", false);
 }
 
-}  // namespace
-
-std::unique_ptr<Tokenizer> Tokenizer::from_gguf(GgufVocabulary file) {
+std::unique_ptr<Tokenizer> build(GgufVocabulary file) {
   require(!file.tokens.empty(), "the GGUF has no tokenizer.ggml.tokens");
   require(file.types.empty() || file.types.size() == file.tokens.size(),
           "the GGUF has {} tokens but {} token types", file.tokens.size(), file.types.size());
@@ -276,23 +299,39 @@ std::unique_ptr<Tokenizer> Tokenizer::from_gguf(GgufVocabulary file) {
       "the GGUF's tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE), llama (SentencePiece "
       "BPE) and t5 (SentencePiece Unigram)",
       printable(file.model));
+  check_ids(file);
   Parts parts = file.model == "gpt2"    ? byte_level_parts(file)
                 : file.model == "llama" ? sentencepiece_bpe_parts(file)
                                         : unigram_parts(file);
-  const size_t size = file.tokens.size();
-  parts.bos = checked_id(file.bos, "bos_token_id", size);
-  parts.eos = checked_id(file.eos, "eos_token_id", size);
-  if (file.unknown) parts.unknown = checked_id(file.unknown, "unknown_token_id", size);
-  parts.padding = checked_id(file.padding, "padding_token_id", size);
-  if (file.add_bos.value_or(false)) {
-    require(parts.bos.has_value(), "the GGUF asks for a BOS (add_bos_token) but names none (bos_token_id)");
-    parts.before = {*parts.bos};
+  parts.where = file.where;
+  parts.bos = to_id(file.bos);
+  parts.eos = to_id(file.eos);
+  if (file.unknown) parts.unknown = to_id(file.unknown);
+  parts.padding = to_id(file.padding);
+  if (parts.adds.reason.empty()) {
+    parts.adds.reason = file.add_bos || file.add_eos ? "tokenizer.ggml.add_bos_token and add_eos_token"
+                                                     : "no key of the GGUF asks for one";
   }
-  if (file.add_eos.value_or(false)) {
-    require(parts.eos.has_value(), "the GGUF asks for an EOS (add_eos_token) but names none (eos_token_id)");
-    parts.after = {*parts.eos};
-  }
+  const auto add = [&](const char* name, std::optional<bool> wanted, std::optional<int32_t> id,
+                       std::vector<int32_t>& place) {
+    if (!wanted.value_or(false)) return;
+    if (id) {
+      place = {*id};
+    } else {
+      warn("{}: tokenizer.ggml.add_{}_token is true, but there is no {}_token_id; none is added", file.where,
+           name, name);
+    }
+  };
+  add("bos", file.add_bos, parts.bos, parts.adds.before);
+  add("eos", file.add_eos, parts.eos, parts.adds.after);
   return assemble(std::move(parts));
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> Tokenizer::from_gguf(GgufVocabulary file) {
+  const std::string where = file.where;
+  return name_file("", where, [&] { return build(std::move(file)); });
 }
 
 }  // namespace outliers::text

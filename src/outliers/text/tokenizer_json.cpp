@@ -1,13 +1,18 @@
-// A tokenizer from Hugging Face's tokenizer.json (and tokenizer_config.json). The reader is strict: a
-// component, field or value that it does not know is an Error with its name, because an ignored one would
-// give other ids in silence. Only `truncation` and `padding` are passed over: transformers resets them too.
+// A tokenizer from Hugging Face's tokenizer.json and the files beside it. The reader is strict: a component
+// or value that it does not know is an Error with its name, because an ignored one would give other ids in
+// silence. Unknown fields, which tokenizers ignores, are warned of; `truncation` is passed over, as
+// transformers resets it.
 #include <algorithm>
+#include <tuple>
 
 #include "outliers/core/error.h"
 #include "outliers/text/bpe.h"
 #include "outliers/text/json_node.h"
 #include "outliers/text/pipeline.h"
+#include "outliers/text/tokenizer_class.h"
+#include "outliers/text/tokenizer_components.h"
 #include "outliers/text/tokenizer_config.h"
+#include "outliers/text/tokenizer_sources.h"
 #include "outliers/text/unicode.h"
 #include "outliers/text/unigram.h"
 
@@ -15,185 +20,6 @@ namespace outliers::text {
 namespace {
 
 using simdjson::dom::element;
-
-// {"String": "..."} or {"Regex": "..."}.
-struct Pattern {
-  std::string literal;
-  std::optional<Regex> regex;
-};
-
-Pattern read_pattern(const Node& node) {
-  node.only({"String", "Regex"});
-  Pattern pattern;
-  if (const auto literal = node.get("String")) {
-    pattern.literal = literal->text();
-  } else {
-    pattern.regex.emplace(node.at("Regex").text());
-  }
-  return pattern;
-}
-
-SplitBehavior read_behavior(const Node& node) {
-  const std::string_view name = node.text();
-  if (name == "Removed") return SplitBehavior::removed;
-  if (name == "Isolated") return SplitBehavior::isolated;
-  if (name == "MergedWithPrevious") return SplitBehavior::merged_with_previous;
-  if (name == "MergedWithNext") return SplitBehavior::merged_with_next;
-  if (name == "Contiguous") return SplitBehavior::contiguous;
-  node.refuse(fmt::format("the behaviour \"{}\" is not supported", printable(std::string(name))));
-}
-
-PrependScheme read_prepend_scheme(const Node& node) {
-  if (const auto scheme = node.get("prepend_scheme")) {
-    const std::string_view name = scheme->text();
-    if (name == "always") return PrependScheme::always;
-    if (name == "first") return PrependScheme::first;
-    if (name == "never") return PrependScheme::never;
-    scheme->refuse(fmt::format("\"{}\" is not supported", printable(std::string(name))));
-  }
-  // Files from before prepend_scheme.
-  return node.boolean("add_prefix_space", true) ? PrependScheme::always : PrependScheme::never;
-}
-
-NormalizerPtr read_normalizer(const Node& node) {
-  const std::string type = node.string("type");
-  if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
-    node.only({"type"});
-    return make_normal_form(type == "NFC"    ? NormalForm::nfc
-                            : type == "NFD"  ? NormalForm::nfd
-                            : type == "NFKC" ? NormalForm::nfkc
-                                             : NormalForm::nfkd);
-  }
-  if (type == "Lowercase") {
-    node.only({"type"});
-    return make_lowercase();
-  }
-  if (type == "StripAccents") {
-    node.only({"type"});
-    return make_strip_accents();
-  }
-  if (type == "Nmt") {
-    node.only({"type"});
-    return make_nmt();
-  }
-  if (type == "Precompiled") {
-    node.only({"type", "precompiled_charsmap"});
-    const Node charsmap = node.at("precompiled_charsmap");
-    const auto blob = decode_base64(charsmap.text());
-    if (!blob) charsmap.refuse("is not base64");
-    return make_precompiled(Charsmap(*blob, charsmap.path()));
-  }
-  if (type == "ByteLevel") {
-    node.only({"type"});
-    return make_spell_bytes();
-  }
-  if (type == "Strip") {
-    node.only({"type", "strip_left", "strip_right"});
-    return make_strip(node.boolean("strip_left"), node.boolean("strip_right"));
-  }
-  if (type == "Prepend") {
-    node.only({"type", "prepend"});
-    return make_prepend(node.string("prepend"));
-  }
-  if (type == "Replace") {
-    node.only({"type", "pattern", "content"});
-    Pattern pattern = read_pattern(node.at("pattern"));
-    return make_replace(std::move(pattern.literal), std::move(pattern.regex), node.string("content"));
-  }
-  if (type == "Sequence") {
-    node.only({"type", "normalizers"});
-    std::vector<NormalizerPtr> steps;
-    for (const Node& step : node.at("normalizers").items()) steps.push_back(read_normalizer(step));
-    return make_sequence(std::move(steps));
-  }
-  node.refuse_type(type);
-}
-
-PreTokenizerPtr read_pre_tokenizer(const Node& node) {
-  const std::string type = node.string("type");
-  if (type == "Split") {
-    node.only({"type", "pattern", "behavior", "invert"});
-    Pattern pattern = read_pattern(node.at("pattern"));
-    const SplitBehavior behavior = read_behavior(node.at("behavior"));
-    const bool invert = node.boolean("invert", false);
-    return pattern.regex ? make_split(std::move(*pattern.regex), behavior, invert)
-                         : make_split(std::move(pattern.literal), behavior, invert);
-  }
-  if (type == "ByteLevel") {
-    node.only({"type", "add_prefix_space", "trim_offsets", "use_regex"});
-    return make_byte_level(node.boolean("add_prefix_space"), node.boolean("use_regex", true));
-  }
-  if (type == "Metaspace") {
-    node.only({"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"});
-    return make_metaspace(node.string("replacement"), read_prepend_scheme(node), node.boolean("split", true));
-  }
-  if (type == "Digits") {
-    node.only({"type", "individual_digits"});
-    return make_character_split(
-        is_numeric, node.boolean("individual_digits") ? SplitBehavior::isolated : SplitBehavior::contiguous);
-  }
-  if (type == "Punctuation") {
-    node.only({"type", "behavior"});
-    const auto behavior = node.get("behavior");
-    return make_character_split(is_punctuation,
-                                behavior ? read_behavior(*behavior) : SplitBehavior::isolated);
-  }
-  if (type == "Whitespace") {
-    node.only({"type"});
-    return make_whitespace();
-  }
-  if (type == "WhitespaceSplit") {
-    node.only({"type"});
-    return make_character_split(is_white_space, SplitBehavior::removed);
-  }
-  if (type == "BertPreTokenizer") {
-    node.only({"type"});
-    std::vector<PreTokenizerPtr> steps;
-    steps.push_back(make_character_split(is_white_space, SplitBehavior::removed));
-    steps.push_back(make_character_split(is_punctuation, SplitBehavior::isolated));
-    return make_sequence(std::move(steps));
-  }
-  if (type == "CharDelimiterSplit") {
-    node.only({"type", "delimiter"});
-    return make_split(node.string("delimiter"), SplitBehavior::removed, false);
-  }
-  if (type == "FixedLength") {
-    node.only({"type", "length"});
-    return make_fixed_length(static_cast<size_t>(node.at("length").integer(1, id_limit)));
-  }
-  if (type == "Sequence") {
-    node.only({"type", "pretokenizers"});
-    std::vector<PreTokenizerPtr> steps;
-    for (const Node& step : node.at("pretokenizers").items()) steps.push_back(read_pre_tokenizer(step));
-    return make_sequence(std::move(steps));
-  }
-  node.refuse_type(type);
-}
-
-DecoderPtr read_decoder(const Node& node) {
-  const std::string type = node.string("type");
-  if (type == "ByteLevel") return make_byte_level_decoder();
-  if (type == "ByteFallback") return make_byte_fallback_decoder();
-  if (type == "Fuse") return make_fuse_decoder();
-  if (type == "Replace") {
-    Pattern pattern = read_pattern(node.at("pattern"));
-    return make_replace_decoder(std::move(pattern.literal), std::move(pattern.regex), node.string("content"));
-  }
-  if (type == "Strip") {
-    return make_strip_decoder(node.string("content"),
-                              static_cast<size_t>(node.at("start").integer(0, id_limit)),
-                              static_cast<size_t>(node.at("stop").integer(0, id_limit)));
-  }
-  if (type == "Metaspace")
-    return make_metaspace_decoder(node.string("replacement"), read_prepend_scheme(node));
-  if (type == "BPEDecoder") return make_bpe_decoder(node.string("suffix", "</w>"));
-  if (type == "Sequence") {
-    std::vector<DecoderPtr> steps;
-    for (const Node& step : node.at("decoders").items()) steps.push_back(read_decoder(step));
-    return make_decoder_sequence(std::move(steps));
-  }
-  node.refuse_type(type);
-}
 
 // Ids around a single text.
 struct Frame {
@@ -215,11 +41,7 @@ Frame read_template(const Node& node) {
     }
     const std::string_view name = piece.at("SpecialToken").at("id").text();
     const Node tokens = node.at("special_tokens");
-    element found;
-    if (tokens.value().at_key(name).get(found) != simdjson::SUCCESS) {
-      tokens.refuse(fmt::format("\"{}\" is missing", printable(std::string(name))));
-    }
-    for (const Node& id : Node(found, tokens.path()).at("ids").items()) {
+    for (const Node& id : tokens.at(name).at("ids").items()) {
       (behind ? frame.after : frame.before).push_back(static_cast<int32_t>(id.integer(0, id_limit)));
     }
   }
@@ -289,8 +111,11 @@ std::unique_ptr<Model> read_bpe(const Node& node) {
   BpeOptions options;
   if (const auto unknown = node.get("unk_token")) {
     const int32_t id = vocabulary.find(unknown->text());
-    if (id < 0) unknown->refuse("is not in the vocabulary");
-    options.unknown = id;
+    if (id >= 0) {
+      options.unknown = id;
+    } else {
+      options.missing_unknown = unknown->text();
+    }
   }
   options.fuse_unknown = node.boolean("fuse_unk", false);
   options.byte_fallback = node.boolean("byte_fallback", false);
@@ -347,74 +172,125 @@ std::unique_ptr<Model> read_model(const Node& node) {
   node.refuse(fmt::format("the model \"{}\" is not supported; BPE and Unigram are", printable(type)));
 }
 
-std::vector<AddedToken> read_added_tokens(const Node& node, const Vocabulary& vocabulary) {
+// With the ids of the file.
+std::vector<AddedToken> read_added_tokens(const Node& node) {
   std::vector<AddedToken> added;
-  int32_t largest = -1;
   for (const Node& item : node.items()) {
     item.only({"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
     AddedToken token;
     token.content = item.string("content");
-    item.at("id").integer(0, id_limit);
+    token.id = static_cast<int32_t>(item.at("id").integer(0, id_limit));
     token.single_word = item.boolean("single_word", false);
     token.lstrip = item.boolean("lstrip", false);
     token.rstrip = item.boolean("rstrip", false);
     token.special = item.boolean("special", false);
     token.normalized = item.boolean("normalized", !token.special);
-    if (token.content.empty()) continue;
-    // As in tokenizers, the file's id is only a claim: the vocabulary decides, and a token outside it gets
-    // the next free id. In every file whose ids have no gaps the two agree.
-    const int32_t known = vocabulary.find(token.content);
-    token.id = known >= 0 ? known : std::max(static_cast<int32_t>(vocabulary.count()), largest + 1);
-    largest = std::max(largest, token.id);
     added.push_back(std::move(token));
   }
   return added;
 }
 
+// transformers takes it where no configuration names one.
+void name_padding(const Node& root, TokenizerConfig& config) {
+  const auto padding = root.get("padding");
+  if (!padding || !padding->value().is_object()) return;
+  if (const auto token = padding->get("pad_token"); token && token->value().is_string())
+    config.set_default("pad_token", token->text());
+}
+
+// Whether the file has what the class builds its tokenizer from.
+bool fits(const TokenizerClass& wanted, TokenizerConfig config, const Node& node) {
+  const auto vocab = node.get("vocab");
+  if (!vocab || !vocab->value().is_object() || !node.get("merges")) return false;
+  if (!wanted.has_unknown) return true;
+  set_defaults(wanted, config);
+  const AddedToken* const unknown = config.find("unk_token");
+  return unknown && vocab->get(unknown->content);
+}
+
+// What a class with a pipeline of its own takes of the file: vocabulary and merges.
+std::unique_ptr<Model> read_model_for(const TokenizerClass& wanted, const TokenizerConfig& config,
+                                      const Node& node) {
+  const auto vocab = node.get("vocab"), merges = node.get("merges");
+  if (!vocab || !vocab->value().is_object() || !merges)
+    node.refuse(fmt::format("a {} needs a BPE model, with vocab and merges", wanted.name));
+  Vocabulary vocabulary = read_json_vocabulary(*vocab);
+  BpeOptions options;
+  options.byte_fallback = wanted.byte_fallback;
+  options.fuse_unknown = wanted.fuse_unknown;
+  if (wanted.has_unknown) {
+    const AddedToken* const unknown = config.find("unk_token");
+    const int32_t id = unknown ? vocabulary.find(unknown->content) : -1;
+    if (id < 0)
+      vocab->refuse(fmt::format("the unk_token of a {} should be in it: \"{}\"", wanted.name,
+                                unknown ? printable(unknown->content) : "null"));
+    options.unknown = id;
+  }
+  auto model = std::make_unique<Bpe>(std::move(vocabulary), std::move(options));
+  read_merges(*merges, *model);
+  return model;
+}
+
 }  // namespace
 
-std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json,
-                                                std::string_view tokenizer_config_json) {
+std::unique_ptr<Tokenizer> from_tokenizer_json(const TokenizerFiles& files) {
   simdjson::dom::parser parser;
-  const Node root = parse_json(parser, tokenizer_json, "tokenizer.json");
+  const std::string name = files.folder + files.tokenizer_name;
+  const Node root = parse_nodes(parser, files.tokenizer_json, name);
   root.only({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
              "post_processor", "decoder", "model"});
+  TokenizerConfig config = read_tokenizer_config(files);
+  const TokenizerClass* own = class_of(files, config);
+  // A class that no file names must fit, where one that is named may be refused.
+  if (own != nullptr && config.tokenizer_class.empty() && !fits(*own, config, root.at("model")))
+    own = nullptr;
   Parts parts;
-  parts.model = read_model(root.at("model"));
-  if (const auto added = root.get("added_tokens")) {
-    parts.added = read_added_tokens(*added, parts.model->vocabulary());
+  parts.where = name;
+  std::vector<AddedToken> added;
+  if (const auto node = root.get("added_tokens")) added = read_added_tokens(*node);
+  list_tokens(added, config);
+  if (own == nullptr) {
+    parts.model = read_model(root.at("model"));
+    // As in tokenizers, a file's id is only a claim: the vocabulary decides, and a token outside it gets the
+    // next free id. In every file whose ids have no gaps the two agree.
+    for (AddedToken& token : added) add_token(std::move(token), parts.model->vocabulary(), parts.added);
+    if (const auto node = root.get("normalizer")) parts.normalizer = read_normalizer(*node);
+    if (const auto node = root.get("pre_tokenizer")) parts.pre_tokenizer = read_pre_tokenizer(*node);
+    if (const auto node = root.get("decoder")) parts.decoder = read_decoder(*node);
+  } else {
+    set_defaults(*own, config);
+    parts.model = read_model_for(*own, config, root.at("model"));
+    own->build(config, parts);
   }
-  if (const auto node = root.get("normalizer")) parts.normalizer = read_normalizer(*node);
-  if (const auto node = root.get("pre_tokenizer")) parts.pre_tokenizer = read_pre_tokenizer(*node);
-  if (const auto node = root.get("decoder")) parts.decoder = read_decoder(*node);
+  parts.adds.reason = fmt::format("{} has no post-processor", files.tokenizer_name);
   if (const auto node = root.get("post_processor")) {
     Frame frame;
     read_post_processor(*node, frame);
-    parts.before = frame.before;
-    parts.after = frame.after;
+    parts.adds = {frame.before, frame.after,
+                  fmt::format("the post-processor of {} decides", files.tokenizer_name)};
+    if (own != nullptr && own->drops_post_processor)
+      parts.adds = {{}, {}, fmt::format("a {} takes no post-processor", own->name)};
   }
-  // Without a configuration the BOS is the one token the post-processor puts in front.
-  if (parts.before.size() == 1) parts.bos = parts.before[0];
   parts.unknown = parts.model->unknown();
   // The byte alphabet's own sign: a vocabulary with "Ġ" and without "▁".
   parts.byte_level = parts.model->vocabulary().find("Ġ") >= 0 && parts.model->vocabulary().find("▁") < 0;
-  if (!tokenizer_config_json.empty()) {
-    const TokenizerConfig config =
-        read_tokenizer_config({.tokenizer_config_json = std::string(tokenizer_config_json)});
-    const auto id_of = [&](const TokenizerConfig::Role& role) -> std::optional<int32_t> {
-      if (!role.token) return std::nullopt;
-      const std::optional<int32_t> id = find_token(parts, role.token->content);
-      require(id.has_value(), "{}: \"{}\" is not in the vocabulary", role.path,
-              printable(role.token->content));
-      return id;
-    };
-    parts.bos = id_of(config.bos);
-    parts.eos = id_of(config.eos);
-    parts.unknown = id_of(config.unknown);
-    parts.padding = id_of(config.padding);
-    apply_bos_and_eos(config, parts);
+  name_padding(root, config);
+  add_configured_tokens(config, parts);
+  if (own != nullptr) finish(*own, config, parts);
+  // Without a configuration the BOS is the one token the post-processor puts in front.
+  if (!config.find("bos_token") && parts.adds.before.size() == 1) parts.bos = parts.adds.before[0];
+  for (const auto& [key, flag, list] : {std::tuple("add_bos_token", config.add_bos, &parts.adds.before),
+                                        std::tuple("add_eos_token", config.add_eos, &parts.adds.after)}) {
+    if (flag && *flag == list->empty())
+      parts.adds.reason += fmt::format("; {} of tokenizer_config.json changes nothing", key);
   }
   return assemble(std::move(parts));
+}
+
+std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json,
+                                                std::string_view tokenizer_config_json) {
+  return from_files({.tokenizer_json = std::string(tokenizer_json),
+                     .tokenizer_config_json = std::string(tokenizer_config_json)});
 }
 
 }  // namespace outliers::text
