@@ -123,9 +123,16 @@ class Merger {
             fmt::join(contents_.adapters, ", "));
     for (const std::string& name : contents_.unknown)
       problems_.push_back(fmt::format("{} is not known", printable(name)));
-    for (const auto& [name, info] : contents_.plain) replace(name, *info, config_.is_saved(module_of(name)));
-    for (const auto& [name, module] : contents_.modules) {
-      for (const auto& [part, info] : module.base) replace(name + "." + part, *info, false);
+    // The embedding's own before what a matrix that is tied to it repeats.
+    for (const bool heads : {false, true}) {
+      for (const auto& [name, info] : contents_.plain) {
+        if (is_tied_head(name) == heads) replace(name, *info, config_.is_saved(module_of(name)));
+      }
+      for (const auto& [name, module] : contents_.modules) {
+        for (const auto& [part, info] : module.base) {
+          if (is_tied_head(name + "." + part) == heads) replace(name + "." + part, *info, false);
+        }
+      }
     }
     for (const auto& [name, module] : contents_.modules) add(name, module);
     part_from_embedding();
