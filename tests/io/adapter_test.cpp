@@ -207,6 +207,19 @@ TEST_F(AdapterRefusals, EveryTensorInOneMessage) {
                              HasSubstr("v_proj.weight is [16, 30], and the adapter's B A [16, 31]"),
                              HasSubstr("model.norm.weight is [30], in the adapter [31]"),
                              HasSubstr("strange.weight is no tensor")));
+  // Two names of one tensor.
+  write({{"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", {4, 30}, at::kFloat},
+         {"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", {48, 4}, at::kFloat},
+         {"layers.0.self_attn.q_proj.lora_A.weight", {4, 30}, at::kFloat},
+         {"layers.0.self_attn.q_proj.lora_B.weight", {48, 4}, at::kFloat},
+         {"base_model.model.model.norm.weight", {30}, at::kFloat},
+         {"norm.weight", {30}, at::kFloat}});
+  EXPECT_THAT(message(), testing::AllOf(HasSubstr("2 of its tensors"), HasSubstr("q_proj occurs twice"),
+                                        HasSubstr("norm.weight occurs twice")));
+  // Tensors of two adapters.
+  write({{"base_model.model.model.layers.0.self_attn.q_proj.lora_A.one.weight", {4, 30}, at::kFloat},
+         {"base_model.model.model.layers.0.self_attn.q_proj.lora_B.two.weight", {48, 4}, at::kFloat}});
+  EXPECT_THAT(message(), HasSubstr("holds 2 adapters (one, two)"));
 }
 
 TEST_F(AdapterRefusals, FieldsThatNobodyNeeds) {

@@ -93,7 +93,8 @@ TEST(TorchFiles, RefusesWhatIsNoTensorByName) {
   EXPECT_THAT(refused("legacy_big_endian.bin"), HasSubstr("big-endian"));
   EXPECT_THAT(refused("short_storage.bin"), HasSubstr("storage 0 has 12 bytes, but 4 elements of 4"));
   EXPECT_THAT(refused("no_storage.bin"), HasSubstr("the bytes of storage 1 are missing"));
-  EXPECT_THAT(refused("torch_values.npz"), HasSubstr("header claims"));  // no PyTorch file by its name
+  EXPECT_THAT(refused("torch_values.npz"),
+              HasSubstr("a zip archive without a data.pkl"));  // no PyTorch file by its name
 }
 
 // Pickles that torch does not write, as the data of a legacy file: everything after PROTO 2.

@@ -55,6 +55,8 @@ def write(name, base, options, edit=None, rename=None, tied=False, save="auto"):
     peft.save_pretrained(folder, save_embedding_layers=save)
     (folder / "README.md").unlink(missing_ok=True)
     config = json.loads((folder / "adapter_config.json").read_text()) | (edit or {})
+    for key, value in config.items():  # sets have any order
+        config[key] = sorted(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     tensors = {k: v.clone() for k, v in load_file(folder / "adapter_model.safetensors").items()}
     loaded = PeftModel.from_pretrained(make(), folder)
@@ -129,7 +131,7 @@ def main():
         write(f"start_{start}".lower(), "llama_untied", q | dict(init_lora_weights=start))
     write("velora", "llama_untied", q | dict(velora_config={"num_groups": 2, "scale": 1.0}))
     for name, more in dict(
-        embedding=dict(target_modules=["embed_tokens"]), head=dict(target_modules=["lm_head"]), tying=dict(target_modules=["embed_tokens"], ensure_weight_tying=True),
+        embedding=dict(target_modules=["embed_tokens"]), both=dict(target_modules=["embed_tokens", "lm_head"]), head=dict(target_modules=["lm_head"]), tying=dict(target_modules=["embed_tokens"], ensure_weight_tying=True),
         saved_head=dict(target_modules=["k_proj"], modules_to_save=["lm_head"]), saved_embedding=dict(target_modules=["k_proj"], modules_to_save=["embed_tokens"]),
         saved_tying=dict(target_modules=["k_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True), tokens=dict(target_modules=["k_proj"], trainable_token_indices=[2, 4]),
     ).items():

@@ -123,9 +123,16 @@ class Merger {
             fmt::join(contents_.adapters, ", "));
     for (const std::string& name : contents_.unknown)
       problems_.push_back(fmt::format("{} is not known", printable(name)));
-    for (const auto& [name, info] : contents_.plain) replace(name, *info, config_.is_saved(module_of(name)));
-    for (const auto& [name, module] : contents_.modules) {
-      for (const auto& [part, info] : module.base) replace(name + "." + part, *info, false);
+    // The embedding's own before what a matrix that is tied to it repeats.
+    for (const bool heads : {false, true}) {
+      for (const auto& [name, info] : contents_.plain) {
+        if (is_tied_head(name) == heads) replace(name, *info, config_.is_saved(module_of(name)));
+      }
+      for (const auto& [name, module] : contents_.modules) {
+        for (const auto& [part, info] : module.base) {
+          if (is_tied_head(name + "." + part) == heads) replace(name + "." + part, *info, false);
+        }
+      }
     }
     for (const auto& [name, module] : contents_.modules) add(name, module);
     part_from_embedding();
@@ -195,18 +202,20 @@ class Merger {
   void replace(const std::string& name, const TensorInfo& info, bool saved) {
     const bool head = is_tied_head(name) && find_in(base_, name) == nullptr;
     if (head && (config_.ties_weights() || (!saved && replaced_.count(layout_.embedding) != 0))) return;
-    Change* change = change_of(head && !saved ? layout_.embedding : name);
+    const std::string target = head && !saved ? layout_.embedding : name;
+    Change* change = change_of(target);
     if (change == nullptr) return;
+    if (change->from != &base_) {
+      problems_.push_back(fmt::format("{} occurs twice", printable(name)));
+      return;
+    }
     if (change->source->shape != info.shape) {
       problems_.push_back(fmt::format("{} is {}, in the adapter {}", printable(change->source->name),
                                       shape_string(change->source->shape), shape_string(info.shape)));
       return;
     }
-    const std::string key = head && saved ? layout_.tied_head : change->source->name;
-    if (!replaced_.insert(key).second) {
-      problems_.push_back(fmt::format("{} occurs twice", printable(name)));
-      return;
-    }
+    const std::string& key = head && saved ? layout_.tied_head : change->source->name;
+    replaced_.insert(key);
     if (saved) own_.insert(key);
     change->from = adapter_.get();
     change->source = &info;
@@ -244,6 +253,10 @@ class Merger {
   void add_lora(const std::string& name, const AdapterModule& module) {
     Change* const change = change_of(name + ".weight");
     if (change == nullptr) return;
+    if (change->a != nullptr) {
+      problems_.push_back(fmt::format("{} occurs twice", printable(name)));
+      return;
+    }
     const int64_t rank = config_.rank(name);
     const auto &a = module.a->shape, &b = module.b->shape, &target = change->source->shape;
     if (a.size() != 2 || b.size() != 2 || a[0] != rank || b[1] != rank) {
