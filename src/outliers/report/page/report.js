@@ -89,7 +89,7 @@ function startHead() {
   if (FIRST) tile("Not finite", FIRST.value, `first in layer ${FIRST.layer}, ${FIRST.point}, on the ${BATCHES[FIRST.batch]}; what follows ${CANNOT}`);
   if (peak) tile("Largest value", number(peak.max), `layer output of layer ${peak.layer} on the ${BATCHES.prompt}${ratioOf(peak) ? `, ${number(ratioOf(peak))} medians` : ""}`);
   const channels = summary.massive_channels;
-  tile("Massive channels", channels.length ? channels.slice(0, 3).join(", ") + (channels.length > 3 ? " …" : "") : "none", channels.length > 3 ? `${channels.length} in all, on the ${BATCHES.prompt}` : `of ${count(R.model.width)}, on the ${BATCHES.prompt}`);
+  tile("Massive channels", TOLD === 0 ? CANNOT : channels.length ? channels.slice(0, 3).join(", ") + (channels.length > 3 ? " …" : "") : "none", channels.length > 3 ? `${channels.length} in all, on the ${BATCHES.prompt}` : `of ${count(R.model.width)}, on the ${BATCHES.prompt}`);
   if (finite(sinkRate(R)) && !IMAGES) tile("Sink rate", percent(sinkRate(R)), "of the heads, over layers and sequences, give the first token more than 0.3");
   if (summary.norms && finite(summary.norms.patch_max)) tile("Largest patch norm", number(summary.norms.patch_max), `in the last layer; median ${number(summary.norms.patch_median)}`);
   if (head) {
