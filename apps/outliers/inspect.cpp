@@ -31,7 +31,7 @@ void run(Options& options) {
   // A GGUF's names are any bytes; JSON gets the replacement character for those that are no UTF-8.
   const auto replace = nlohmann::ordered_json::error_handler_t::replace;
   print(options.json ? description.dump(1, ' ', false, replace) + "\n"
-                     : report::inspect_text(description, text_columns(), table_columns()));
+                     : report::inspect_text(description, table_columns()));
   if (description.contains("problem")) fail("{}", description["problem"].get<std::string>());
 }
 

@@ -2,9 +2,12 @@
 """Reports of models whose values stop being finite: where they do is known from how they were made, and from `capture`, which
 shows the points themselves."""
 import json
+import os
 import pathlib
 import re
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -13,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import ROOT, ProgramTest, run  # noqa: E402
+from program import PROGRAM, ROOT, ProgramTest  # noqa: E402
 
 CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
 SEEN = ["resid_in", "attn_out", "resid_mid", "experts.down_in", "shared.down_in", "down_in", "down_out", "resid_out"]  # the points that a survey looks at, in order
@@ -102,16 +105,22 @@ class NonfiniteTest(ProgramTest):
             self.assertNotIn("cannot be told", text)
 
     def test_ways_of_running_agree(self):
-        """In the corpus alone, under a limit of memory, and shared by ranks."""
+        """In the corpus alone, under a limit of memory, and with the place in another rank's sequences."""
         model = self.model("rare", "model.embed_tokens.weight", (ord("Q"), 3))
-        self.corpus.write_text("The sea was calm. Quiet.\n" * 40)
+        self.corpus.write_text("a" * 60 + "Q" + " the sea was calm" * 20)  # windows of a BOS and 23 bytes: the third
         try:
-            results, text, _ = self.report(model, "--seed", 3)
+            results, text, _ = self.report(model)
             first = results["summary"]["first_nonfinite"]
-            self.assertEqual((first["layer"], first["point"], first["batch"], first["token_text"]), (0, "resid_in", "corpus", "Q"))
-            self.assertIn(f"of sequence {first['sequence']} of the corpus", text)
-            limited, _, _ = self.report(model, "--seed", 3, "--memory", "2GB")
-            self.assertEqual(limited["summary"], results["summary"])
+            self.assertEqual((first["layer"], first["point"], first["batch"], first["sequence"], first["token"], first["token_text"]), (0, "resid_in", "corpus", 2, 60 - 46 + 1, "Q"))
+            self.assertIn("of sequence 2 of the corpus", text)
+            self.assertEqual(self.report(model, "--memory", "2GB")[0]["summary"], results["summary"])
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                port = server.getsockname()[1]
+            out = self.dir / "ranks"
+            ranks = [subprocess.Popen([PROGRAM, "report", model, "-o", out, "--corpus", self.corpus, "--sequences", "3", "--tokens", "24", "--no-figures"], stdout=subprocess.DEVNULL,
+                                      env={**os.environ, "RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}) for r in range(2)]
+            self.assertEqual([rank.wait(200) for rank in ranks], [0, 0])
+            self.assertEqual(json.loads((out / "results.json").read_text())["summary"], results["summary"])
         finally:
             self.corpus.write_text(CORPUS)
 

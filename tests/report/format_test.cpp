@@ -27,11 +27,12 @@ TEST(Format, WidthsOfOtherScripts) {
 TEST(Format, FoldsAtSpaces) {
   EXPECT_EQ(fold("one two three", 9, 2), "one two\n  three");
   EXPECT_EQ(fold("", 9, 2), "");
+  EXPECT_EQ(fold("in 12 % of layers", 7, 1), "in\n 12 %\n of\n layers");
+  EXPECT_EQ(fold("one two three", 0, 2), "one two three");
 }
 
 TEST(Format, FoldsWithinWordsLongerThanALine) {
-  EXPECT_EQ(fold("in /tmp/a_long_name/index.html, b", 14, 2),
-            "in\n  /tmp/a_long_\n  name/\n  index.html,\n  b");
+  EXPECT_EQ(fold("in /tmp/a_long_name/index.html, b", 14, 2), "in\n  /tmp/a_long_\n  name/index.\n  html, b");
   EXPECT_EQ(fold("aaaaaaaaaa", 5, 1), "aaaa\n aaaa\n aa");
   EXPECT_EQ(fold("日本語日本語", 5, 0), "日本\n語日\n本語");
 }
@@ -45,12 +46,12 @@ TEST(Format, TablesFitAWidth) {
   EXPECT_EQ(table(header, rows, 80), whole);
   EXPECT_EQ(
       narrow,
-      "name                   n\nmodel.layers.0.mlp.\ndown_proj.weight       1\nx                     20\n");
+      "name                   n\nmodel.layers.0.mlp.    1\ndown_proj.weight\nx                     20\n");
   for (const std::string& text : {narrow, list}) {
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(display_width(line), 24u) << line;
   }
-  EXPECT_EQ(list.substr(0, 14), "name  model.la");
+  EXPECT_EQ(list.substr(0, 21), "name  model\n      .la");
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ TEST(SummaryText, TheStripOfManyLayersTakesRows) {
   EXPECT_EQ(widest_line(text), 40u);
   EXPECT_THAT(text, HasSubstr("\n            layer  0 "));
   EXPECT_THAT(text, HasSubstr("\n            layer 32 "));
-  EXPECT_THAT(text, HasSubstr("▇ 47\n"));
+  EXPECT_THAT(text, HasSubstr("▆ 47\n            max of the residual stream,\n            log scale\n"));
 }
 
 /// The model of results() whose layer 1 is not finite.

@@ -12,8 +12,8 @@ size_t terminal_columns(int fd);
 /// Columns that text on standard output is folded to: the terminal's, 80 where they are unknown, 40 at least.
 size_t text_columns();
 
-/// Columns that a table on standard output may take: the terminal's, 40 at least; 0, which is any number,
-/// where there is none, so that programs read whole rows.
+/// Columns that lists and tables on standard output may take: the terminal's, 40 at least; 0, which is any
+/// number, where there is none, so that programs read whole rows.
 size_t table_columns();
 
 /// Whether standard error is a terminal on which a line can be drawn again: TERM is not dumb.

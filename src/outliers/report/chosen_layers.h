@@ -1,8 +1,11 @@
-// Which layers the figures of one layer show.
+// Which layers the figures of one layer show, and what figures do with layers that cannot be told of
+// (summary.first_nonfinite).
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "outliers/report/results.h"
 
@@ -15,5 +18,12 @@ struct Chosen {
 };
 
 Chosen choose(const Results& results);
+
+/// Whether a figure shows weights, which are told of in all layers.
+bool tells_all(std::string_view figure);
+/// Whether the figure has a layer to show that is told of.
+bool can_tell(const Results& results, std::string_view figure);
+/// gnuplot commands that shade the layers that cannot be told of, on an x axis of layers.
+std::string untold_layers(const Results& results);
 
 }  // namespace outliers::report

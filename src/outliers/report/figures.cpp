@@ -348,6 +348,8 @@ Figure over_layers(const Results& r, const char* name, const char* shows, const 
       "set lmargin at screen 0.17; set rmargin at screen 0.97; set tmargin at screen 1-0.21/height\n"
       "set bmargin at screen 0.575/height\n",
       script_text(title_of(r, "")), y_label, static_cast<double>(r.sizes.L) - 0.5, layer_step(r.sizes.L));
+  if (tells_all(name)) return f;
+  f.settings += untold_layers(r);
   return f;
 }
 
@@ -882,6 +884,7 @@ std::vector<Figure> figures_of(const Results& results, const std::vector<std::st
   std::vector<Figure> figures;
   for (const Kind& kind : kinds()) {
     if (!names.empty() && std::find(names.begin(), names.end(), kind.name) == names.end()) continue;
+    if (!can_tell(results, kind.name)) continue;
     if (std::optional<Figure> figure = kind.make(results, chosen)) figures.push_back(std::move(*figure));
   }
   return figures;

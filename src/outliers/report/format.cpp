@@ -68,6 +68,7 @@ size_t part_that_fits(std::string_view word, size_t columns) {
 }  // namespace
 
 std::string fold(const std::string& text, size_t width, size_t indent) {
+  if (width == 0) return text;
   std::string result;
   size_t used = indent;
   bool line_start = true;
@@ -78,7 +79,8 @@ std::string fold(const std::string& text, size_t width, size_t indent) {
   };
   const size_t room = std::max<size_t>(width, indent + 1) - indent;
   for (size_t i = 0; i < text.size();) {
-    const size_t end = std::min(text.find(' ', i), text.size());
+    size_t end = std::min(text.find(' ', i), text.size());
+    if (text.compare(end, 2, " %") == 0) end = std::min(text.find(' ', end + 1), text.size());
     std::string_view word = std::string_view(text).substr(i, end - i);
     if (!line_start && used + 1 + display_width(word) > width) new_line();
     if (!line_start) {

@@ -20,7 +20,7 @@ std::vector<std::string> sparkline_cells(const std::vector<double>& values);
 /// Padded with spaces on the right to `width` columns.
 std::string pad(std::string text, size_t width);
 /// `text` folded at spaces to lines of at most `width` columns, and within words that are longer than a line;
-/// all lines but the first start with `indent` spaces.
+/// all lines but the first start with `indent` spaces. A width of 0 folds nothing.
 std::string fold(const std::string& text, size_t width, size_t indent);
 
 /// Columns in front of the texts of a labelled list.

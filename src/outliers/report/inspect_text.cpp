@@ -69,7 +69,7 @@ std::string vision(const ordered_json& v) {
 
 }  // namespace
 
-std::string inspect_text(const ordered_json& d, size_t width, size_t table_width) {
+std::string inspect_text(const ordered_json& d, size_t width) {
   const auto line = [&](const char* label, const std::string& text) { return labelled(label, text, width); };
   std::string text;
   if (d.contains("model")) {
@@ -147,7 +147,7 @@ std::string inspect_text(const ordered_json& d, size_t width, size_t table_width
   for (const auto& t : d["tensors"]) {
     rows.push_back({printable(t["name"]), join(t["shape"]), t["encoding"], bytes(t["bytes"].get<double>())});
   }
-  return text + table({"tensor", "shape", "encoding", "size"}, rows, table_width);
+  return text + table({"tensor", "shape", "encoding", "size"}, rows, width);
 }
 
 }  // namespace outliers::report

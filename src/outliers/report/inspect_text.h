@@ -8,8 +8,8 @@
 namespace outliers::report {
 
 /// From studies::inspect()'s object: what the checkpoint is, its tokenizer, and its tensor table. Parts that
-/// are missing (a checkpoint of no known family has only encodings and tensors) are left out. Text is folded
-/// to `width` columns, the table to `table_width` (0: any).
-std::string inspect_text(const nlohmann::ordered_json& description, size_t width, size_t table_width);
+/// are missing (a checkpoint of no known family has only encodings and tensors) are left out. Text and table
+/// are folded to `width` columns (0: any number).
+std::string inspect_text(const nlohmann::ordered_json& description, size_t width);
 
 }  // namespace outliers::report

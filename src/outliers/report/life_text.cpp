@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -155,11 +156,12 @@ std::vector<std::string> life_strip(const ordered_json& r, size_t columns) {
     for (size_t l = from; l < end; ++l) row += cells[l];
     rows.push_back(fmt::format("{} {}", row, end - 1));
   }
-  const std::string caption = "  max of the residual stream, log scale";
-  if (rows.size() == 1 && display_width(rows[0]) + caption.size() <= columns) {
-    rows[0] += caption;
+  const std::string caption = "max of the residual stream, log scale";
+  if (rows.size() == 1 && display_width(rows[0]) + 2 + caption.size() <= columns) {
+    rows[0] += "  " + caption;
   } else {
-    rows.push_back(fold(caption.substr(2), columns, 0));
+    std::istringstream lines(fold(caption, columns, 0));
+    for (std::string line; std::getline(lines, line);) rows.push_back(line);
   }
   return rows;
 }

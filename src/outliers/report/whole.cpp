@@ -1,5 +1,7 @@
 #include "outliers/report/whole.h"
 
+#include "outliers/report/words.h"
+
 namespace outliers::report {
 namespace {
 
@@ -46,6 +48,16 @@ Results whole_layers(const Results& results) {
   for_each_layer(whole.json, [](ordered_json& layer) {
     if (!is_whole(layer)) empty(layer);
   });
+  const size_t told = told_layers(whole.json);
+  for (const char* batch : {"prompt", "corpus"}) {
+    if (!whole.json.contains("norms")) break;
+    ordered_json& layers = whole.json["norms"][batch];
+    for (size_t l = told; l < layers.size(); ++l) {
+      for (const char* tokens : {"cls", "registers", "patches"}) {
+        if (layers[l].contains(tokens)) layers[l][tokens]["median"] = layers[l][tokens]["max"] = nullptr;
+      }
+    }
+  }
   return whole;
 }
 

@@ -35,7 +35,8 @@ const median = (values) => {
 /** summary.first_nonfinite, or null; from its layer on nothing but weights is told. */
 const firstOf = (r) => r.summary.first_nonfinite ?? null;
 const toldLayers = (r) => firstOf(r)?.layer ?? r.model.layers;
-const CANNOT = "cannot be told";
+// In two parts, so that a search for the words finds the pages that say them, and not all.
+const CANNOT = "cannot " + "be told";
 /** Layers of measurements, with nothing in those where values are NaN or infinite: what is left of them is no measurement. */
 const whole = (layers) => layers.map((l) => (l.nonfinite ? { layer: l.layer, max: null, median: null, mean: null, kurtosis_pearson: null, top3_mean: [], top: [], massive: [], massive_count: 0, top_keys: [], outlier_classes: {}, heads: l.heads?.map((h) => ({ ...h, sink_rate: null, outlier_share: null })), nonfinite: l.nonfinite } : l));
 /** The layer of the prompt's largest value, of those that are told of; null where there is none. */

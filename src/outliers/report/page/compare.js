@@ -17,8 +17,9 @@ state.read((key, value) => (key === "curve" ? value in CURVES : ["system", "ligh
 const depth = (layer, r) => (layer === null ? null : (layer + 0.5) / r.model.layers);
 const swatch = (model) => { const i = el("i", { class: "swatch", "aria-hidden": "true" }); i.style.background = `var(--${model.colour})`; return i; };
 const nameCell = (model) => el("span", { class: "named" }, swatch(model), model.label);
-const layerAt = (layer, r) => (layer === null ? (firstOf(r) ? CANNOT : "none") : `${layer} (${percent(depth(layer, r))})`);
-const orCannot = (value, r, show) => (value === null && firstOf(r) ? CANNOT : show(value));
+const untold = () => el("span", { title: CANNOT }, "?");
+const layerAt = (layer, r) => (layer === null ? (firstOf(r) ? untold() : "none") : `${layer} (${percent(depth(layer, r))})`);
+const orCannot = (value, r, show) => (value === null && firstOf(r) ? untold() : show(value));
 
 function summaryTable(models) {
   const rows = models.map((model) => {

@@ -66,7 +66,7 @@ function startHead() {
   $("model-meta").textContent = [m.family, m.format, `${count(m.parameters)} parameters`, `${L} ${L === 1 ? "layer" : "layers"} of width ${m.width}`, `${H} heads`, `${R.run.dtype} on ${R.run.device}`].join(" · ");
   const lead = $("lead"), prompt = layersOf("prompt", "resid_out");
   if (FIRST && !summary.found) {
-    lead.append(`The outlier ${CANNOT}: ${FIRST.value} in `, layerButton(FIRST.layer), ` (${FIRST.point})${TOLD > 0 ? ", and none before it" : ""}.`);
+    lead.append(`Whether there is an outlier ${CANNOT}: ${FIRST.value} in `, layerButton(FIRST.layer), ` (${FIRST.point})${TOLD > 0 ? "; there is none before" : ""}.`);
   } else if (!summary.found) {
     const tallest = prompt.map((l) => (l.median > 0 ? l.max / l.median : 0)).reduce((a, b) => Math.max(a, b), 0);
     lead.append(`No systematic outlier: no value of the residual stream exceeds ${number(tallest)} medians of its layer.`);
@@ -75,7 +75,7 @@ function startHead() {
     const step = (before, layer, after) => lead.append(before, el("span", { class: "whole" }, layerButton(layer), after));
     step("Born in ", summary.born_layer, ",");
     if (last > summary.born_layer) step(" carried to ", last, ",");
-    if (FIRST && summary.removed_layer === null) lead.append(` and from there on it ${CANNOT}: ${FIRST.value} in `, layerButton(FIRST.layer), ` (${FIRST.point}).`);
+    if (FIRST && summary.removed_layer === null) lead.append(" and from ", layerButton(FIRST.layer), ` on it ${CANNOT}: ${FIRST.value} in ${FIRST.point}.`);
     else if (summary.removed_layer === null) lead.append(" removed by no layer.");
     else step(" removed in ", summary.removed_layer, ".");
     if (top) {
@@ -89,13 +89,13 @@ function startHead() {
   if (FIRST) tile("Not finite", FIRST.value, `first in layer ${FIRST.layer}, ${FIRST.point}, on the ${BATCHES[FIRST.batch]}; what follows ${CANNOT}`);
   if (peak) tile("Largest value", number(peak.max), `layer output of layer ${peak.layer} on the ${BATCHES.prompt}${ratioOf(peak) ? `, ${number(ratioOf(peak))} medians` : ""}`);
   const channels = summary.massive_channels;
-  tile("Massive channels", channels.length ? channels.slice(0, 3).join(", ") + (channels.length > 3 ? " …" : "") : "none", channels.length > 3 ? `${channels.length} in all, on the ${BATCHES.prompt}` : `of ${count(R.model.width)}, on the ${BATCHES.prompt}`);
+  tile("Massive channels", TOLD === 0 ? CANNOT : channels.length ? channels.slice(0, 3).join(", ") + (channels.length > 3 ? " …" : "") : "none", channels.length > 3 ? `${channels.length} in all, on the ${BATCHES.prompt}` : `of ${count(R.model.width)}, on the ${BATCHES.prompt}`);
   if (finite(sinkRate(R)) && !IMAGES) tile("Sink rate", percent(sinkRate(R)), "of the heads, over layers and sequences, give the first token more than 0.3");
   if (summary.norms && finite(summary.norms.patch_max)) tile("Largest patch norm", number(summary.norms.patch_max), `in the last layer; median ${number(summary.norms.patch_median)}`);
   if (head) {
     const where = `${number(head.max)} in layer ${head.layer}${head.batch ? `, ${BATCHES[head.batch]}` : ""}`;
     tile("float16 head-room", percent(head.of_fp16_max), `of the largest float16${head.of_fp16_max > 1 ? ": it overflows" : " is used"}; ${where}${head.nonfinite ? `, before values are not finite in layer ${FIRST?.layer}` : ""}`);
-    if (finite(head.int8_step_over_median)) tile("One int8 step", `${number(head.int8_step_over_median)} ×`, head.int8_step_over_median > 2 ? "the median: a median value rounds to zero" : "the median value");
+    if (finite(head.int8_step_over_median) && !FIRST) tile("One int8 step", `${number(head.int8_step_over_median)} ×`, head.int8_step_over_median > 2 ? "the median: a median value rounds to zero" : "the median value");
   }
   for (const dd of $("words").querySelectorAll("dd")) dd.replaceChildren(...withLayers(dd.textContent));
 }
@@ -212,7 +212,7 @@ function startActivations() {
     choose: (row) => goTo(row.layer, { point: row.point, ...(row.where === "prompt" && row.token < P ? { token: row.token } : {}) }),
     empty: "no activation is above 100 and above 1,000 medians of its layer",
   });
-  if (FIRST) $("massive").append(el("p", { class: "hint" }, "Layers with values that are not finite are left out: what else is in them cannot be told."));
+  if (FIRST) $("massive").append(el("p", { class: "hint" }, `Layers with values that are not finite are left out: what else is in them ${CANNOT}.`));
   if (total > rows.length) $("massive").append(el("p", { class: "hint" }, `The page lists ${count(rows.length)} of ${count(total)}, the largest of each layer; results.json counts them all.`));
 }
 
@@ -272,7 +272,8 @@ function startPromptView(arrays) {
 function startNorms(arrays) {
   if (!IMAGES) return;
   for (const part of [$("norms"), document.querySelector('nav a[href="#norms"]')]) part.hidden = false;
-  const layers = R.norms.corpus, registers = IMAGES.registers, { rows, columns } = IMAGES;
+  const none = { median: null, max: null };
+  const layers = R.norms.corpus.map((l, i) => (i < TOLD ? l : { cls: none, patches: none, registers: none })), registers = IMAGES.registers, { rows, columns } = IMAGES;
   const chart = lineChart($("norm-lines"), {
     log: true, yTitle: "L2 norm, log scale", selected: chosenLayer, pick: pickLayer, marks: [],
     series: [
@@ -287,7 +288,7 @@ function startNorms(arrays) {
     const patches = Array.from(norms.slice(first)).filter(finite), high = patches.reduce((a, b) => Math.max(a, b), 0);
     const at = (r, c) => norms[first + r * columns + c];
     $("norm-map-title").textContent = `${R.prompt.text} at layer ${l}`;
-    $("norm-said").textContent = `Over all images: ${layer.patches.largest.token_text} of image ${layer.patches.largest.sequence} has the largest norm, ${number(layer.patches.max)}; ${count(layer.patches.high)} of ${count(layer.patches.count)} patches are above 150.${registers ? ` Registers, each: ${layer.registers.each.map(number).join(", ")}.` : ""}`;
+    $("norm-said").textContent = l >= TOLD ? `Norms from layer ${TOLD} on ${CANNOT}: not all values are finite.` : `Over all images: ${layer.patches.largest.token_text} of image ${layer.patches.largest.sequence} has the largest norm, ${number(layer.patches.max)}; ${count(layer.patches.high)} of ${count(layer.patches.count)} patches are above 150.${registers ? ` Registers, each: ${layer.registers.each.map(number).join(", ")}.` : ""}`;
     heatMap(map, {
       rows, columns, ramp: "size", square: true, numericColumns: true, rowText: String, columnText: String, rowTitle: "row", columnTitle: "column of patches",
       value: (r, c) => (finite(at(r, c)) ? at(r, c) / (high || 1) : NaN), tell: (r, c) => [`r${r}c${c}`, ["L2 norm", number(at(r, c))]],
@@ -447,7 +448,7 @@ function startAttention(arrays) {
     const classes = new Map(Object.entries(layer.outlier_classes).sort((a, b) => b[1] - a[1]));
     const total = [...classes.values()].reduce((a, b) => a + b, 0), colours = { initial: "s1", strong_delimiter: "s3", weak_word: "s4", other: "s7", cls: "s1", register: "s3", patch: "s7" };
     const bar = el("div", { class: "stackbar", "aria-hidden": "true" }, [...classes].map(([name, n]) => { const part = el("i"); part.style.flex = n; part.style.background = `var(--${colours[name]})`; return part; }));
-    $("keys").replaceChildren(el("p", { class: "hint" }, layer.nonfinite ? `Not all probabilities of this layer are finite: its keys ${CANNOT.replace("be told", "be ranked")}.` : total ? `${count(total)} outlier ${total === 1 ? "key" : "keys"} (score at least a tenth of ${count(T)}): ${[...classes].map(([name, n]) => `${words(name)} ${percent(n / total)}`).join(", ")}.` : `No key reaches a tenth of ${count(T)}.`), total ? bar : "", host);
+    $("keys").replaceChildren(el("p", { class: "hint" }, layer.nonfinite ? `Not all probabilities of this layer are finite: its keys cannot be ranked.` : total ? `${count(total)} outlier ${total === 1 ? "key" : "keys"} (score at least a tenth of ${count(T)}): ${[...classes].map(([name, n]) => `${words(name)} ${percent(n / total)}`).join(", ")}.` : `No key reaches a tenth of ${count(T)}.`), total ? bar : "", host);
     dataTable(host, {
       caption: `top keys at layer ${l}`, rows: layer.top_keys, sort: ["score", true], limit: 10,
       columns: [
