@@ -47,6 +47,7 @@ void install_interrupt_handlers() {
       continue;
     sigaction(signal, &action, nullptr);
   }
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on files (ulimit -f) fails the write, as a full disk does
 }
 
 void check_interrupt() {
