@@ -132,15 +132,14 @@ class EveryFormatTest(MainJobTest):
         self.assertEqual({self.mixed(n) for n in WEIGHTS}, set(tiny.PLAIN) | set(tiny.FLOAT8) | {"BF16"})
         wanted = self.report(self.safetensors("dtypes", self.mixed), "dtypes")
         self.assert_finds_the_outlier(wanted[0])
-        for name in WEIGHTS:  # the bytes as the format's dtype, read by torch
-            if torch and name.endswith("down_proj.weight"):
-                module = wanted[0]["weights"][int(name.split(".")[2])]["modules"]["down"]
-                _, state = self.pytorch(name, self.mixed)
-                self.assertEqual(np.float32(module["max"]), state[name].float().abs().max().item(), name)
         if torch:
             folder, state = self.pytorch("dtypes_pytorch", self.mixed)
             torch.save(state, folder / "pytorch_model.bin")
             self.assert_same(self.report(folder, "dtypes_pytorch", figures="none"), wanted)
+            for layer, weights in enumerate(wanted[0]["weights"]):  # against torch's own floats
+                for module, one in weights["modules"].items():
+                    name = f"model.layers.{layer}.{'self_attn' if module in 'qkvo' else 'mlp'}.{module}_proj.weight"
+                    self.assertEqual(np.float32(one["max"]), state[name].float().abs().max().item(), name)
         for dtype in ("F16", "BF16"):
             floats = lambda name: dtype if WEIGHTS[name].ndim > 1 else "F32"  # noqa: E731
             wanted = self.report(self.safetensors(dtype, floats), dtype, figures="none")
