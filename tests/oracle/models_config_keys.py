@@ -3,7 +3,7 @@
 
 Found by experiment: a model of random weights, once from a config and once from the same with a key more. What transformers computes
 from both says whether it reads the key. `bases`: the configs. `read`: [base, keys] that change the model. `ignored`: [base, keys] that
-do not. `twice`: [base, winner, loser, names]: with both in one config it is the model of the winner alone; names are the loser's.
+do not. `twice`: [base, winner, loser]: with both in one config it is the model of the winner alone.
 What transformers cannot build is left out.
 Versions: torch 2.13.0, transformers 5.23.0. Seeds: the names of the weights.
 usage: models_config_keys.py

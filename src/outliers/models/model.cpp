@@ -83,15 +83,14 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& path, const std:
     const std::string where = printable((checkpoint->directory() / "config.json").string());
     checkpoint = io::dequantized(std::move(checkpoint), described.quantization, where);
   }
-  settle_head(*described.family, described.config, *checkpoint, /*adapted=*/false);
   if (!adapter.empty()) {
     const io::AdapterBase base = adapter_base(*described.family, described.config, *checkpoint);
     checkpoint = io::adapted(std::move(checkpoint), adapter, base);
     if (checkpoint->find(base.tied_head) != nullptr) described.config.tied_embeddings = false;
-    settle_head(*described.family, described.config, *checkpoint, /*adapted=*/true);
     described.config.name += " + " + name_of_path(adapter);
   }
   set_expert_storage(described.config, *checkpoint);
+  settle_head(*described.family, described.config, *checkpoint);
   WeightMap weights(*described.family, described.config, *checkpoint);
   return std::unique_ptr<Model>(
       new Model(std::move(described.config), std::move(checkpoint), std::move(weights)));

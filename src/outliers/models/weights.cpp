@@ -96,13 +96,9 @@ std::string find_name(const std::string& name, const std::string& prefix, bool i
   return checkpoint.find(newer) != nullptr ? newer : name;
 }
 
-/// Whether two stored matrices are of the same numbers. Stops at the first rows that differ. What is derived
-/// from several tensors is not computed for it, and counts as differing.
+/// Whether two stored matrices are of the same numbers. Stops at the first rows that differ.
 bool same_values(const io::Checkpoint& checkpoint, const io::TensorInfo& a, const io::TensorInfo& b) {
-  if (a.shape != b.shape || a.shape.size() != 2 || a.encoding != b.encoding || a.shape[1] == 0 ||
-      io::find_encoding(a.encoding) == nullptr) {
-    return false;
-  }
+  if (a.shape != b.shape || a.shape.size() != 2 || a.encoding != b.encoding || a.shape[1] == 0) return false;
   const at::ScalarType dtype = checkpoint.native_dtype(a.name);
   const int64_t step = std::max<int64_t>(1, (int64_t{1} << 22) / a.shape[1]);
   bool same = true;
@@ -192,7 +188,7 @@ io::AdapterBase adapter_base(const Family& family, const Config& config, const i
   return base;
 }
 
-void settle_head(const Family& family, Config& config, const io::Checkpoint& checkpoint, bool adapted) {
+void settle_head(const Family& family, Config& config, const io::Checkpoint& checkpoint) {
   const WeightRow* row = find_row(family, "head");
   if (row == nullptr) return;  // a model of images
   const bool gguf = checkpoint.format() == io::Format::gguf;
@@ -209,14 +205,15 @@ void settle_head(const Family& family, Config& config, const io::Checkpoint& che
   }
   const WeightRow& first = family.weights.front();
   const io::TensorInfo* embedding = checkpoint.find(find(gguf ? first.gguf : first.hugging_face, false));
-  if (head == nullptr || embedding == nullptr || same_values(checkpoint, *head, *embedding)) return;
+  if (head == nullptr || embedding == nullptr) return;
+  // What is computed from several tensors is not compared: a head's own numbers are right either way.
+  const auto derived = [](const io::TensorInfo& info) { return io::find_encoding(info.encoding) == nullptr; };
+  const bool known = !derived(*head) && !derived(*embedding);
+  if (known && same_values(checkpoint, *head, *embedding)) return;
   config.tied_embeddings = false;
-  if (adapted) return;
-  warn(
-      "{}: '{}' is stored and differs from '{}', though 'tie_word_embeddings' says, or leaves it at, that "
-      "they are "
-      "one; the stored head is used",
-      printable(checkpoint.path().string()), printable(head->name), printable(embedding->name));
+  if (!known) return;
+  warn("{}: '{}' is stored and differs from '{}', though by 'tie_word_embeddings' they are one; it is used",
+       printable(checkpoint.path().string()), printable(head->name), printable(embedding->name));
 }
 
 WeightMap::WeightMap(const Family& family, const Config& config, const io::Checkpoint& checkpoint) {

@@ -40,8 +40,8 @@ io::AdapterBase adapter_base(const Family& family, const Config& config, const i
 /// Settles by the checkpoint's tensors whether the head is the embedding, a matrix of its own or missing,
 /// sets tied_embeddings and missing_head, and warns where a head is stored that differs from the embedding
 /// although the configuration has them as one: the stored one is used, as in transformers. Reads the two only
-/// then. `adapted`: the checkpoint is with an adapter, which may part them, and nothing is warned of.
-void settle_head(const Family& family, Config& config, const io::Checkpoint& checkpoint, bool adapted);
+/// then.
+void settle_head(const Family& family, Config& config, const io::Checkpoint& checkpoint);
 
 /// The sizes of a symbolic shape: "[H*d + 2*Hk*d, D]" -> {1152, 896}. D, H, Hk, d, F, V, numbers, and: De
 /// embedding width, P positions, E experts, k of a token, Fe and Fs neurons of one and of the shared one; of
