@@ -441,6 +441,27 @@ class TokenizeTest(CommandTest):
         (model / "tokenizer.json").unlink()
         self.refuse(1, "no tokenizer", "tokenize", model, "--text", "x")
 
+    def test_what_stands_beside(self):
+        model = tiny.write_model(self.dir / "beside")
+        config = model / "tokenizer_config.json"
+        config.write_text('{"model_max_length": 1000000000000000019884624838656, "x": [NaN, -Infinity], "add_bos_token": false, "pad_token": "[PAD]"}')
+        new = len(tiny.tokenizer()["model"]["vocab"])
+        ids = json.loads(self.succeed("tokenize", model, "--text", "a[PAD]", "--json"))["ids"]
+        self.assertEqual(ids[:2], [tiny.BOS, 97])
+        self.assertGreaterEqual(ids[2], new)
+        adds = [line for line in self.succeed("inspect", model).splitlines() if line.startswith("adds ")]
+        self.assertEqual(len(adds), 1)
+        self.assertRegex(adds[0], r"adds +BOS \S+ \(\d+\), no EOS: the post-processor of tokenizer\.json decides")
+        self.assertEqual([t["id"] for t in json.loads(self.succeed("inspect", model, "--json"))["tokenizer"]["adds"]["before"]], [tiny.BOS])
+        config.write_text('{\n"pad_token": [PAD]}')
+        self.refuse(1, r"beside/tokenizer_config\.json: this is not valid JSON: line 2, column 15", "tokenize", model, "--text", "a")
+        config.write_text('{"pad_token": 5}')
+        self.refuse(1, r"beside/tokenizer_config\.json: pad_token: is not a string", "tokenize", model, "--text", "a")
+        config.write_text('{"tokenizer_class": "T5TokenizerFast"}')
+        self.refuse(1, r"beside/tokenizer_config\.json: the tokenizer_class \"T5Tokenizer\"", "tokenize", model, "--text", "a")
+        config.write_text("")
+        self.refuse(1, r"beside/tokenizer_config\.json: the file is empty", "tokenize", model, "--text", "a")
+
     def test_without_weights(self):
         golden = pathlib.Path(__file__).resolve().parent.parent / "golden/text"
         ids = lambda *words: json.loads(self.succeed("tokenize", *words, "--json"))["ids"]

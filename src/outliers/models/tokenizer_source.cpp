@@ -70,7 +70,11 @@ std::string folder_of(const std::filesystem::path& file) {
 // nullptr when no tokenizer's files are there.
 std::unique_ptr<text::Tokenizer> from_directory(const std::filesystem::path& directory) {
   const auto read = [&](const char* name) {
-    return std::filesystem::exists(directory / name) ? read_regular_file(directory / name) : std::string();
+    const std::filesystem::path file = directory / name;
+    if (!std::filesystem::exists(file)) return std::string();
+    std::string text = read_regular_file(file);
+    require(!text.empty(), "{}: the file is empty", printable(file.string(), 1000));
+    return text;
   };
   text::TokenizerFiles files;
   files.folder = printable((directory / "").string(), 1000);

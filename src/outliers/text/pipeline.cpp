@@ -7,6 +7,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
+#include "outliers/text/tokenizer_sources.h"
 #include "outliers/text/unicode.h"
 
 namespace outliers::text {
@@ -68,11 +69,13 @@ class Pipeline final : public Tokenizer {
     std::vector<int32_t> ids;
     if (policy == BosPolicy::model) ids = parts_.adds.before;
     const size_t body = ids.size();
-    if (is_valid_utf8(text)) {
-      encode_body(text, ids);
-    } else {
-      encode_body(replace_invalid_utf8(text), ids);
-    }
+    name_file("", parts_.where, [&] {
+      if (is_valid_utf8(text)) {
+        encode_body(text, ids);
+      } else {
+        encode_body(replace_invalid_utf8(text), ids);
+      }
+    });
     if (policy == BosPolicy::model) ids.insert(ids.end(), parts_.adds.after.begin(), parts_.adds.after.end());
     if (policy == BosPolicy::always) {
       require(parts_.bos.has_value(), "{}: the tokenizer has no BOS token; use --bos model or --bos never",

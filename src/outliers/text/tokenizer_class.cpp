@@ -50,24 +50,12 @@ void build_gemma(const TokenizerConfig&, Parts& parts) {
 }
 
 const std::vector<TokenizerClass>& classes() {
+  using Named = std::vector<std::pair<const char*, const char*>>;
   constexpr const char* end = "<|endoftext|>";
+  const Named ends = {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}};
   static const std::vector<TokenizerClass> all = {
-      {"GPT2Tokenizer",
-       false,
-       false,
-       false,
-       false,
-       false,
-       {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}},
-       build_gpt2},
-      {"CodeGenTokenizer",
-       false,
-       false,
-       false,
-       false,
-       false,
-       {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}},
-       build_gpt2},
+      {"GPT2Tokenizer", false, false, false, false, false, ends, build_gpt2},
+      {"CodeGenTokenizer", false, false, false, false, false, ends, build_gpt2},
       {"GPTNeoXTokenizer",
        false,
        false,
