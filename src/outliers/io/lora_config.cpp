@@ -184,7 +184,9 @@ struct LoraConfig::Reader {
   }
 
   void check_all() const {
-    for (const auto& [key, value] : config.items()) {
+    for (const auto& item : config.items()) {
+      const std::string& key = item.key();
+      const ordered_json& value = item.value();
       const auto known = std::find_if(std::begin(kOptions), std::end(kOptions),
                                       [&](const Option& o) { return key == o.name; });
       const std::string name = printable(key);
