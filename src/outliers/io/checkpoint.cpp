@@ -7,7 +7,7 @@
 #include <ATen/Parallel.h>
 
 #include "outliers/core/error.h"
-#include "outliers/core/input.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/core/suggest.h"
 #include "outliers/io/checkpoint_files.h"
 #include "outliers/io/dequantize.h"

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
-#include "outliers/core/input.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/core/warning.h"
 #include "outliers/io/gguf.h"
 #include "outliers/io/safetensors.h"
@@ -158,7 +158,7 @@ Checkpoints only_one(const fs::path& folder, const std::vector<Candidate>& found
   std::string base;
   const fs::path file = folder / kAdapterConfig;
   try {
-    const auto config = nlohmann::json::parse(read_input(file), nullptr, false);
+    const auto config = nlohmann::json::parse(read_regular(file), nullptr, false);
     if (config.is_object())
       base = config.value("base_model_name_or_path", nlohmann::json()).get<std::string>();
   } catch (const std::exception&) {  // it is named where it is there, and that is all
@@ -252,7 +252,7 @@ std::unique_ptr<Checkpoint> open_file(const fs::path& path) {
                        (name.starts_with("adapter_") || !fs::exists(folder / "config.json", unreadable));
   if (adapter) refuse_adapter(folder);
   if (is_gguf(path)) return open_gguf(path);
-  const std::string head = InputFile(path).read(4096);
+  const std::string head = RegularFile(path).read(4096);
   if (extension == ".gguf") {
     const auto other = foreign_content(head);
     require(!other, "{} {}", path.string(), other.value_or(""));

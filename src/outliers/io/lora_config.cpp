@@ -10,7 +10,7 @@
 #include <pcre2.h>
 
 #include "outliers/core/error.h"
-#include "outliers/core/input.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/core/warning.h"
 
 namespace outliers::io {
@@ -224,7 +224,7 @@ struct LoraConfig::Reader {
 
 LoraConfig::LoraConfig(const std::filesystem::path& file) {
   const std::string where = printable(file.string(), 4096);
-  const std::string text = read_input(file);
+  const std::string text = read_regular(file);
   const auto other = foreign_content(text);
   require(!other, "{} {}", where, other.value_or(""));
   const ordered_json config = ordered_json::parse(text, nullptr, false);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "outliers/core/error.h"
-#include "outliers/core/input.h"
+#include "outliers/core/regular_file.h"
 
 namespace outliers::io {
 namespace {
@@ -60,7 +60,7 @@ constexpr const char* kAgain = "wait until it is complete and start again";
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const InputFile file(path);
+  const RegularFile file(path);
   status_ = file.status();
   require(status_.st_size > 0, "{} is empty", path.string());
   size_ = static_cast<size_t>(status_.st_size);

@@ -23,7 +23,7 @@ class MappedFile {
   std::span<const uint8_t> bytes() const { return {data_, size_}; }
   uint64_t size() const { return size_; }
   /// Throws where the content is known to be something else than weights, arrays or images: a pointer of Git
-  /// LFS, a page of HTML (core/input.h). For readers whose own magic bytes are not there.
+  /// LFS, a page of HTML (core/regular_file.h). For readers whose own magic bytes are not there.
   void refuse_foreign() const;
   /// Has the kernel read the range in the background / drop it from this process's memory.
   void prefetch(uint64_t offset, uint64_t bytes) const;

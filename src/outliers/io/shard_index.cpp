@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
-#include "outliers/core/input.h"
+#include "outliers/core/regular_file.h"
 
 namespace outliers::io {
 namespace fs = std::filesystem;
@@ -22,7 +22,7 @@ std::string normal_name(const std::string& name) {
 }  // namespace
 
 std::map<std::string, std::vector<std::string>> parse_shard_index(const fs::path& path) {
-  const std::string text = read_input(path);
+  const std::string text = read_regular(path);
   const auto other = foreign_content(text);
   require(!other, "{} {}", path.string(), other.value_or(""));
   const auto index = nlohmann::json::parse(text, nullptr, false);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "outliers/core/error.h"
-#include "outliers/core/input.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/io/gguf.h"
 #include "outliers/models/files.h"
 

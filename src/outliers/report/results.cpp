@@ -10,7 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
-#include "outliers/core/input.h"
+#include "outliers/core/regular_file.h"
 #include "outliers/core/shape.h"
 
 namespace outliers::report {
@@ -338,7 +338,7 @@ class Consistency {
 };
 
 ordered_json read_json(const std::filesystem::path& path) {
-  const std::string text = read_input(path);
+  const std::string text = read_regular(path);
   try {
     return ordered_json::parse(text);
   } catch (const ordered_json::parse_error& error) {

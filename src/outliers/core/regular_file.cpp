@@ -1,4 +1,4 @@
-#include "outliers/core/input.h"
+#include "outliers/core/regular_file.h"
 
 #include <algorithm>
 #include <cctype>
@@ -59,7 +59,7 @@ void require_regular(const std::filesystem::path& path, bool or_directory) {
   if (!or_directory || !S_ISDIR(status.st_mode)) require_regular(name, status.st_mode);
 }
 
-InputFile::InputFile(const std::filesystem::path& path) : name_(shown(path)) {
+RegularFile::RegularFile(const std::filesystem::path& path) : name_(shown(path)) {
   // Asked first, since opening alone can do something to a device; and again, since the name may be another's
   // by then.
   outliers::require_regular(path);
@@ -74,11 +74,11 @@ InputFile::InputFile(const std::filesystem::path& path) : name_(shown(path)) {
   }
 }
 
-InputFile::~InputFile() {
+RegularFile::~RegularFile() {
   ::close(descriptor_);
 }
 
-std::string InputFile::read(uint64_t most) {
+std::string RegularFile::read(uint64_t most) {
   constexpr uint64_t kStep = uint64_t{1} << 20;
   std::string text;
   while (text.size() < most) {
@@ -97,8 +97,8 @@ std::string InputFile::read(uint64_t most) {
   return text;
 }
 
-std::string read_input(const std::filesystem::path& path, uint64_t most) {
-  InputFile file(path);
+std::string read_regular(const std::filesystem::path& path, uint64_t most) {
+  RegularFile file(path);
   require(file.size() <= most, "{}: {} bytes are too many for a file of this kind", shown(path), file.size());
   return file.read(most);
 }

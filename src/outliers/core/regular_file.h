@@ -12,13 +12,13 @@
 namespace outliers {
 
 /// A regular file, open for reading.
-class InputFile {
+class RegularFile {
  public:
   /// Never waits. Throws an Error for what is missing, forbidden, or a directory, FIFO, socket or device.
-  explicit InputFile(const std::filesystem::path& path);
-  ~InputFile();
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
+  explicit RegularFile(const std::filesystem::path& path);
+  ~RegularFile();
+  RegularFile(const RegularFile&) = delete;
+  RegularFile& operator=(const RegularFile&) = delete;
 
   int descriptor() const { return descriptor_; }
   /// As it was when the file was opened.
@@ -34,7 +34,7 @@ class InputFile {
 };
 
 /// A whole file, as bytes. Throws for one of more than `most` bytes.
-std::string read_input(const std::filesystem::path& path, uint64_t most = uint64_t{1} << 30);
+std::string read_regular(const std::filesystem::path& path, uint64_t most = uint64_t{1} << 30);
 
 /// Throws unless `path`, which exists, is a regular file or, with `or_directory`, a directory.
 void require_regular(const std::filesystem::path& path, bool or_directory = false);
