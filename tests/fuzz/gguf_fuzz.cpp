@@ -10,7 +10,7 @@
 using namespace outliers;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const fuzz::InputFile file(data, size);
+  const fuzz::RegularFile file(data, size);
   fuzz::attempt([&] {
     const auto checkpoint = io::open_gguf(file.path());
     for (const io::TensorInfo& info : checkpoint->tensors()) {

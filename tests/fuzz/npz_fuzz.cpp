@@ -8,7 +8,7 @@
 using namespace outliers;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const fuzz::InputFile file(data, size);
+  const fuzz::RegularFile file(data, size);
   fuzz::attempt([&] {
     const io::NpzReader reader(file.path());
     for (const std::string& name : reader.names()) fuzz::attempt([&] { reader.read(name); });

@@ -10,7 +10,7 @@ using namespace outliers;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto [config, tensors] = fuzz::split(data, size);
-  const fuzz::InputFile file(tensors.data(), tensors.size());
+  const fuzz::RegularFile file(tensors.data(), tensors.size());
   fuzz::attempt([&, text = std::string(config)] {
     const auto checkpoint = io::dequantized(io::open_safetensors({file.path()}), text, "config.json");
     for (const io::TensorInfo& info : checkpoint->tensors()) {

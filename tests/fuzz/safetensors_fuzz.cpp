@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       fuzz::write(index, data, size);
       load_all(*io::open_safetensors_index(index));
     } else {
-      const fuzz::InputFile file(data, size);
+      const fuzz::RegularFile file(data, size);
       load_all(*io::open_safetensors({file.path()}));
     }
   });

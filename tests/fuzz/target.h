@@ -19,15 +19,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 namespace outliers::fuzz {
 
 /// Bytes as a file that can be opened and mapped, without a disk.
-class InputFile {
+class RegularFile {
  public:
-  InputFile(const void* data, size_t size) : fd_(memfd_create("input", MFD_CLOEXEC)) {
+  RegularFile(const void* data, size_t size) : fd_(memfd_create("input", MFD_CLOEXEC)) {
     if (fd_ < 0 || ::write(fd_, data, size) != static_cast<ssize_t>(size))
       throw std::runtime_error("no memory for the input");
   }
-  ~InputFile() { close(fd_); }
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
+  ~RegularFile() { close(fd_); }
+  RegularFile(const RegularFile&) = delete;
+  RegularFile& operator=(const RegularFile&) = delete;
   std::filesystem::path path() const { return "/proc/self/fd/" + std::to_string(fd_); }
 
  private:

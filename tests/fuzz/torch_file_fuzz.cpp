@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       io::unpickle_state_dict({data, size}, "pickle");
       return;
     }
-    const fuzz::InputFile file(data, size);
+    const fuzz::RegularFile file(data, size);
     const auto checkpoint = io::open_torch({file.path()});
     for (const io::TensorInfo& info : checkpoint->tensors()) {
       checkpoint->load(info.name, at::kFloat);

@@ -97,7 +97,7 @@ std::string RegularFile::read(uint64_t most) {
   return text;
 }
 
-std::string read_regular_file(const std::filesystem::path& path, uint64_t most) {
+std::string read_regular(const std::filesystem::path& path, uint64_t most) {
   RegularFile file(path);
   require(file.size() <= most, "{}: {} bytes are too many for a file of this kind", shown(path), file.size());
   return file.read(most);

@@ -34,7 +34,7 @@ class RegularFile {
 };
 
 /// A whole file, as bytes. Throws for one of more than `most` bytes.
-std::string read_regular_file(const std::filesystem::path& path, uint64_t most = uint64_t{1} << 30);
+std::string read_regular(const std::filesystem::path& path, uint64_t most = uint64_t{1} << 30);
 
 /// Throws unless `path`, which exists, is a regular file or, with `or_directory`, a directory.
 void require_regular(const std::filesystem::path& path, bool or_directory = false);

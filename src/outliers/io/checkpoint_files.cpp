@@ -159,7 +159,7 @@ Checkpoints only_one(const fs::path& folder, const std::vector<Candidate>& found
   std::string base;
   const fs::path file = folder / kAdapterConfig;
   try {
-    const auto config = parse_json<nlohmann::json>(read_regular_file(file), file.string());
+    const auto config = parse_json<nlohmann::json>(read_regular(file), file.string());
     if (config.is_object())
       base = config.value("base_model_name_or_path", nlohmann::json()).get<std::string>();
   } catch (const std::exception&) {  // it is named where it is there, and that is all

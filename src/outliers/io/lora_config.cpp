@@ -185,7 +185,9 @@ struct LoraConfig::Reader {
   }
 
   void check_all() const {
-    for (const auto& [key, value] : config.items()) {
+    for (const auto& item : config.items()) {
+      const std::string& key = item.key();
+      const ordered_json& value = item.value();
       const auto known = std::find_if(std::begin(kOptions), std::end(kOptions),
                                       [&](const Option& o) { return key == o.name; });
       const std::string name = printable(key);
@@ -223,7 +225,7 @@ struct LoraConfig::Reader {
 
 LoraConfig::LoraConfig(const std::filesystem::path& file) {
   const std::string where = printable(file.string(), 4096);
-  const std::string text = read_regular_file(file);
+  const std::string text = read_regular(file);
   const auto other = foreign_content(text);
   require(!other, "{} {}", where, other.value_or(""));
   const auto config = parse_json<ordered_json>(text, where);

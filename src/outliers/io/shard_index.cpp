@@ -23,7 +23,7 @@ std::string normal_name(const std::string& name) {
 }  // namespace
 
 std::map<std::string, std::vector<std::string>> parse_shard_index(const fs::path& path) {
-  const std::string text = read_regular_file(path);
+  const std::string text = read_regular(path);
   const auto other = foreign_content(text);
   require(!other, "{} {}", path.string(), other.value_or(""));
   const auto index = parse_json<nlohmann::json>(text, printable(path.string(), 4096));

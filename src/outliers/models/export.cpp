@@ -108,7 +108,7 @@ std::vector<Part> parts_of_gguf(const Model& model, at::ScalarType dtype) {
 /// The checkpoint's own config.json for weights that are neither quantised nor of another dtype.
 ordered_json config_of_hugging_face(const Model& model, at::ScalarType dtype) {
   const fs::path file = model.checkpoint().directory() / "config.json";
-  ordered_json config = parse_json<ordered_json>(read_regular_file(file), printable(file.string()), "null");
+  ordered_json config = parse_json<ordered_json>(read_regular(file), printable(file.string()), "null");
   require(config.is_object(), "{}: this is not a JSON object", printable(file.string()));
   const auto state = [&](ordered_json& part) {
     part.erase("quantization_config");
@@ -293,7 +293,7 @@ Exported export_checkpoint(const Model& model, const fs::path& directory, const 
   const auto copy = [&](const char* name) {
     const fs::path file = model.checkpoint().directory() / name;
     if (gguf || !fs::exists(file)) return false;
-    write_text(directory / name, read_regular_file(file));
+    write_text(directory / name, read_regular(file));
     return true;
   };
   for (const char* name : kTokenizerFiles) {
