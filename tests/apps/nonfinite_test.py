@@ -9,16 +9,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ROOT, ProgramTest  # noqa: E402
+from program import PROGRAM, ROOT, FolderTest  # noqa: E402
 
-CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
 SEEN = ["resid_in", "attn_out", "resid_mid", "experts.down_in", "shared.down_in", "down_in", "down_out", "resid_out"]  # the points that a survey looks at, in order
 
 
@@ -26,15 +24,7 @@ def no_token(value):
     raise AssertionError(f"{value} is no JSON")
 
 
-class NonfiniteTest(ProgramTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(cls.folder.cleanup)
-        cls.dir = pathlib.Path(cls.folder.name)
-        cls.corpus = cls.dir / "corpus.txt"
-        cls.corpus.write_text(CORPUS)
-
+class NonfiniteTest(FolderTest):
     def model(self, name, tensor, *places, value=np.nan):
         def change(weights):
             for place in places:
@@ -43,7 +33,7 @@ class NonfiniteTest(ProgramTest):
 
     def report(self, model, *more):
         out = self.dir / f"{model.name}.{len(list(self.dir.iterdir()))}"
-        text = self.succeed("report", model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 24, *([] if "--images" in more else ["--no-figures"]), *more)
+        text = self.succeed("report", model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 24, "--no-figures", *more)
         return json.loads((out / "results.json").read_text(), parse_constant=no_token), re.sub(r"\s+", " ", text), out
 
     def captured(self, model, *more, text=("--prompt", "Summer is warm. Winter is cold.\n")):
@@ -122,7 +112,7 @@ class NonfiniteTest(ProgramTest):
             self.assertEqual([rank.wait(200) for rank in ranks], [0, 0])
             self.assertEqual(json.loads((out / "results.json").read_text())["summary"], results["summary"])
         finally:
-            self.corpus.write_text(CORPUS)
+            self.corpus.write_text(self.CORPUS)
 
     def test_families_of_every_build(self):
         (self.dir / "words.txt").write_text("the sea was calm and the crew slept. " * 20)
@@ -146,6 +136,25 @@ class NonfiniteTest(ProgramTest):
                 results = json.loads((out / "results.json").read_text(), parse_constant=no_token)
                 self.assertEqual((results["summary"]["first_nonfinite"]["layer"], results["summary"]["first_nonfinite"]["point"]), (layer, SEEN[point]))
                 self.assertIn("cannot be told", text)
+
+    def test_images(self):
+        folder, golden = self.dir / "vit", ROOT / "tests/golden/models/vit_rectangle"
+        folder.mkdir()
+        shutil.copy(golden / "config.json", folder)
+        tensors = {name: array.copy() for name, (_, array) in tiny.read_safetensors(golden / "model.safetensors").items()}
+        layer = json.loads((folder / "config.json").read_text())["num_hidden_layers"] - 1
+        down, = (name for name in tensors if name.endswith(f"layer.{layer}.output.dense.weight"))
+        tensors[down][2, 1] = np.nan
+        tiny.write_safetensors(folder / "model.safetensors", tensors)
+        np.save(folder / "images.npy", np.load(golden / "reference.npz")["pixel_values"])
+        out = self.dir / "vit.report"
+        text = re.sub(r"\s+", " ", self.succeed("report", folder, "-o", out, "--images", folder / "images.npy"))
+        results = json.loads((out / "results.json").read_text(), parse_constant=no_token)
+        first = results["summary"]["first_nonfinite"]
+        self.assertEqual((first["layer"], first["point"], first["channel"], first["class"]), (layer, "down_out", 2, "cls"))
+        self.assertNotIn("norms", results["summary"])
+        self.assertIn("norms cannot be told", text)
+        self.assertFalse((out / "figures/norm_map.svg").exists())
 
     def test_figures_and_comparison(self):
         broken = self.model("drawn", "model.layers.2.mlp.up_proj.weight", (3, 5))

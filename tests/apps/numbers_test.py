@@ -5,7 +5,6 @@ import json
 import pathlib
 import re
 import sys
-import tempfile
 import unittest
 
 import numpy as np
@@ -14,10 +13,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "oracle"))
 import browser  # noqa: E402
 import tiny  # noqa: E402
-from program import ROOT, ProgramTest  # noqa: E402
+from program import ROOT, FolderTest  # noqa: E402
 from shown_numbers import number, percent, seconds, size  # noqa: E402
 
-CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
 # What people read as one number, with its unit.
 SHOWN = re.compile(r"(?<![\w.\-])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e-?\d+)?(?: (?:%|bytes\b|kB\b|MB\b|GB\b|h \d+ min|min \d+ s|s\b))?(?!\w)")
 PARTS = ["#lead", "#tiles", "#words", "#strip-readout", "#massive", "#columns", "#column-detail .hint", "#keys", "#heads + details", "#token-detail", "#prompt-3d .readout", "details.numbers"]
@@ -81,18 +79,15 @@ def strangers(text, known):
     return [m.group().strip() for m in SHOWN.finditer(text) if m.group().strip() not in known.texts]
 
 
-class Case(ProgramTest):
+class Case(FolderTest):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(cls.folder.cleanup)
-        cls.dir = pathlib.Path(cls.folder.name)
-        (cls.dir / "corpus.txt").write_text(CORPUS)
+        super().setUpClass()
         # An initial token that is larger in the corpus (which begins with a BOS) than in the prompt (which is given none).
         cls.model = tiny.write_model(cls.dir / "tiny")
         cls.texts = {}
         for name, more in (("one", []), ("two", ["--bos", "never", "--prompt", "A calm sea."])):
-            cls.texts[name] = cls().succeed("report", cls.model, "-o", cls.dir / name, "--corpus", cls.dir / "corpus.txt", "--sequences", 3, "--tokens", 40, "--no-figures", *more)
+            cls.texts[name] = cls().succeed("report", cls.model, "-o", cls.dir / name, "--corpus", cls.corpus, "--sequences", 3, "--tokens", 40, "--no-figures", *more)
         # The corpus reaches further than the prompt, so that the one cannot be taken for the other unseen.
         cls.edit("one")
         cls.compared = cls().succeed("compare", cls.dir / "one", cls.dir / "two", "-o", cls.dir / "compared")

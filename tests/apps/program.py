@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 
 PROGRAM = os.environ["OUTLIERS_PROGRAM"]
@@ -48,6 +49,19 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         self.assertRegex(done.stderr, pattern)
         return done.stderr
+
+
+class FolderTest(ProgramTest):
+    """With a folder to write into, and a corpus in it."""
+    CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.dir = pathlib.Path(folder.name)
+        cls.corpus = cls.dir / "corpus.txt"
+        cls.corpus.write_text(cls.CORPUS)
 
 
 class _Result(unittest.TextTestResult):

@@ -10,7 +10,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 import unicodedata
@@ -18,9 +17,8 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ROOT, ProgramTest  # noqa: E402
+from program import PROGRAM, ROOT, FolderTest  # noqa: E402
 
-CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
 HIDDEN = "\u202e"
 
 
@@ -62,15 +60,12 @@ def screen(text):
     return lines
 
 
-class TerminalTest(ProgramTest):
+class TerminalTest(FolderTest):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(cls.folder.cleanup)
-        cls.dir = pathlib.Path(cls.folder.name)
-        (cls.dir / "corpus.txt").write_text(CORPUS)
+        super().setUpClass()
         cls.model = tiny.write_model(cls.dir / f"model{HIDDEN}fdp-\u65e5\u672c\u8a9e-e\u0301\u0301")
-        cls.report = [PROGRAM, "report", cls.model, "-o", cls.dir / "report", "--force", "--corpus", cls.dir / "corpus.txt", "--sequences", 3, "--tokens", 40, "--no-figures"]
+        cls.report = [PROGRAM, "report", cls.model, "-o", cls.dir / "report", "--force", "--corpus", cls.corpus, "--sequences", 3, "--tokens", 40, "--no-figures"]
 
     def fits(self, text, columns):
         self.assertNotIn("\x1b", text)
