@@ -215,6 +215,8 @@ class VisionTest(ProgramTest):
         self.refuse(2, "--images: .* reads text", "capture", text, "--images", images, "-o", self.dir / "never.npz")
         self.refuse(1, r"rgb.png: there is no preprocessor_config.json|there is no preprocessor_config.json beside", "report", model, *out, "--images",
                     GOLDEN / "io/images/rgb.png")
+        (model / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+        self.addCleanup((model / "preprocessor_config.json").unlink)
         self.refuse(1, "this is no PNG or JPEG image", "report", model, *out, "--images", GOLDEN / "io/images/images.npz")
         self.assertFalse((self.dir / "never").exists())
 
