@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ProgramTest, full_disk  # noqa: E402
+from program import PROGRAM, ProgramTest, full_disk, main  # noqa: E402
 
 
 class BadInputTest(ProgramTest):
@@ -203,4 +203,4 @@ class BadInputTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

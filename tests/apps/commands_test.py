@@ -5,14 +5,13 @@ import pathlib
 import struct
 import sys
 import tempfile
-import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
 import tiny_forward  # noqa: E402
-from program import ROOT, ProgramTest, full_disk, run  # noqa: E402
+from program import ROOT, ProgramTest, full_disk, main, run  # noqa: E402
 
 PROMPT = "The sea was calm."
 IDS = [tiny.BOS, *PROMPT.encode()]
@@ -486,4 +485,4 @@ class TokenizeTest(CommandTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

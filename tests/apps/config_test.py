@@ -5,13 +5,12 @@ import pathlib
 import shutil
 import sys
 import tempfile
-import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import ROOT, ProgramTest  # noqa: E402
+from program import ROOT, ProgramTest, main  # noqa: E402
 
 IDS = ",".join(str(i) for i in range(5, 25))  # 20
 UNTIED = r"'lm_head\.weight' is stored and differs from 'model\.embed_tokens\.weight'"
@@ -122,4 +121,4 @@ class ConfigTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

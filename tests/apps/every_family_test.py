@@ -6,7 +6,6 @@ import pathlib
 import re
 import shutil
 import sys
-import unittest
 
 import numpy as np
 
@@ -14,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import gguf_file  # noqa: E402
 import tiny  # noqa: E402
 from main_job import MainJobTest  # noqa: E402
-from program import ROOT  # noqa: E402
+from program import ROOT, main  # noqa: E402
 
 GOLDEN = ROOT / "tests/golden/models"
 CASES = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())
@@ -72,4 +71,4 @@ class EveryFamilyTest(MainJobTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import gguf_file  # noqa: E402
 import tiny  # noqa: E402
 from main_job import MainJobTest  # noqa: E402
-from program import ROOT  # noqa: E402
+from program import ROOT, main  # noqa: E402
 
 try:
     import torch
@@ -246,4 +246,4 @@ class EveryFormatTest(MainJobTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

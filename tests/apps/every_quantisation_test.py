@@ -6,14 +6,13 @@ import json
 import pathlib
 import re
 import sys
-import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
 from main_job import MainJobTest  # noqa: E402
-from program import ROOT  # noqa: E402
+from program import ROOT, main  # noqa: E402
 
 GOLDEN = ROOT / "tests/golden/io/quantized"
 HEADS, HEAD_WIDTH = 2, 8
@@ -88,4 +87,4 @@ class EveryQuantisationTest(MainJobTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

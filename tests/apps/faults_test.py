@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ProgramTest, full_disk, run  # noqa: E402
+from program import PROGRAM, ProgramTest, full_disk, main, run  # noqa: E402
 
 FULL = "(No space left on device|File too large)"
 # Mounts need a namespace of their own, which not every machine gives.
@@ -253,4 +253,4 @@ class FaultsTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import ProgramTest, run  # noqa: E402
+from program import ProgramTest, main, run  # noqa: E402
 from svg import Svg  # noqa: E402
 
 CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
@@ -370,4 +370,4 @@ class FiguresTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

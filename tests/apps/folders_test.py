@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ROOT, ProgramTest  # noqa: E402
+from program import PROGRAM, ROOT, ProgramTest, main  # noqa: E402
 
 try:
     import torch
@@ -374,4 +374,4 @@ class FoldersTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

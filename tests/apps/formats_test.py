@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import ROOT, ProgramTest, full_disk  # noqa: E402
+from program import ROOT, ProgramTest, full_disk, main  # noqa: E402
 
 try:
     import torch
@@ -176,4 +176,4 @@ class FormatsTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

@@ -24,7 +24,7 @@ import unittest.mock
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
 from hub_server import HubServer, commit_of, git_blob, half_then, on, stall, times  # noqa: E402
-from program import PROGRAM, ROOT, ProgramTest, full_disk  # noqa: E402
+from program import PROGRAM, ROOT, ProgramTest, full_disk, main  # noqa: E402
 
 LARGE = random.Random(1).randbytes(300000)
 VARIABLES = ("HF_", "HUGGING", "XDG_", "TRANSFORMERS_OFFLINE", "SSL_CERT", "REQUESTS_CA", "CURL_CA")
@@ -557,4 +557,4 @@ def tree(folder):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

@@ -9,13 +9,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ROOT, FolderTest  # noqa: E402
+from program import PROGRAM, ROOT, FolderTest, main  # noqa: E402
 
 SEEN = ["resid_in", "attn_out", "resid_mid", "experts.down_in", "shared.down_in", "down_in", "down_out", "resid_out"]  # the points that a survey looks at, in order
 
@@ -172,4 +171,4 @@ class NonfiniteTest(FolderTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

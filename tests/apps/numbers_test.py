@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "oracle"))
 import browser  # noqa: E402
 import tiny  # noqa: E402
-from program import ROOT, FolderTest  # noqa: E402
+from program import ROOT, FolderTest, main  # noqa: E402
 from shown_numbers import number, percent, seconds, size  # noqa: E402
 
 # What people read as one number, with its unit.
@@ -197,4 +197,4 @@ class PageTest(Case):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

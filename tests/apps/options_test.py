@@ -5,13 +5,12 @@ import pathlib
 import re
 import sys
 import tempfile
-import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import ProgramTest  # noqa: E402
+from program import ProgramTest, main  # noqa: E402
 
 # Of one name and another meaning, by command: said in docs/hub.md.
 APART = {("tokenize", "--file")}
@@ -104,4 +103,4 @@ class OptionsTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

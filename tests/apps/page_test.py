@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import browser  # noqa: E402
 import tiny  # noqa: E402
-from program import ROOT, ProgramTest  # noqa: E402
+from program import ROOT, ProgramTest, main  # noqa: E402
 
 SECTIONS = ["answer", "activations", "weights", "attention", "tokens", "method"]
 CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
@@ -498,4 +498,4 @@ class ImagesPageTest(PageCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

@@ -4,12 +4,11 @@ import json
 import pathlib
 import sys
 import tempfile
-import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from program import ProgramTest, models_directory  # noqa: E402
+from program import ProgramTest, main, models_directory  # noqa: E402
 
 SMOLLM = models_directory() / "SmolLM2-135M-Instruct.Q4_1.gguf"
 QWEN = models_directory() / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
@@ -84,4 +83,4 @@ class RealModelTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

@@ -5,13 +5,12 @@ import pathlib
 import shutil
 import sys
 import tempfile
-import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import ROOT, ProgramTest  # noqa: E402
+from program import ROOT, ProgramTest, main  # noqa: E402
 
 CORPUS = ("The ship sailed on. The sea was calm, and the crew slept.\n" * 40)
 
@@ -242,4 +241,4 @@ class ReportTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ROOT, ProgramTest, full_disk, run  # noqa: E402
+from program import PROGRAM, ROOT, ProgramTest, full_disk, main, run  # noqa: E402
 
 CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n"
 WORDS = "the sea was calm and the crew slept. "
@@ -181,4 +181,4 @@ class SizeTest(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

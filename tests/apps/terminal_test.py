@@ -13,11 +13,10 @@ import sys
 import termios
 import time
 import unicodedata
-import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ROOT, FolderTest  # noqa: E402
+from program import PROGRAM, ROOT, FolderTest, main  # noqa: E402
 
 HIDDEN = "\u202e"
 
@@ -132,4 +131,4 @@ class TerminalTest(FolderTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

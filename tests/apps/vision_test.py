@@ -9,13 +9,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import unittest
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import PROGRAM, ROOT, ProgramTest  # noqa: E402
+from program import PROGRAM, ROOT, ProgramTest, main  # noqa: E402
 
 GOLDEN = ROOT / "tests/golden"
 NAMES = sorted(p.name for p in (GOLDEN / "models").iterdir() if p.name.split("_")[0] in ("vit", "dinov2", "clip"))
@@ -215,9 +214,11 @@ class VisionTest(ProgramTest):
         self.refuse(2, "--images: .* reads text", "capture", text, "--images", images, "-o", self.dir / "never.npz")
         self.refuse(1, r"rgb.png: there is no preprocessor_config.json|there is no preprocessor_config.json beside", "report", model, *out, "--images",
                     GOLDEN / "io/images/rgb.png")
+        (model / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+        self.addCleanup((model / "preprocessor_config.json").unlink)
         self.refuse(1, "this is no PNG or JPEG image", "report", model, *out, "--images", GOLDEN / "io/images/images.npz")
         self.assertFalse((self.dir / "never").exists())
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()

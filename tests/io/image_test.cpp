@@ -109,6 +109,14 @@ TEST(Image, RefusesSizesBeforeItAllocates) {
   ASSERT_NE(frame, std::string::npos);
   jpeg.replace(frame + 5, 4, "\xFF\x00\xFF\x00", 4);
   EXPECT_THAT(error_of(jpeg), HasSubstr("65280 x 65280 pixels are too many"));
+  // A model's own limit.
+  for (const char* name : {"rgb.jpg", "rgb.png"}) {
+    const at::Tensor image = read_image(file(name));
+    const int64_t pixels = image.size(0) * image.size(1);
+    EXPECT_TRUE(at::equal(read_image(file(name), pixels), image));
+    EXPECT_THAT(tests::error_of([&] { read_image(file(name), pixels - 1); }),
+                HasSubstr("pixels are too many"));
+  }
 }
 
 TEST(Image, EndsWithScansWithoutEnd) {

@@ -119,6 +119,19 @@ TEST(ImageProcessor, ReadsOrRefusesWhatIsNoneOrOfAnotherType) {
   EXPECT_FALSE(nothing.crops || nothing.rescales || nothing.normalises);
 }
 
+TEST(ImageProcessor, TakesImagesOfAThousandTimesItsPixels) {
+  const auto most = [](const std::string& more) {
+    return parse_image_processor(R"({"image_processor_type": "ViTImageProcessor")" + more + "}", "p")
+        .most_pixels();
+  };
+  EXPECT_EQ(most(R"(, "size": 224)"), 1024 * 224 * 224);
+  EXPECT_EQ(most(R"(, "size": {"shortest_edge": 224})"), 1024 * 224 * 224);
+  EXPECT_EQ(most(R"(, "size": {"height": 9, "width": 10})"), 1 << 22);
+  EXPECT_EQ(most(R"(, "size": 16384)"), io::kLargestImage);
+  EXPECT_EQ(most(R"(, "do_resize": false)"), io::kLargestImage);
+  EXPECT_EQ(most(R"(, "do_resize": false, "do_center_crop": true, "crop_size": 224)"), 1024 * 224 * 224);
+}
+
 /// The tiny ViT, which takes 12 x 10 pixels, in a folder that can be written to.
 class ImageFolder : public testing::Test {
  protected:

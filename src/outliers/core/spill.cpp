@@ -17,16 +17,12 @@ namespace outliers {
 
 Spill::Spill(std::filesystem::path directory, uint64_t bytes) : directory_(std::move(directory)) {
   if (directory_.empty()) directory_ = ".";
-  file_ =
-      interruptible([&] { return open(directory_.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600); });
-  if (file_ < 0) {  // a file system that has no files without a name
-    std::string path = (directory_ / ".outliers-spill-XXXXXX").string();
-    file_ = mkostemp(path.data(), O_CLOEXEC);
-    const int error = errno;
-    require(file_ >= 0, "cannot write to {}: {}; name a directory for what does not fit the memory by TMPDIR",
-            directory_.string(), std::strerror(error));
-    ::unlink(path.c_str());
-  }
+  std::string path = (directory_ / ".outliers-spill-XXXXXX").string();
+  file_ = mkostemp(path.data(), O_CLOEXEC);
+  const int made = errno;
+  require(file_ >= 0, "cannot write to {}: {}; name a directory for what does not fit the memory by TMPDIR",
+          directory_.string(), std::strerror(made));
+  ::unlink(path.c_str());
   // A disk without room is better known now than after hours. Where the file system cannot tell, later.
   const auto reserve = [&] { return fallocate(file_, 0, 0, static_cast<off_t>(bytes)); };
   const int error = bytes > 0 && interruptible(reserve) != 0 ? errno : 0;

@@ -257,9 +257,8 @@ class JpegDecoder {
 
 void check_image_size(int64_t height, int64_t width, int64_t most, const std::string& where) {
   require(height >= 1 && width >= 1, "{}: the image has no pixels", where);
-  require(height <= most / width,
-          "{}: {} x {} pixels (height x width) are too many, at most {} are taken here; make it smaller",
-          where, height, width, most);
+  require(height <= most / width, "{}: {} x {} pixels are too many; at most {} million are taken here", where,
+          height, width, most / 1'000'000);
 }
 
 at::Tensor decode_image(std::span<const uint8_t> bytes, const std::string& where, int64_t most) {
