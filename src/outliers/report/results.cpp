@@ -11,8 +11,8 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/json.h"
-#include "outliers/core/shape.h"
 #include "outliers/core/regular_file.h"
+#include "outliers/core/shape.h"
 
 namespace outliers::report {
 
