@@ -98,10 +98,8 @@ Input text_input(const models::Model& model, const SurveyOptions& options) {
   }
   models::check_positions(config, tokens, "a window should have", "ask for fewer with --tokens");
   const at::Tensor prompt = prompt_ids(model, options);
-  std::error_code ignored;
-  require(options.ranks == nullptr || options.corpus.empty() ||
-              std::filesystem::is_regular_file(options.corpus, ignored),
-          "{}: every rank reads the corpus, so it should be a file", printable(options.corpus.string()));
+  require(options.ranks == nullptr || options.corpus != "-",
+          "every rank reads the corpus, which standard input cannot give to all; name a file with --corpus");
   text::Corpus corpus =
       options.corpus.empty() ? text::default_corpus() : text::read_corpus(options.corpus, options.text_field);
   check_interrupt();
