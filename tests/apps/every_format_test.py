@@ -98,6 +98,12 @@ class EveryFormatTest(MainJobTest):
         self.assert_same(self.report(self.gguf("gguf"), "gguf"), wanted)
         self.report(self.gguf("never"), "never", "--bos", "never", "--dtype", "float16", figures="none")
         self.report(self.safetensors("always"), "always", "--bos", "always", "--dtype", "bfloat16", figures="none")
+        # "w" is in the prompt, "t" in the corpus alone.
+        for name, letter, value in (("nan", "w", np.nan), ("inf", "t", np.inf), ("minus_inf", "t", -np.inf)):
+            model = tiny.write_model(self.dir / name, lambda w: w["model.embed_tokens.weight"].__setitem__((ord(letter), 4), value))
+            first = self.report(model, name, figures="none")[0]["summary"]["first_nonfinite"]
+            self.assertEqual((first["layer"], first["point"], first["channel"], first["batch"]), (0, "resid_in", 4, "prompt" if letter == "w" else "corpus"))
+            names.append(name)
         if torch:
             folder, state = self.pytorch("pytorch")
             torch.save(state, folder / "pytorch_model.bin")

@@ -151,7 +151,8 @@ class SizeTest(ProgramTest):
         least = self.needed(*self.options("none"))
         before = sorted(p.name for p in self.dir.iterdir())
         self.refuse(1, f"does not fit the memory cannot be written to {re.escape(str(self.dir))}: File too large; free some space, name another",
-                    *self.options("none", "--memory", str(int(least + 1e6))), preexec_fn=lambda: full_disk(1 << 20))
+                    *self.options("none", "--memory", str(int(least + 1e6))), preexec_fn=lambda: full_disk(1 << 20),
+                    env={name: value for name, value in os.environ.items() if name != "TMPDIR"})
         self.assertEqual(sorted(p.name for p in self.dir.iterdir()), before)
 
     def test_goes_where_tmpdir_says(self):

@@ -225,7 +225,7 @@ TEST_F(AdapterRefusals, EveryTensorInOneMessage) {
 TEST_F(AdapterRefusals, FieldsThatNobodyNeeds) {
   auto config = tests::read_file(folder("plain") / "adapter_config.json");
   config.replace(config.find('{'), 1,
-                 "{\"revision\": Infinity, \"note\": [NaN], \"bits\": -1" + std::string(30, '0') + ",");
+                 "{\"revision\": Infinity, \"note\": NaN, \"bits\": -1" + std::string(30, '0') + ",");
   tests::write_file(scratch_ / "a/adapter_config.json", config);
   EXPECT_NO_THROW(adapted(base_of("plain"), scratch_ / "a"));
   config.replace(config.find("{"), 1, "{\"r\": 5,");  // the file's own r comes later

@@ -80,8 +80,10 @@ TEST(HuggingFaceConfig, FieldsThatNobodyNeeds) {
       "threshold": [NaN, 1e400], "name": "\ud800", "hidden_act": "relu", "hidden_act": "silu", "_name_or_path": 5)"));
   EXPECT_EQ(c.activation, Activation::silu);
   EXPECT_EQ(c.name, "");
-  EXPECT_THAT(error_of(llama(R"("rms_norm_eps": NaN)")), HasSubstr("'rms_norm_eps' should be a number"));
-  EXPECT_THAT(error_of(llama(R"("rope_theta": Infinity)")), HasSubstr("'rope_theta' should be a number"));
+  EXPECT_THAT(error_of(llama(R"("rms_norm_eps": NaN)")),
+              HasSubstr("'rms_norm_eps' should be a finite number"));
+  EXPECT_THAT(error_of(llama(R"("rope_theta": Infinity)")),
+              HasSubstr("'rope_theta' should be a finite number"));
 }
 
 TEST(HuggingFaceConfig, ExplainsBadFiles) {

@@ -11,6 +11,12 @@ namespace outliers {
 /// What stands for a number that is not finite: no reader takes it for a number, a string or an object.
 inline constexpr std::string_view kNotFinite = R"([["not finite"]])";
 
+/// Whether a parsed value stands for such a number.
+template <typename Json>
+bool is_not_finite(const Json& value) {
+  return value.is_array() && value.size() == 1 && value.dump() == kNotFinite;
+}
+
 /// `text` as JSON that every parser reads. A byte order mark is dropped; whole numbers beyond 64 bits are
 /// written as floating-point numbers, NaN, Infinity, -Infinity and what overflows a double as `not_finite`, a
 /// lone surrogate as U+FFFD. Throws an Error of one line where Python does not read it either: "`where`: this

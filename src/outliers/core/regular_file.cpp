@@ -128,4 +128,11 @@ std::optional<std::string> foreign_content(std::string_view head) {
   return std::nullopt;
 }
 
+std::string read_own(const std::filesystem::path& path) {
+  std::string text = read_regular(path);
+  const auto other = foreign_content(text);
+  require(!other, "{} {}", shown(path), other.value_or(""));
+  return text;
+}
+
 }  // namespace outliers

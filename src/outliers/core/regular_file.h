@@ -43,4 +43,7 @@ void require_regular(const std::filesystem::path& path, bool or_directory = fals
 /// of Git LFS; ...", "is an HTML page; ...". Nothing for bytes that are not known.
 std::optional<std::string> foreign_content(std::string_view head);
 
+/// read_regular(), and an Error for what foreign_content() knows.
+std::string read_own(const std::filesystem::path& path);
+
 }  // namespace outliers

@@ -198,7 +198,7 @@ struct LoraConfig::Reader {
       }
       if (!is_on(value)) continue;
       require(
-          value.is_number() || value.is_string(),
+          value.is_number() || value.is_string() || is_not_finite(value),
           "{}: the option '{}' is not known here, and may change what is merged; merge the adapter with PEFT",
           where, name);
       warn("{}: the option '{}' is not known here and is ignored", where, name);
@@ -225,9 +225,7 @@ struct LoraConfig::Reader {
 
 LoraConfig::LoraConfig(const std::filesystem::path& file) {
   const std::string where = printable(file.string(), 4096);
-  const std::string text = read_regular(file);
-  const auto other = foreign_content(text);
-  require(!other, "{} {}", where, other.value_or(""));
+  const std::string text = read_own(file);
   const auto config = parse_json<ordered_json>(text, where);
   require(config.is_object(), "{}: this is not a JSON object", where);
   const Reader reader{config, where};

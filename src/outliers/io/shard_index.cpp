@@ -23,9 +23,7 @@ std::string normal_name(const std::string& name) {
 }  // namespace
 
 std::map<std::string, std::vector<std::string>> parse_shard_index(const fs::path& path) {
-  const std::string text = read_regular(path);
-  const auto other = foreign_content(text);
-  require(!other, "{} {}", path.string(), other.value_or(""));
+  const std::string text = read_own(path);
   const auto index = parse_json<nlohmann::json>(text, printable(path.string(), 4096));
   require(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
           "{} is no index of a checkpoint: it has no weight_map", path.string());

@@ -247,7 +247,7 @@ ImageProcessor parse_image_processor(std::string_view text, const std::string& w
 ImageProcessor read_image_processor(const fs::path& directory) {
   for (const char* name : {"preprocessor_config.json", "processor_config.json"}) {
     const fs::path file = directory / name;
-    if (fs::exists(file)) return parse_image_processor(read_regular(file), printable(file.string()));
+    if (fs::exists(file)) return parse_image_processor(read_own(file), printable(file.string()));
   }
   fail(
       "{}: there is no preprocessor_config.json beside the weights, which says how an image becomes pixel "

@@ -24,9 +24,7 @@ Described describe(const io::Checkpoint& checkpoint) {
       "{}: there is no config.json beside it, which a {} checkpoint needs; take it from the model's folder",
       printable(checkpoint.path().string(), 4096),
       checkpoint.format() == io::Format::pytorch ? "PyTorch" : "safetensors");
-  const std::string text = read_regular(file);
-  const auto other = foreign_content(text);
-  require(!other, "{} {}", printable(file.string(), 4096), other.value_or(""));
+  const std::string text = read_own(file);
   return describe_hugging_face(text, printable(file.string()));
 }
 

@@ -72,7 +72,7 @@ std::unique_ptr<text::Tokenizer> from_directory(const std::filesystem::path& dir
   const auto read = [&](const char* name) {
     const std::filesystem::path file = directory / name;
     if (!std::filesystem::exists(file)) return std::string();
-    std::string text = read_regular(file);
+    std::string text = read_own(file);
     require(!text.empty(), "{}: the file is empty", printable(file.string(), 1000));
     return text;
   };
@@ -127,13 +127,13 @@ std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& pat
   }
   if (path.extension() == ".model") {
     return text::Tokenizer::from_files({.folder = folder_of(path),
-                                        .sentencepiece_model = read_regular(path),
+                                        .sentencepiece_model = read_own(path),
                                         .sentencepiece_name = printable(path.filename().string())});
   }
   const bool directory = std::filesystem::is_directory(path);
   if (!directory && path.extension() == ".json" && !path.filename().string().ends_with(".index.json")) {
     return text::Tokenizer::from_files({.folder = folder_of(path),
-                                        .tokenizer_json = read_regular(path),
+                                        .tokenizer_json = read_own(path),
                                         .tokenizer_name = printable(path.filename().string())});
   }
   auto tokenizer = from_directory(directory ? path : path.parent_path());

@@ -349,7 +349,7 @@ class Consistency {
 };
 
 ordered_json read_json(const std::filesystem::path& path) {
-  const std::string text = read_regular(path);
+  const std::string text = read_own(path);
   try {
     // A null stands where a number was NaN or infinite, as outliers writes it.
     return parse_json<ordered_json>(text, printable(path.string()), "null");
