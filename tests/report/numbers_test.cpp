@@ -21,11 +21,16 @@ const nlohmann::json& shown() {
 }
 
 TEST(Numbers, FollowTheRule) {
-  for (const auto& c : shown()["number"]) EXPECT_EQ(number(c[0].get<double>()), c[1]) << c[0];
-  for (const auto& c : shown()["percent"]) EXPECT_EQ(percent(c[0].get<double>()), c[1]) << c[0];
-  for (const auto& c : shown()["bytes"]) EXPECT_EQ(bytes(c[0].get<double>()), c[1]) << c[0];
-  for (const auto& c : shown()["seconds"]) EXPECT_EQ(seconds(c[0].get<double>()), c[1]) << c[0];
-  for (const auto& c : shown()["visible"]) EXPECT_EQ(escape_hidden(c[0].get<std::string>()), c[1]) << c[0];
+  for (const auto& c : shown()["number"])
+    EXPECT_EQ(number(c[0].get<double>()), c[1].get<std::string>()) << c[0];
+  for (const auto& c : shown()["percent"])
+    EXPECT_EQ(percent(c[0].get<double>()), c[1].get<std::string>()) << c[0];
+  for (const auto& c : shown()["bytes"])
+    EXPECT_EQ(bytes(c[0].get<double>()), c[1].get<std::string>()) << c[0];
+  for (const auto& c : shown()["seconds"])
+    EXPECT_EQ(seconds(c[0].get<double>()), c[1].get<std::string>()) << c[0];
+  for (const auto& c : shown()["visible"])
+    EXPECT_EQ(escape_hidden(c[0].get<std::string>()), c[1].get<std::string>()) << c[0];
 }
 
 TEST(Numbers, SayWhatIsNone) {
