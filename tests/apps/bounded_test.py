@@ -118,7 +118,7 @@ class BoundedTest(ProgramTest):
             code, err, most = peak("compare-layers", *self.captures(shape))
             self.assertEqual(code, 0, err)
             least = least or most
-            self.assertLess(most - least, 60 * MB, shape)
+            self.assertLess(most - least, 100 * MB, shape)  # both files' whole array would be 128
 
     def test_images_far_larger_than_the_models_input(self):
         source = next(p for p in (ROOT / "tests/golden/models").iterdir() if p.name.startswith("vit"))

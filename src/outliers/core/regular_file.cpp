@@ -55,7 +55,9 @@ bool begins(std::string_view text, std::string_view with) {
 void require_regular(const std::filesystem::path& path, bool or_directory) {
   struct stat status {};
   const std::string name = shown(path);
-  require(stat(path.c_str(), &status) == 0, "cannot open {}: {}", name, std::strerror(errno));
+  // Apart: the order in which a call's arguments are computed is the compiler's.
+  const bool known = stat(path.c_str(), &status) == 0;
+  require(known, "cannot open {}: {}", name, std::strerror(errno));
   if (!or_directory || !S_ISDIR(status.st_mode)) require_regular(name, status.st_mode);
 }
 
