@@ -478,6 +478,14 @@ class TokenizeTest(CommandTest):
         hello = ids(golden / "bpe.model", "--text", "Hello <s>")
         self.assertEqual((hello[0], hello[-1]), (1, 1))
         self.assertEqual(ids(folder, "--text", "Hello <s>"), hello)
+        # Of a model that names no class AutoTokenizer makes another tokenizer.
+        config = folder / "tokenizer_config.json"
+        config.write_text("{}")
+        said = self.warn([r"vocabulary/tokenizer\.model: read as sentencepiece reads it.*AutoTokenizer"], "tokenize", folder, "--text", "Hello <s>", "--json")
+        self.assertEqual(json.loads(said)["ids"], hello)
+        config.write_text('{"tokenizer_class": "LlamaTokenizer"}')
+        self.succeed("tokenize", folder, "--text", "Hello", "--json")
+        config.unlink()
         (folder / "tokenizer.model").write_bytes((golden / "bpe.model").read_bytes()[:5000])
         self.refuse(1, "SentencePiece model", "tokenize", folder, "--text", "x")
         self.refuse(1, "there is no tokenizer here", "tokenize", self.dir, "--text", "x")

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "outliers/core/error.h"
+#include "outliers/core/warning.h"
 #include "outliers/text/bpe.h"
 #include "outliers/text/json_node.h"
 #include "outliers/text/sentencepiece.h"
@@ -41,6 +42,13 @@ std::unique_ptr<Tokenizer> from_sentencepiece(const TokenizerFiles& files) {
     if (own->has_unknown) config.add_prefix_space = false;
     if (!config.legacy) config.legacy = false;
     if (!config.add_bos) config.add_bos = false;
+  }
+  const bool of_a_model = !files.config_json.empty() || !files.tokenizer_config_json.empty();
+  if (own == nullptr && of_a_model) {
+    warn(
+        "{}: read as sentencepiece reads it, since tokenizer_config.json does not name LlamaTokenizer or "
+        "GemmaTokenizer; AutoTokenizer may give other ids",
+        name);
   }
   model.add_dummy_prefix = config.add_prefix_space.value_or(model.add_dummy_prefix);
   Parts parts = sentencepiece_parts(model, name, !config.legacy.value_or(true));
