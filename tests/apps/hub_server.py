@@ -206,7 +206,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.answer(302, b"moved", Location=f"{self.owner.cdn_url}/{repository.name}/{commit}/{urllib.parse.quote(name)}?Signature=s",
                         X_Linked_Etag=f'"{sha}"', X_Linked_Size=str(len(data)), X_Repo_Commit=commit, ETag='"pointer"', **xet)
         else:
-            self.answer(307, b"moved", Location=f"/api/resolve-cache/models/{repository.name}/{commit}/{urllib.parse.quote(name)}", X_Repo_Commit=commit)
+            self.answer(307, b"moved", Location=f"/api/resolve-cache/models/{repository.name}/{commit}/{urllib.parse.quote(name)}",
+                        X_Repo_Commit=commit)
 
     def send_small(self, repository, commit, name):
         data = repository.commits[commit][name]
