@@ -2,8 +2,9 @@
 """Writes tests/golden/models/: random models of two or three layers, one or more per family, with unusual sizes, and what
 transformers computes from them in float64 at every named point.
 
-Per case: config.json and model.safetensors (bfloat16), model.gguf (the same weights by GGUF's conventions), reference.npz (ids, then
-every point; float32); a case that ends in False has no GGUF, for want of an architecture or a key there. Beside them rotary.npz: frequencies by transformers' ROPE_INIT_FUNCTIONS for every kind of scaling.
+Per case: config.json and model.safetensors (bfloat16), model.gguf (the same weights by GGUF's conventions: models_gguf.py),
+reference.npz (ids, then every point; float32); a case that ends in False has no GGUF, for want of an architecture or a key there.
+Beside them rotary.npz: frequencies by transformers' ROPE_INIT_FUNCTIONS for every kind of scaling.
 Versions: torch 2.13.0, transformers 5.23.0, gguf 0.19.0, safetensors 0.8.0. Seeds: a case's place in the list, so new ones come last.
 usage: models_tiny.py [CASE ...]
 """
@@ -12,15 +13,15 @@ import pathlib
 import shutil
 import sys
 
-import gguf
 import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+from models_gguf import write_gguf
 from models_points import all_points
+from models_random import build, hugging_face_tensors, pack_experts, settle_routers
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "golden/models"
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}
@@ -180,256 +181,6 @@ CASES["mixtral_early"] = ("mixtral", dict(hidden_size=16, intermediate_size=18, 
 EARLY = {"mixtral_early"}  # GGUF files with a tensor an expert, as they were until early 2024
 # How a checkpoint keeps its experts, where not by expert: "stacked", as the model has them in memory, or "mxfp4".
 STORED = {"qwen3_moe_stacked": "stacked", "gpt_oss_sinks": "stacked", "gpt_oss_mxfp4": "mxfp4"}
-# GGUF's names of architectures, where they differ from model_type.
-ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "gpt_neox": "gptneox", "phi": "phi2", "mixtral": "llama",
-                 "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss"}
-
-
-def build(kind, options, seed):
-    torch.manual_seed(seed)
-    # Token ids of the defaults lie outside these vocabularies.
-    config = transformers.AutoConfig.for_model(kind, pad_token_id=0, bos_token_id=1, eos_token_id=2, attn_implementation="eager",
-                                               experts_implementation="eager", **options)
-    model = transformers.AutoModelForCausalLM.from_config(config).double().eval()
-    for name, parameter in model.named_parameters():
-        if "norm" in name or ".ln_" in name:
-            values = torch.randn_like(parameter) * 0.3
-            values += 0.0 if kind.startswith("gemma") or name.endswith("bias") else 1.0
-        elif "bias" in name:
-            values = torch.randn_like(parameter) * 0.5
-        elif name.endswith("sinks"):
-            values = torch.randn_like(parameter)
-        elif "embed" in name or ".wte" in name or ".wpe" in name:
-            values = torch.randn_like(parameter)
-        else:
-            inputs = parameter.shape[-1 if parameter.dim() == 3 and kind != "gpt_oss" else 1]
-            values = torch.randn_like(parameter) * 1.5 / inputs ** 0.5
-        parameter.data.copy_(values.bfloat16())
-    return model
-
-
-@torch.no_grad()
-def settle_routers(model, ids):
-    """Draws the weights of each router anew until no choice hangs on less than an eighth of the logits' spread, so that rounding
-    to bfloat16 does not change which experts a token passes, nor their order."""
-    for layer in model.model.layers:
-        if not hasattr(layer.mlp, "experts"):
-            continue
-        router = layer.mlp.router if hasattr(layer.mlp, "router") else layer.mlp.gate
-        seen = []
-        handle = router.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        model(input_ids=ids)
-        handle.remove()
-        x = seen[0].reshape(-1, model.config.hidden_size)
-        while True:
-            router.weight.copy_((torch.randn_like(router.weight) * 2.5 / x.shape[1] ** 0.5).bfloat16())
-            logits = torch.nn.functional.linear(x, router.weight, getattr(router, "bias", None))
-            top = logits.topk(router.top_k + 1, -1).values
-            if (top[:, :-1] - top[:, 1:]).min() > 0.125 * logits.std():
-                break
-
-
-def split_experts(tensors, config):
-    """gate_up_proj and down_proj of all experts -> gate_proj, up_proj, down_proj, [E,out,in], as ".weight" and ".bias"."""
-    result = {}
-    for name, tensor in tensors.items():
-        base, dot, part = name.rpartition(".mlp.experts.")
-        if not dot:
-            result[name] = tensor
-            continue
-        module = part.removesuffix("_bias")
-        suffix = ".bias" if part.endswith("_bias") else ".weight"
-        if config.model_type == "gpt_oss" and tensor.dim() == 3:
-            tensor = tensor.transpose(1, 2)
-        if module == "gate_up_proj":
-            halves = (tensor[:, ::2], tensor[:, 1::2]) if config.model_type == "gpt_oss" else tensor.chunk(2, 1)
-            for half, one in zip(("gate_proj", "up_proj"), halves):
-                result[base + dot + half + suffix] = one.contiguous()
-        else:
-            result[base + dot + module + suffix] = tensor.contiguous()
-    return result
-
-
-@torch.no_grad()
-def pack_experts(model):
-    """Random MXFP4 in place of the experts' weights. -> name: (blocks, scales), uint8"""
-    packed = {}
-    for name, parameter in model.named_parameters():
-        if parameter.dim() != 3:
-            continue
-        E, inputs, outputs = parameter.shape
-        blocks = torch.randint(0, 256, (E, outputs, inputs // 32, 16), dtype=torch.uint8)
-        scales = torch.randint(121, 124, (E, outputs, inputs // 32), dtype=torch.uint8)
-        parameter.copy_(convert_moe_packed_tensors(blocks, scales))
-        packed[name] = blocks, scales
-    return packed
-
-
-def hugging_face_tensors(model, stored, packed):
-    """The tensors of a checkpoint, by the names on disk."""
-    tensors, kind = model.state_dict(), model.config.model_type
-    for name, parts in packed.items():
-        del tensors[name]
-        tensors.update({name + "_blocks": parts[0], name + "_scales": parts[1]})
-    if stored is None:
-        apart = {}
-        for name, tensor in split_experts(tensors, model.config).items():
-            base, dot, part = name.rpartition(".experts.")
-            if not dot:
-                apart[name] = tensor
-            for e in range(len(tensor) if dot else 0):
-                apart[f"{base}.experts.{e}.{part}"] = tensor[e]
-        tensors = apart
-        if kind == "mixtral":
-            for old, new in ((".mlp.", ".block_sparse_moe."), ("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")):
-                tensors = {k.replace(old, new) if ".mlp." in k or ".block_sparse_moe." in k else k: v for k, v in tensors.items()}
-    # transformers' own name, and that of the files that it writes
-    return {"embed_out.weight" if kind == "gpt_neox" and k == "lm_head.weight" else k:
-            (v if v.dtype == torch.uint8 else v.bfloat16()).contiguous() for k, v in tensors.items()}
-
-
-def permuted(w, n_head):
-    """Rows of a head as llama.cpp's rotary wants them: channel i beside channel i + d/2."""
-    return w.reshape(n_head, 2, w.shape[0] // n_head // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
-
-
-def ungrouped(w, n_kv, d):
-    """Rows by key head (its queries, its key, its value) -> all queries, all keys, all values."""
-    rows = w.reshape(n_kv, -1, d, *w.shape[1:])
-    return np.concatenate([part.reshape(-1, *w.shape[1:]) for part in (rows[:, :-2], rows[:, -2], rows[:, -1])])
-
-
-def first(config, *names):
-    return next((value for value in (getattr(config, name, None) for name in names) if value is not None), None)
-
-
-def write_rope(writer, config, head_width):
-    rope = config.rope_parameters
-    scaling = rope.get("full_attention", rope)
-    writer.add_rope_freq_base(scaling["rope_theta"])
-    part = scaling.get("partial_rotary_factor", 1.0)
-    if part != 1.0:
-        writer.add_rope_dimension_count(int(head_width * part))
-    if "sliding_attention" in rope:
-        writer.add_rope_freq_base_swa(rope["sliding_attention"]["rope_theta"])
-    if scaling["rope_type"] in ("linear", "yarn"):
-        writer.add_rope_scaling_type(getattr(gguf.RopeScalingType, scaling["rope_type"].upper()))
-        writer.add_rope_scaling_factor(scaling["factor"])
-    if scaling["rope_type"] in ("yarn", "longrope"):
-        writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
-    if scaling["rope_type"] == "longrope":
-        writer.add_rope_scaling_attn_factors(ROPE_INIT_FUNCTIONS["longrope"](config, torch.device("cpu"))[1])
-        for length in ("short", "long"):
-            writer.add_tensor(f"rope_factors_{length}.weight", np.array(scaling[length + "_factor"], np.float32))
-    if scaling["rope_type"] == "llama3":
-        # llama.cpp's converter stores what each frequency is divided by.
-        plain = 1.0 / scaling["rope_theta"] ** (torch.arange(0, head_width, 2).float() / head_width)
-        writer.add_tensor("rope_freqs.weight", (plain / ROPE_INIT_FUNCTIONS["llama3"](config)[0]).numpy())
-
-
-def gguf_values(arch, name, values, config, n_kv, head_width):
-    """A tensor as llama.cpp's converter writes it."""
-    if arch in ("llama", "smollm3", "olmo"):
-        if ".q_proj." in name:
-            return permuted(values, config.num_attention_heads)
-        if ".k_proj." in name:
-            return permuted(values, n_kv)
-    if arch.startswith("gemma") and name.endswith("norm.weight"):
-        return values + 1
-    if arch == "gpt2" and values.ndim == 2 and ".c_" in name:
-        return values.T
-    if arch in ("gptneox", "falcon") and "query_key_value" in name:
-        return ungrouped(values, n_kv, head_width)
-    return values
-
-
-def write_gguf(path, model, packed=False, early=False):
-    config = model.config
-    arch = ARCHITECTURES.get(config.model_type, config.model_type)
-    writer = gguf.GGUFWriter(path, arch)
-    writer.add_name("tiny " + arch)
-    layers, n_head = config.num_hidden_layers, config.num_attention_heads
-    writer.add_block_count(layers)
-    writer.add_context_length(first(config, "max_position_embeddings", "max_seq_len"))
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(first(config, "intermediate_size", "n_inner", "ffn_hidden_size") or 4 * config.hidden_size)
-    writer.add_head_count(n_head)
-    n_kv = first(config, "num_key_value_heads", "num_kv_heads") or n_head
-    if getattr(config, "multi_query", False) and not config.new_decoder_architecture:
-        n_kv = 1
-    writer.add_head_count_kv(n_kv)
-    if getattr(config, "rms_norm_eps", None) is not None:
-        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    else:
-        writer.add_layer_norm_eps(first(config, "layer_norm_eps", "layer_norm_epsilon") or 1e-5)
-    head_width = getattr(config, "head_dim", None) or config.hidden_size // n_head
-    if head_width != config.hidden_size // n_head or arch.startswith("gemma") or arch == "llama":
-        writer.add_key_length(head_width)
-        writer.add_value_length(head_width)
-    if getattr(config, "rope_parameters", None):
-        write_rope(writer, config, head_width)
-    # llama.cpp knows gpt-oss's pattern.
-    if "sliding_attention" in (getattr(config, "layer_types", None) or []) and arch != "gpt-oss":
-        writer.add_sliding_window(config.sliding_window)
-        writer.add_sliding_window_pattern([t == "sliding_attention" for t in config.layer_types])
-    elif config.model_type in ("mistral", "mixtral", "phi3", "gpt_oss") and config.sliding_window:
-        writer.add_sliding_window(config.sliding_window)
-    if arch in ("gemma2", "gemma3"):
-        for value, add in ((config.attn_logit_softcapping, writer.add_attn_logit_softcapping),
-                           (config.final_logit_softcapping, writer.add_final_logit_softcapping)):
-            if value is not None:
-                add(value)
-        writer.add_attention_scale(config.query_pre_attn_scalar ** -0.5)
-    if hasattr(config, "use_parallel_residual"):
-        writer.add_parallel_residual(config.use_parallel_residual)
-    clip = config.attn_config.clip_qkv if arch == "mpt" else getattr(config, "clip_qkv", None)
-    if clip is not None:
-        writer.add_clamp_kqv(clip)
-    if arch == "mpt":
-        writer.add_max_alibi_bias(config.attn_config.alibi_bias_max)
-    if first(config, "num_experts_per_tok"):
-        writer.add_expert_count(config.num_experts)
-        writer.add_expert_used_count(config.num_experts_per_tok)
-        if arch != "llama":
-            writer.add_expert_feed_forward_length(first(config, "moe_intermediate_size", "intermediate_size"))
-        # llama.cpp knows what the released models do.
-        if getattr(config, "norm_topk_prob", None) not in (None, arch == "qwen3moe"):
-            writer.add_expert_weights_norm(config.norm_topk_prob)
-        if arch == "qwen2moe":  # written out, what llama.cpp takes for granted
-            writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SOFTMAX)
-            writer.add_expert_weights_scale(1.0)
-        if hasattr(config, "shared_expert_intermediate_size"):
-            writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
-    names = gguf.get_tensor_name_map({a: k for k, a in gguf.MODEL_ARCH_NAMES.items()}[arch], layers)
-    tensors = split_experts(model.state_dict(), config)
-    for i in range(layers):  # StableLM's norms of each head become one tensor
-        for norm in ("q_layernorm", "k_layernorm"):
-            prefix = f"model.layers.{i}.self_attn.{norm}."
-            parts = [tensors.pop(k) for k in [k for k in tensors if k.startswith(prefix + "norms.")]]
-            if parts:
-                tensors[prefix + "weight"] = torch.stack(parts)
-    for name, tensor in tensors.items():
-        if name == "lm_head.weight" and config.tie_word_embeddings:
-            continue
-        base, suffix = (name, "weight") if name.endswith("sinks") else name.rsplit(".", 1)
-        stored = f"{names.get_name(base)}.{suffix}"
-        values = gguf_values(arch, name, tensor.double().numpy(), config, n_kv, head_width)
-        if name.endswith("shared_expert_gate.weight"):
-            values = values[0]
-        if packed and values.ndim == 3:
-            kind = gguf.GGMLQuantizationType.MXFP4
-            writer.add_tensor(stored, gguf.quants.quantize(np.ascontiguousarray(values, np.float32), kind), raw_dtype=kind)
-        elif values.ndim == 1 or suffix == "bias":
-            writer.add_tensor(stored, values.astype(np.float32))
-        else:
-            raw = torch.from_numpy(np.ascontiguousarray(values)).bfloat16().view(torch.uint8).numpy()
-            apart = early and values.ndim == 3
-            for part, bytes_ in [(stored.replace("_exps", f".{e}"), x) for e, x in enumerate(raw)] if apart else [(stored, raw)]:
-                writer.add_tensor(part, bytes_, raw_dtype=gguf.GGMLQuantizationType.BF16)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 def write_case(name, seed, kind, options, shape, has_gguf=True):
@@ -439,7 +190,7 @@ def write_case(name, seed, kind, options, shape, has_gguf=True):
     folder.mkdir(parents=True)
     ids = torch.randint(0, model.config.vocab_size, shape)
     packed = pack_experts(model) if STORED.get(name) == "mxfp4" else {}
-    if first(model.config, "num_experts_per_tok"):
+    if getattr(model.config, "num_experts_per_tok", None):
         settle_routers(model, ids)
     points = all_points(model, ids)
     if getattr(model.config, "alibi", False):
