@@ -105,7 +105,8 @@ def random_words(seed):
 def report(model, out, *options):
     """What a report left, and what it took: {results, arrays, peak (resident bytes of the process), seconds, cpu_seconds}."""
     begin = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in (PROGRAM, "report", model, "-o", out, "--force", *options)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([str(word) for word in (PROGRAM, "report", model, "-o", out, "--force", *options)],
+                               stdout=subprocess.DEVNULL)
     peak = ended = 0
     while not ended:
         try:
@@ -143,13 +144,15 @@ def holes(args, folder):
     stored = sum(f.stat().st_size for f in (folder / "model").iterdir())
     on_disk = sum(f.stat().st_blocks * 512 for f in (folder / "model").iterdir())
     limit = ["--memory", args.memory] if args.memory != "none" else []
-    done = report(folder / "model", folder / "report", *limit, "--dtype", args.dtype, "--prompt", "Summer.", "--sequences", 1, "--tokens", 8)
+    done = report(folder / "model", folder / "report", *limit, "--dtype", args.dtype, "--prompt", "Summer.", "--sequences", 1, "--tokens",
+                  8)
     results = done["results"]
     run, used, prompt = results["run"], bytes_used(config, results, done["arrays"]), len(results["prompt"]["ids"])
-    print(json.dumps({"shapes": "Llama-2 70B", "layers": args.layers, "commit": run["commit"], "machine": run["machine"], "dtype": run["dtype"],
-                      "memory": args.memory, "prompt_tokens": prompt, "stored_bytes": stored, "disk_bytes": on_disk, "peak_bytes": done["peak"],
-                      "weight_bytes_used": used, "weight_bytes_read": run["weight_bytes_read"], "seconds": round(done["seconds"], 1),
-                      "cpu_seconds": round(done["cpu_seconds"], 1), **{f"{k}_seconds": round(v, 1) for k, v in run["seconds"].items()}}))
+    print(json.dumps({"shapes": "Llama-2 70B", "layers": args.layers, "commit": run["commit"], "machine": run["machine"],
+                      "dtype": run["dtype"], "memory": args.memory, "prompt_tokens": prompt, "stored_bytes": stored, "disk_bytes": on_disk,
+                      "peak_bytes": done["peak"], "weight_bytes_used": used, "weight_bytes_read": run["weight_bytes_read"],
+                      "seconds": round(done["seconds"], 1), "cpu_seconds": round(done["cpu_seconds"], 1),
+                      **{f"{k}_seconds": round(v, 1) for k, v in run["seconds"].items()}}))
     within = args.memory == "none" or done["peak"] <= bytes_of_text(args.memory)
     return within and run["weight_bytes_read"] == used and prompt == 8
 
@@ -157,7 +160,8 @@ def holes(args, folder):
 def differences(a, b, path="results"):
     """Where two results.json differ, but for times, memory and what was asked for."""
     if isinstance(a, dict) and isinstance(b, dict):
-        changing = {"seconds", "first_product_seconds", "peak_host_bytes", "memory_limit_bytes", "spilled_bytes"} if path == "results.run" else set()
+        changing = {"seconds", "first_product_seconds", "peak_host_bytes", "memory_limit_bytes",
+                    "spilled_bytes"} if path == "results.run" else set()
         for key in sorted((a.keys() | b.keys()) - changing):
             yield from differences(a.get(key), b.get(key), f"{path}.{key}")
     elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
@@ -188,9 +192,9 @@ def limit(args, folder):
 
     def ratio(key):
         return round(statistics.median(r[key][1] / r[key][0] for r in rounds), 3)
-    print(json.dumps({"shapes": "Qwen2 1.5B", "commit": run["commit"], "machine": run["machine"], "dtype": run["dtype"], "memory": args.memory,
-                      "sequences": args.sequences, "tokens": args.tokens, "rounds": args.rounds, "median_ratio": ratio("seconds"),
-                      "median_cpu_ratio": ratio("cpu_seconds"), "differences": len(other)}))
+    print(json.dumps({"shapes": "Qwen2 1.5B", "commit": run["commit"], "machine": run["machine"], "dtype": run["dtype"],
+                      "memory": args.memory, "sequences": args.sequences, "tokens": args.tokens, "rounds": args.rounds,
+                      "median_ratio": ratio("seconds"), "median_cpu_ratio": ratio("cpu_seconds"), "differences": len(other)}))
     for line in other[:10]:
         print("differs:", line)
     return ok and not other

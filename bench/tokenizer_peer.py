@@ -66,7 +66,8 @@ def main():
         size = sum(len(one.encode()) for one in texts)
         ours, rust, python = [], [], []
         for _ in range(args.rounds):
-            run = subprocess.run([BUILD / "bench/tokenizer_bench", folder, text, "--repeat", "3"], check=True, stdout=subprocess.PIPE, text=True)
+            run = subprocess.run([BUILD / "bench/tokenizer_bench", folder, text, "--repeat", "3"], check=True, stdout=subprocess.PIPE,
+                                 text=True)
             row = json.loads(run.stdout)
             ours.append(row)
             begin = time.perf_counter()
@@ -80,12 +81,15 @@ def main():
         if (size, len(texts), fnv(ids)) != (row["bytes"], row["documents"], row["hash"]):
             sys.exit(f"{text}: the ids or the documents differ: {size} {len(texts)} {fnv(ids)} {row}")
         middle = lambda seconds: size / 1e6 / statistics.median(seconds)
-        rows = {"outliers, first pass": middle([r["seconds"][0] for r in ours]), "outliers, warm": middle([s for r in ours for s in r["seconds"][1:]]),
+        rows = {"outliers, first pass": middle([r["seconds"][0] for r in ours]),
+                "outliers, warm": middle([s for r in ours for s in r["seconds"][1:]]),
                 "tokenizers": middle(rust), "transformers": middle(python)}
-        print(f"{text.name}: {size / 1e6:.2f} MB, {row['tokens']} tokens, {len(texts)} documents, {args.tokenizer}, one core, medians of {args.rounds}, equal ids")
+        print(f"{text.name}: {size / 1e6:.2f} MB, {row['tokens']} tokens, {len(texts)} documents, {args.tokenizer}, one core, "
+              f"medians of {args.rounds}, equal ids")
         for name, speed in rows.items():
             print(f"{name:24}{speed:8.1f} MB/s")
-        print(json.dumps({"text": text.name, "tokenizer": args.tokenizer, "commit": commit, "bytes": size, "ours": [r["seconds"] for r in ours], "tokenizers": rust, "transformers": python}))
+        print(json.dumps({"text": text.name, "tokenizer": args.tokenizer, "commit": commit, "bytes": size,
+                          "ours": [r["seconds"] for r in ours], "tokenizers": rust, "transformers": python}))
 
 
 if __name__ == "__main__":

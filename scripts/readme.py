@@ -35,17 +35,20 @@ def main():
     cache = os.environ.get("OUTLIERS_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "outliers")
     model = pathlib.Path(os.environ.get("OUTLIERS_MODELS") or os.path.join(cache, "models")) / MODEL
     report = ROOT / "outliers-demo"
-    printed = subprocess.run([ROOT / "build/release/outliers", "report", model, "-o", report, "--force"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    printed = subprocess.run([ROOT / "build/release/outliers", "report", model, "-o", report, "--force"], check=True,
+                             stdout=subprocess.PIPE, text=True).stdout
     summary = re.search(r"^born .*?(?=^cost )", printed, re.S | re.M).group(0)
     block = "".join(f"    {line}\n" for line in summary.splitlines())
-    replace(ROOT / "README.md", r"    \$ outliers report \S+ -o outliers-demo[^\n]*\n.*?\n(?=\S)", f"    $ outliers report {MODEL} -o outliers-demo\n\n{block}\n")
+    replace(ROOT / "README.md", r"    \$ outliers report \S+ -o outliers-demo[^\n]*\n.*?\n(?=\S)",
+            f"    $ outliers report {MODEL} -o outliers-demo\n\n{block}\n")
 
     results = json.loads((report / "results.json").read_text())
     born, removed = (results["summary"][f"{end}_layer"] for end in ("born", "removed"))
     neuron = results["writes"][born]["largest"]["neurons"][0]
     channel = results["writes"][born]["largest"]["channel"]
     for name, text in {
-        "figure-down": f"Layer {born}: the input of the down projection by token and neuron in three dimensions; neuron {neuron['neuron']} of the first token "
+        "figure-down": f"Layer {born}: the input of the down projection by token and neuron in three dimensions; neuron "
+        f"{neuron['neuron']} of the first token "
                        f"stands at {abs(neuron['down_in']):,.0f}",
         "figure-attention": f"Layer {born + 1}: attention of the prompt, mean over heads; every query looks at the first token most",
         "figure-layers": "The three largest values of the residual stream and its median over the layers, log scale: a step up at layer "
@@ -53,7 +56,8 @@ def main():
     }.items():
         replace(ROOT / "README.md", rf'(?<=images/{name}\.png" width="32%" alt=")[^"]*', text)
     replace(ROOT / "docs/page.md", r"(?<=!\[)[^\]]*(?=\]\(images/page-activations\.png\))",
-            f"The prompt at layer {born} in three dimensions: tokens by channels, with channel {channel} of the first token far above the rest")
+            f"The prompt at layer {born} in three dimensions: tokens by channels, with channel {channel} of the "
+            "first token far above the rest")
     if args.no_pictures:
         return
     for name, figure in FIGURES.items():

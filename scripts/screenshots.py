@@ -40,7 +40,8 @@ def main():
             browser.size(width, height, mobile=width < 500)
             browser.prefer(prefers_color_scheme=colours)
             browser.open(page, view.format(layer=args.layer))
-            browser.run("const e = document.querySelector(arguments[0]); window.scrollTo({top: e.id === 'answer' ? 0 : e.getBoundingClientRect().top - 84, behavior: 'instant'})", top)
+            browser.run("const e = document.querySelector(arguments[0]); window.scrollTo({top: e.id === 'answer' ? 0 : "
+                        "e.getBoundingClientRect().top - 84, behavior: 'instant'})", top)
             if top == "#prompt-3d-title":
                 browser.wait("return document.querySelector('.plot3d').dataset.drawn")
             time.sleep(1)  # for WebGL's first frame; nothing is asserted here

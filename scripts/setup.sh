@@ -24,8 +24,12 @@ for package in "${PACKAGES[@]}"; do
 done
 
 if [ -n "${OUTLIERS_PYTHON:-}" ]; then
-  "$OUTLIERS_PYTHON" -c 'import torch' 2>/dev/null || die "OUTLIERS_PYTHON=$OUTLIERS_PYTHON cannot import torch; install torch 2.11 or newer there, or unset it"
-  [ -n "${OUTLIERS_PLOTLY_JS:-}" ] || "$OUTLIERS_PYTHON" -c 'import plotly' 2>/dev/null || die "OUTLIERS_PYTHON=$OUTLIERS_PYTHON has no plotly, whose plotly.js the page embeds; install it ($OUTLIERS_PYTHON -m pip install $(grep -o '^plotly==[0-9.]*' "$ROOT/requirements.txt")), or set OUTLIERS_PLOTLY_JS to a plotly.min.js"
+  "$OUTLIERS_PYTHON" -c 'import torch' 2>/dev/null ||
+    die "OUTLIERS_PYTHON=$OUTLIERS_PYTHON cannot import torch; install torch 2.11 or newer there, or unset it"
+  plotly=$(grep -o '^plotly==[0-9.]*' "$ROOT/requirements.txt")
+  [ -n "${OUTLIERS_PLOTLY_JS:-}" ] || "$OUTLIERS_PYTHON" -c 'import plotly' 2>/dev/null ||
+    die "OUTLIERS_PYTHON=$OUTLIERS_PYTHON has no plotly, whose plotly.js the page embeds; install it" \
+      "($OUTLIERS_PYTHON -m pip install $plotly), or set OUTLIERS_PLOTLY_JS to a plotly.min.js"
   [ ${#missing[@]} -eq 0 ] || say "OUTLIERS_PYTHON is set, so nothing is installed; if the build stops: apt-get install ${missing[*]}"
   exit 0
 fi

@@ -13,7 +13,8 @@ case "${1:-}" in
 esac
 scripts/setup.sh
 scripts/build.sh "$preset"
-"$(python_with_torch)" scripts/fetch_models.py || [ -n "${OUTLIERS_OFFLINE:-}" ] || die "the tests want the real models; set OUTLIERS_OFFLINE=1 to skip the tests that need them"
+"$(python_with_torch)" scripts/fetch_models.py || [ -n "${OUTLIERS_OFFLINE:-}" ] ||
+  die "the tests want the real models; set OUTLIERS_OFFLINE=1 to skip the tests that need them"
 
 # The closing lines: what was skipped and why, then CTest's own. In CI a test is skipped for want of a GPU, or of the
 # right to mount, only.
@@ -31,7 +32,8 @@ fi
 if [ -n "$skipped" ]; then
   say "skipped"
   printf '%s\n' "$skipped" >&2
-  [ -z "${CI:-}" ] || [ -z "$avoidable" ] || die "all but those that want CUDA or a namespace can run here; scripts/setup.sh installs what they need"
+  [ -z "${CI:-}" ] || [ -z "$avoidable" ] ||
+    die "all but those that want CUDA or a namespace can run here; scripts/setup.sh installs what they need"
   sed -n '/% tests passed/,$p' "$log"
 fi
 exit "$status"

@@ -7,7 +7,8 @@ scripts/build.sh release outliers_commit >/dev/null  # configures, and writes th
 database=build/tidy
 mkdir -p "$database"
 # clang cannot read gcc's precompiled header, omp.h and some of its options.
-sed -E 's/-include [^ ]*cmake_pch\.hxx//g; s/-Winvalid-pch//g; s/-march=[^ ]+//g; s/-fopenmp//g; s/"command": "[^"]*ccache /"command": "/; s/-Wno-stringop-over(flow|read)//g; s/-Wno-restrict//g' \
+sed -E -e 's/-include [^ ]*cmake_pch\.hxx//g; s/-Winvalid-pch//g; s/-march=[^ ]+//g; s/-fopenmp//g' \
+  -e 's/"command": "[^"]*ccache /"command": "/; s/-Wno-stringop-over(flow|read)//g; s/-Wno-restrict//g' \
   build/release/compile_commands.json >"$database/compile_commands.json"
 files=("$@")
 # The bindings of CUDA kernels are compiled in the preset cuda only.

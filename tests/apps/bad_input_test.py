@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Bad input from end to end: one line that says what and where, the right exit code, and nothing left behind."""
-import json
 import os
 import pathlib
 import random
@@ -93,7 +92,8 @@ class BadInputTest(ProgramTest):
                 self.refuse_report("model.safetensors", *self.report(directory))
 
     def test_unknown_family(self):
-        model = tiny.write_model(self.dir / "family", change_config=lambda c: c.update(model_type="griffin", architectures=["GriffinForCausalLM"]))
+        model = tiny.write_model(self.dir / "family",
+                                 change_config=lambda c: c.update(model_type="griffin", architectures=["GriffinForCausalLM"]))
         message = self.refuse_report("griffin", *self.report(model))
         for known in ("llama", "qwen2", "gemma3"):
             self.assertIn(known, message)
@@ -120,7 +120,8 @@ class BadInputTest(ProgramTest):
         for field, value in (("num_hidden_layers", -1), ("num_hidden_layers", 10**12), ("hidden_size", 0), ("num_attention_heads", 0),
                              ("num_key_value_heads", 3), ("rope_scaling", {"rope_type": "spiral", "factor": 2.0})):
             with self.subTest(field=field):
-                model = tiny.write_model(self.dir / f"config-{field}-{abs(hash(str(value)))}", change_config=lambda c: c.update({field: value}))
+                model = tiny.write_model(self.dir / f"config-{field}-{abs(hash(str(value)))}",
+                                         change_config=lambda c: c.update({field: value}))
                 self.refuse_report(".", *self.report(model))
 
     def test_tokenizer(self):
@@ -136,11 +137,13 @@ class BadInputTest(ProgramTest):
 
     def test_corpus(self):
         for name, content, pattern in (("none.txt", b"", "none.txt"), ("short.txt", b"Hello", "short.txt|window"),
-                                       ("bad.jsonl", b"{\"text\": \"a\"}\n{\"text\": ", "bad.jsonl.*2"), ("bad.jsonl.gz", b"no gzip", "bad.jsonl.gz")):
+                                       ("bad.jsonl", b"{\"text\": \"a\"}\n{\"text\": ", "bad.jsonl.*2"),
+                                       ("bad.jsonl.gz", b"no gzip", "bad.jsonl.gz")):
             with self.subTest(name=name):
                 path = self.dir / name
                 path.write_bytes(content)
-                self.refuse_report(pattern, "report", self.model, "-o", self.dir / "out", "--sequences", 2, "--tokens", 16, "--corpus", path)
+                self.refuse_report(pattern, "report", self.model, "-o", self.dir / "out", "--sequences", 2, "--tokens", 16, "--corpus",
+                                   path)
         self.refuse_report("missing.txt", "report", self.model, "-o", self.dir / "out", "--corpus", self.dir / "missing.txt")
 
     def test_more_tokens_than_positions(self):

@@ -40,7 +40,8 @@ def png(path, width, height):
     row = bytes(1 + (width + 7) // 8)
     packer = zlib.compressobj(9)
     data = b"".join(packer.compress(row * 100) for _ in range(height // 100)) + packer.flush()
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)) + chunk(b"IDAT", data)
+                     + chunk(b"IEND", b""))
 
 
 @unittest.skipIf(os.environ.get("OUTLIERS_SANITIZE"), "sanitizers take memory of their own")
@@ -60,7 +61,8 @@ class BoundedTest(ProgramTest):
         return ("report", cls.model, "-o", cls.dir / out, "--sequences", 2, "--tokens", 16, "--no-figures")
 
     def test_a_corpus_that_unpacks_to_gigabytes(self):
-        rows = "".join(json.dumps({"id": i, "text": f"The ship sailed on, day {i}. The sea was calm."}) + "\n" for i in range(100_000)).encode()
+        rows = "".join(json.dumps({"id": i, "text": f"The ship sailed on, day {i}. The sea was calm."}) + "\n"
+                       for i in range(100_000)).encode()
         packed = gzip.compress(rows, 1) * 300  # 2.4 GB
         path = self.dir / "huge.jsonl.gz"
         path.write_bytes(packed)
@@ -103,7 +105,9 @@ class BoundedTest(ProgramTest):
                     with out.open(f"{array}.npy", "w", force_zip64=True) as member:
                         header = io.BytesIO()
                         wanted = (1, 4) if array == "ids" else shape
-                        np.lib.format.write_array_header_1_0(header, {"descr": "<i8" if array == "ids" else "<f4", "fortran_order": False, "shape": wanted})
+                        np.lib.format.write_array_header_1_0(header,
+                                                             {"descr": "<i8" if array == "ids" else "<f4", "fortran_order": False,
+                                                              "shape": wanted})
                         member.write(header.getvalue())
                         left = int(np.prod(wanted)) * (8 if array == "ids" else 4)
                         while left > 0:

@@ -33,10 +33,12 @@ class Browser:
                 raise RuntimeError("chromedriver did not start")
             self.base = f"http://127.0.0.1:{found.group(1)}/session"
             # No sandbox, as containers and root have none; WebGL without a GPU; no traffic of the browser's own.
-            arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader", "--use-angle=swiftshader", "--hide-scrollbars",
-                         "--disable-background-networking", "--disable-component-update", "--no-first-run", f"--window-size={width},{height}", f"--user-data-dir={self.profile.name}"]
+            arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader",
+                         "--use-angle=swiftshader", "--hide-scrollbars", "--disable-background-networking", "--disable-component-update",
+                         "--no-first-run", f"--window-size={width},{height}", f"--user-data-dir={self.profile.name}"]
             session = self.call("POST", "", {"capabilities": {"alwaysMatch": {
-                "browserName": "chrome", "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments}, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}}})
+                "browserName": "chrome", "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments},
+                "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}}})
             self.base += "/" + session["sessionId"]
             self.size(width, height)
         except BaseException:
@@ -72,7 +74,8 @@ class Browser:
 
     def prefer(self, **features):
         """prefer(prefers_color_scheme="dark")"""
-        self.devtools("Emulation.setEmulatedMedia", features=[{"name": name.replace("_", "-"), "value": value} for name, value in features.items()])
+        self.devtools("Emulation.setEmulatedMedia",
+                      features=[{"name": name.replace("_", "-"), "value": value} for name, value in features.items()])
 
     def open(self, path, fragment=""):
         """Opens a file, afresh even where only the fragment differs, and waits until the page says it is ready. Seconds it took."""
@@ -94,7 +97,8 @@ class Browser:
         raise AssertionError(f"not within {seconds} s: {script}\n{self.console()}")
 
     def click(self, selector):
-        self.run("const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center', behavior: 'instant'}); e.dispatchEvent(new MouseEvent('click', {bubbles: true}));", selector)
+        self.run("const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center', behavior: 'instant'}); "
+                 "e.dispatchEvent(new MouseEvent('click', {bubbles: true}));", selector)
 
     def keys(self, *names):
         """Presses keys by their DOM names, where the focus is."""
@@ -124,7 +128,8 @@ class Browser:
         options = {}
         if full:
             size = self.devtools("Page.getLayoutMetrics")["cssContentSize"]
-            options = {"captureBeyondViewport": True, "clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
+            options = {"captureBeyondViewport": True,
+                       "clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
         pathlib.Path(path).write_bytes(base64.b64decode(self.devtools("Page.captureScreenshot", format="png", **options)["data"]))
 
     def pdf(self):

@@ -2,7 +2,6 @@
 """What config.json and the tensors say of head, positions and keys, from end to end."""
 import json
 import pathlib
-import shutil
 import sys
 import tempfile
 
@@ -10,7 +9,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import ROOT, ProgramTest, main  # noqa: E402
+from program import ProgramTest, main  # noqa: E402
 
 IDS = ",".join(str(i) for i in range(5, 25))  # 20
 UNTIED = r"'lm_head\.weight' is stored and differs from 'model\.embed_tokens\.weight'"
@@ -60,7 +59,8 @@ class ConfigTest(ProgramTest):
             folder = self.model(name, {"architectures": ["LlamaModel"]}, weights)
             self.assertIn("no head", self.succeed("inspect", folder))
             self.assertIs(json.loads(self.succeed("inspect", folder, "--json"))["traits"]["head"], False)
-            self.refuse(1, r"no point 'logits'.*'lm_head\.weight'.*embed", "capture", folder, "--ids", IDS, "--points", "logits", "-o", self.dir / "no.npz")
+            self.refuse(1, r"no point 'logits'.*'lm_head\.weight'.*embed", "capture", folder, "--ids", IDS, "--points", "logits", "-o",
+                        self.dir / "no.npz")
             self.assertNotIn("\nlogits", self.succeed("capture", folder, "--points", "list"))
             points = "layer.*.resid_out,final_norm_out"
             self.assert_equal(self.captured(folder, points=points), self.captured(self.model("whole"), points=points))
@@ -81,8 +81,8 @@ class ConfigTest(ProgramTest):
         beyond = r"there are 20 tokens, but dynamic has 12 positions"
         self.assert_equal(self.captured(dynamic, [beyond]), wanted, 1e-5)
         report = self.dir / "beyond"
-        self.warn([r"prompt has \d+ tokens.* 12 positions", "a window should have 24 tokens.* 12 positions"], "report", dynamic, "-o", report,
-                  "--prompt", "A text of more than twelve tokens.", "--tokens", "24", "--sequences", "2", "--no-figures")
+        self.warn([r"prompt has \d+ tokens.* 12 positions", "a window should have 24 tokens.* 12 positions"], "report", dynamic, "-o",
+                  report, "--prompt", "A text of more than twelve tokens.", "--tokens", "24", "--sequences", "2", "--no-figures")
         self.assertIn('"tokens_per_sequence": 24', (report / "results.json").read_text())
         for scaling in ({"type": "linear", "factor": 4.0}, {"rope_type": "yarn", "factor": 4.0},
                         {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
@@ -95,12 +95,14 @@ class ConfigTest(ProgramTest):
 
     def test_keys_of_other_families(self):
         wanted = self.captured(self.model("plain-llama"))
-        keys = {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0, "query_pre_attn_scalar": 100, "sliding_window": 4, "qk_norm": True,
-                "use_sliding_window": True, "partial_rotary_factor": 0.5, "num_experts": 8, "n_embd": 7, "layer_types": ["sliding_attention"] * 4,
+        keys = {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0, "query_pre_attn_scalar": 100, "sliding_window": 4,
+                "qk_norm": True, "use_sliding_window": True, "partial_rotary_factor": 0.5, "num_experts": 8, "n_embd": 7,
+                "layer_types": ["sliding_attention"] * 4,
                 "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}, "clip_qkv": "x"}
         other = self.model("with-others", keys)
         spoken = "".join(f"(?=.*{k}.* ignored)" for k in keys if k not in ("n_embd", "rope_parameters"))
-        self.assert_equal(self.captured(other, [spoken, "rope_parameters: partial_rotary_factor.* ignored", "'n_embd' is ignored: 'hidden_size'"]), wanted)
+        self.assert_equal(self.captured(other, [spoken, "rope_parameters: partial_rotary_factor.* ignored",
+                                                "'n_embd' is ignored: 'hidden_size'"]), wanted)
         self.warn([spoken, "rope_parameters: partial", "n_embd"], "inspect", other)
         silent = {"torch_dtype": "float32", "use_cache": True, "pretraining_tp": 1, "sliding_window": None, "use_sliding_window": False,
                   "partial_rotary_factor": 1.0, "layer_types": ["full_attention"] * 4, "mlp_only_layers": []}

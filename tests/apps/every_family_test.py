@@ -61,7 +61,8 @@ class EveryFamilyTest(MainJobTest):
                     for key in ("layers", "width", "heads", "kv_heads", "head_width", "mlp_width", "vocabulary", "parameters"):
                         self.assertEqual(other["model"][key], results["model"][key], key)
                     for batch in ("prompt", "corpus"):
-                        for mine, theirs in zip(other["activations"][batch]["resid_out"], results["activations"][batch]["resid_out"], strict=True):
+                        for mine, theirs in zip(other["activations"][batch]["resid_out"], results["activations"][batch]["resid_out"],
+                                                strict=True):
                             self.assertAlmostEqual(mine["max"] / theirs["max"], 1, 3)
         self.compare(names)
         self.open_pages([*(name + ".report" for name in OF_OTHER_BUILD), names[0] + ".comparison"])

@@ -4,7 +4,6 @@ same. Encodings of GGUF are held against gguf-py by tests/golden/io/gguf_quants.
 import json
 import pathlib
 import re
-import shutil
 import sys
 import unittest
 
@@ -71,14 +70,15 @@ class EveryFormatTest(MainJobTest):
     def pytorch(self, name, dtypes=lambda name: "F32"):
         """A folder without weights, and the state dict of the tiny model."""
         kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn,
-                 "F8_E5M2": torch.float8_e5m2, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64, "U8": torch.uint8,
-                 "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64, "BOOL": torch.bool}
+                 "F8_E5M2": torch.float8_e5m2, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64,
+                 "U8": torch.uint8, "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64, "BOOL": torch.bool}
         state = {key: torch.frombuffer(bytearray(raw), dtype=kinds[dtype]).reshape(shape)
                  for key, (dtype, shape, raw) in self.stored(dtypes).items()}
         return self.folder(name), state
 
     def gguf(self, name, dtypes=lambda name: "F32"):
-        tensors = {gguf_name(key): (dtypes(key), array.shape, tiny.encode(gguf_rows(key, array), dtypes(key))) for key, array in WEIGHTS.items()}
+        tensors = {gguf_name(key): (dtypes(key), array.shape, tiny.encode(gguf_rows(key, array), dtypes(key)))
+                   for key, array in WEIGHTS.items()}
         return gguf_file.write(self.dir / f"{name}.gguf", gguf_metadata(tiny.L, tiny.D, tiny.H, tiny.HK, tiny.WIDTH, tiny.F), tensors)
 
     def assert_same(self, a, b):
@@ -102,7 +102,8 @@ class EveryFormatTest(MainJobTest):
         for name, letter, value in (("nan", "w", np.nan), ("inf", "t", np.inf), ("minus_inf", "t", -np.inf)):
             model = tiny.write_model(self.dir / name, lambda w: w["model.embed_tokens.weight"].__setitem__((ord(letter), 4), value))
             first = self.report(model, name, figures="none")[0]["summary"]["first_nonfinite"]
-            self.assertEqual((first["layer"], first["point"], first["channel"], first["batch"]), (0, "resid_in", 4, "prompt" if letter == "w" else "corpus"))
+            self.assertEqual((first["layer"], first["point"], first["channel"], first["batch"]),
+                             (0, "resid_in", 4, "prompt" if letter == "w" else "corpus"))
             names.append(name)
         if torch:
             folder, state = self.pytorch("pytorch")
@@ -222,7 +223,7 @@ class EveryFormatTest(MainJobTest):
         folder.mkdir()
         for layer in range(tiny.L):
             key = f"model.layers.{layer}.self_attn.v_proj"
-            a, b = random.standard_normal((2, tiny.D)).astype(np.float32), random.standard_normal((tiny.HK * tiny.WIDTH, 2)).astype(np.float32)
+            a, b = (random.standard_normal(shape).astype(np.float32) for shape in ((2, tiny.D), (tiny.HK * tiny.WIDTH, 2)))
             tensors |= {f"base_model.model.{key}.lora_A.weight": a, f"base_model.model.{key}.lora_B.weight": b}
             merged[key + ".weight"] = merged[key + ".weight"] + 1.5 * b @ a
         (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 3}))

@@ -51,16 +51,18 @@ class EveryQuantisationTest(MainJobTest):
         for layer, module in enumerate(modules):
             p = f"model.layers.{layer}."
             for part in "qkvo":
-                tensors[f"{p}self_attn.{part}_proj.weight"] = normal(*((width, HEADS * HEAD_WIDTH) if part == "o" else (HEADS * HEAD_WIDTH, width)))
+                tensors[f"{p}self_attn.{part}_proj.weight"] = normal(*((width, HEADS * HEAD_WIDTH) if part == "o"
+                                                                       else (HEADS * HEAD_WIDTH, width)))
             tensors |= {p + "mlp.up_proj.weight": normal(mlp_width, width), p + "mlp.down_proj.weight": normal(width, mlp_width),
-                        p + "input_layernorm.weight": np.ones(width, np.float32), p + "post_attention_layernorm.weight": np.ones(width, np.float32)}
+                        p + "input_layernorm.weight": np.ones(width, np.float32),
+                        p + "post_attention_layernorm.weight": np.ones(width, np.float32)}
             tensors |= {f"{p}mlp.gate_proj{key[len(module):]}": tensor for key, tensor in stored.items()
                         if module_of(key) == module and not key.endswith(".bias")}
         folder = self.dir / name
         folder.mkdir()
         tiny.write_safetensors(folder / "model.safetensors", tensors)
-        config = tiny.config() | {"hidden_size": width, "intermediate_size": mlp_width, "num_hidden_layers": len(modules), "num_attention_heads": HEADS,
-                                  "num_key_value_heads": HEADS, "head_dim": HEAD_WIDTH,
+        config = tiny.config() | {"hidden_size": width, "intermediate_size": mlp_width, "num_hidden_layers": len(modules),
+                                  "num_attention_heads": HEADS, "num_key_value_heads": HEADS, "head_dim": HEAD_WIDTH,
                                   "quantization_config": json.loads((GOLDEN / f"{golden}.json").read_text())}
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "tokenizer.json").write_text(json.dumps(tiny.tokenizer(), ensure_ascii=False))

@@ -22,7 +22,8 @@ from program import PROGRAM, ProgramTest, full_disk, main, run  # noqa: E402
 FULL = "(No space left on device|File too large)"
 # Mounts need a namespace of their own, which not every machine gives.
 NAMESPACE = next((command for command in (["unshare", "-m"], ["unshare", "-rm"])
-                  if shutil.which("unshare") and subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode == 0), None)
+                  if shutil.which("unshare") and subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+                                                                capture_output=True).returncode == 0), None)
 
 
 def plain_signals():
@@ -55,8 +56,8 @@ class FaultsTest(ProgramTest):
         return sorted(p.name for p in (folder or self.dir).iterdir())
 
     def start(self, *arguments, **options):
-        return subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                preexec_fn=plain_signals, **options)
+        return subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True, preexec_fn=plain_signals, **options)
 
     def wait_for(self, pattern, folder=None):
         """The first path that matches, which another process is to make."""
@@ -115,7 +116,8 @@ class FaultsTest(ProgramTest):
         shutil.rmtree(out / "figures", ignore_errors=True)
         # More than script and data of the figure have, less than its pictures.
         for most in (16384, 20000, 24000):
-            self.refuse(1, f"cannot write .*: {FULL}; free some space", "plot", out, "--only", "exist_down", preexec_fn=lambda most=most: full_disk(most))
+            self.refuse(1, f"cannot write .*: {FULL}; free some space", "plot", out, "--only", "exist_down",
+                        preexec_fn=lambda most=most: full_disk(most))
             self.assertEqual([p for p in out.rglob("*") if "partial" in p.name or p.suffix in (".pdf", ".svg", ".png")], [])
 
     @unittest.skipUnless(NAMESPACE, "no namespace for a small file system")
@@ -127,7 +129,8 @@ class FaultsTest(ProgramTest):
         for name, arguments in self.writers(disk).items():
             codes = []
             for size in ("4k", "40k"):
-                done = subprocess.run([*NAMESPACE, "sh", "-c", script, "sh", size, PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+                done = subprocess.run([*NAMESPACE, "sh", "-c", script, "sh", size, PROGRAM, *map(str, arguments)], capture_output=True,
+                                      text=True, timeout=60)
                 codes.append(done.returncode)
                 if done.returncode != 0:
                     self.assertRegex(done.stderr, f"^outliers: error: cannot (write|create) .*: {FULL}.*\n$", f"{name} {size}")
@@ -139,18 +142,21 @@ class FaultsTest(ProgramTest):
         np.savez(self.dir / "a.npz", ids=np.arange(4)[None], **{"layer.0.resid_out": np.ones((1, 4, 8), np.float32)})
         a = self.dir / "a.npz"
         for arguments in (("--help",), ("--version",), ("report", "--help"), ("inspect", self.model), ("inspect", self.model, "--json"),
-                          ("tokenize", self.model, "--text", "x" * 100000, "--json"), ("tokenize", self.model, "--text", "x"), ("compare-layers", a, a),
-                          ("compare-layers", a, a, "--json"), ("capture", self.model, "--points", "list"), ("fetch", self.model),
-                          ("capture", self.model, "--prompt", "x", "-o", self.dir / "b.npz"), ("compare", self.finished, self.finished, "-o", self.dir / "both"),
+                          ("tokenize", self.model, "--text", "x" * 100000, "--json"), ("tokenize", self.model, "--text", "x"),
+                          ("compare-layers", a, a), ("compare-layers", a, a, "--json"), ("capture", self.model, "--points", "list"),
+                          ("fetch", self.model), ("capture", self.model, "--prompt", "x", "-o", self.dir / "b.npz"),
+                          ("compare", self.finished, self.finished, "-o", self.dir / "both"),
                           ("export", self.model, "-o", self.dir / "model"), self.report(self.dir / "out", "--json")):
             with self.subTest(arguments), open("/dev/full", "w") as full:
                 done = subprocess.run([PROGRAM, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
-                self.assertEqual((done.returncode, done.stderr), (1, "outliers: error: cannot write to standard output: No space left on device\n"))
+                self.assertEqual((done.returncode, done.stderr),
+                                 (1, "outliers: error: cannot write to standard output: No space left on device\n"))
 
     def test_a_closed_standard_output(self):
         """The next file that is opened does not get its number."""
         script = 'exec "$@" >&-'
-        done = subprocess.run(["sh", "-c", script, "sh", PROGRAM, *map(str, self.report(self.dir / "out"))], stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(["sh", "-c", script, "sh", PROGRAM, *map(str, self.report(self.dir / "out"))], stderr=subprocess.PIPE,
+                              text=True, timeout=60)
         self.assertEqual((done.returncode, done.stderr), (1, "outliers: error: cannot write to standard output: Bad file descriptor\n"))
         json.loads((self.dir / "out/results.json").read_text())
 
@@ -179,7 +185,8 @@ class FaultsTest(ProgramTest):
             self.ended(process, 143, "^outliers: error: interrupted; nothing was written\n$")
 
     def test_nohup_stays(self):
-        process = subprocess.Popen(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", PROGRAM, *map(str, self.report(self.dir / "out")[:-3]), "--corpus", "-"],
+        process = subprocess.Popen(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", PROGRAM, *map(str, self.report(self.dir / "out")[:-3]),
+                                    "--corpus", "-"],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.wait_for(".out.partial-*")
         process.send_signal(signal.SIGHUP)
@@ -190,10 +197,12 @@ class FaultsTest(ProgramTest):
         """A gnuplot that never ends: the report is there, and the line says so. The drawing process ends with it."""
         tools = self.dir / "tools"
         tools.mkdir()
-        (tools / "gnuplot").write_text(f"#!/bin/sh\necho $$ >{self.dir}/drawing.tmp; mv {self.dir}/drawing.tmp {self.dir}/drawing\nexec sleep 1000\n")
+        (tools / "gnuplot").write_text(f"#!/bin/sh\necho $$ >{self.dir}/drawing.tmp; mv {self.dir}/drawing.tmp "
+                                       f"{self.dir}/drawing\nexec sleep 1000\n")
         (tools / "gnuplot").chmod(0o755)
         out = self.dir / "out"
-        process = self.start(*[a for a in self.report(out) if a != "--no-figures"], env=os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"})
+        process = self.start(*[a for a in self.report(out) if a != "--no-figures"],
+                             env=os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"})
         drawing = int(self.wait_for("drawing").read_text())
         process.send_signal(signal.SIGTERM)
         self.ended(process, 143, f"^outliers: error: interrupted; {out} was written before\n$")
@@ -219,7 +228,8 @@ class FaultsTest(ProgramTest):
             first = self.start(*arguments)
             if out == "out":
                 self.wait_for(f".{out}.partial-*")
-                self.refuse(1, f"{self.dir / out} is being written by process {first.pid}; wait for it, or choose another place", *arguments, text_in="x")
+                self.refuse(1, f"{self.dir / out} is being written by process {first.pid}; wait for it, or choose another place",
+                            *arguments, text_in="x")
             stdout, stderr = first.communicate(self.corpus.read_text()[:2300 if out == "out" else 40], timeout=60)
             self.assertEqual(first.returncode, 0, stderr)
         self.assertEqual(self.names(), ["a.npz", "out"])
@@ -245,7 +255,8 @@ class FaultsTest(ProgramTest):
         victim.write_text("mine")
         script = ('for n in out a.npz; do ln -s %s "$0/.$n.partial-$$"; done; exec "$@"' % victim)
         for arguments in (self.report(self.dir / "out"), ("capture", self.model, "--prompt", "x", "-o", self.dir / "a.npz")):
-            done = subprocess.run(["sh", "-c", script, str(self.dir), PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+            done = subprocess.run(["sh", "-c", script, str(self.dir), PROGRAM, *map(str, arguments)], capture_output=True, text=True,
+                                  timeout=60)
             self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(victim.read_text(), "mine")
         self.assertTrue((self.dir / "out").is_dir() and not (self.dir / "out").is_symlink())

@@ -21,7 +21,8 @@ from svg import Svg  # noqa: E402
 CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
 OUTLIER, PLAIN = "#f01ee0", "#3f69d6"
 HOSTILE = ['`touch pwned`', '$(touch pwned)', '@x^y_z{q}&~a\\b', '"', '""', "'", '\\', 'a\\', '\\n', '#x', '<b>&amp;', '{/Bold y}',
-           '%s%n', '日本語テキストはここ', 'x\ty', '\n', 'e\u0301\u0301', '\u202eabc', '', ' ', '  ', 'averyveryverylongtoken', "';system('touch pwned');'"]
+           '%s%n', '日本語テキストはここ', 'x\ty', '\n', 'e\u0301\u0301', '\u202eabc', '', ' ', '  ', 'averyveryverylongtoken',
+           "';system('touch pwned');'"]
 
 
 def affine(texts, axis):
@@ -153,7 +154,8 @@ class FiguresTest(ProgramTest):
             height = values.max() * 1.05
 
             def place(t, c, v):
-                return origin + (right - origin) * (t + 0.7) / (tokens + 0.4) + (back - right) * c / (channels - 1) + (top - origin) * v / height
+                along, across = (right - origin) * (t + 0.7) / (tokens + 0.4), (back - right) * c / (channels - 1)
+                return origin + along + across + (top - origin) * v / height
 
             # One plot a token.
             lines = [svg.lines(svg.plot(t + 1))[0] for t in range(tokens)]
@@ -323,7 +325,8 @@ class FiguresTest(ProgramTest):
             arrays["prompt.resid_out"] = arrays["prompt.resid_out"][:, :, :-1]
         self.changed("wrong-shape", wrong, refuse=r"arrays\.npz: prompt\.resid_out has the shape")
         self.changed("missing", lambda r, a: a.pop("weights.down.columns"), refuse=r"arrays\.npz has no array weights\.down\.columns")
-        self.changed("schema", lambda r, a: r.update(schema="outliers-results/2"), refuse="outliers-results/2: this program reads outliers-results/1")
+        self.changed("schema", lambda r, a: r.update(schema="outliers-results/2"),
+                     refuse="outliers-results/2: this program reads outliers-results/1")
         self.changed("field", lambda r, a: r["attention"]["corpus"][1].pop("heads"), refuse=r"attention\.corpus\[1\]\.heads is missing")
 
     # --- the command ---

@@ -68,8 +68,10 @@ def split_gguf(source, folder, stem, parts, **split):
             head += info + struct.pack("<Q", len(body))
             body += data[start + offset:start + ends[ends.index(offset) + 1]]
             body += b"\0" * (-len(body) % 32)
-        more = b"".join(struct.pack("<Q", len(name)) + name.encode() + struct.pack(form, kind, value) for name, (form, kind, value) in marks.items())
-        text = b"GGUF" + struct.pack("<IQQ", 3, len(own), len(marks) + (key_count if part == 0 else 0)) + (keys if part == 0 else b"") + more + head
+        more = b"".join(struct.pack("<Q", len(name)) + name.encode() + struct.pack(form, kind, value)
+                        for name, (form, kind, value) in marks.items())
+        counts = struct.pack("<IQQ", 3, len(own), len(marks) + (key_count if part == 0 else 0))
+        text = b"GGUF" + counts + (keys if part == 0 else b"") + more + head
         paths.append(folder / f"{stem}-{part + 1:05}-of-{parts:05}.gguf")
         paths[-1].write_bytes(text + b"\0" * (-len(text) % 32) + body)
     return paths
@@ -141,7 +143,8 @@ class FoldersTest(ProgramTest):
         self.succeed("inspect", folder, "--file", WHOLE)
         self.succeed("export", folder, "-o", self.path("export"), "--dtype", "f32", "--file", INDEX)
         self.same(self.logits(self.path("export")), half)
-        self.succeed("report", folder, "-o", self.path("report"), "--corpus", self.corpus, "--sequences", 2, "--tokens", 16, "--no-figures", "--file", WHOLE)
+        self.succeed("report", folder, "-o", self.path("report"), "--corpus", self.corpus, "--sequences", 2, "--tokens", 16, "--no-figures",
+                     "--file", WHOLE)
         self.refuse(1, "no such file: .*none.safetensors", "inspect", folder, "--file", "none.safetensors")
         self.refuse(2, "name the file once", "inspect", f"{folder}:{WHOLE}", "--file", WHOLE)
 
@@ -153,7 +156,8 @@ class FoldersTest(ProgramTest):
     def test_whole_file_beside_shards_without_an_index(self):
         folder = self.copy("whole")
         first = self.shards(folder, 0.5, index=False)[0]
-        self.same(self.logits(folder, warnings=[f"{first} and the shards after it are ignored, since {WHOLE} is there"]), self.logits(self.model))
+        self.same(self.logits(folder, warnings=[f"{first} and the shards after it are ignored, since {WHOLE} is there"]),
+                  self.logits(self.model))
 
     def test_shards_without_an_index(self):
         folder = self.copy("shards", whole=False)
@@ -195,7 +199,8 @@ class FoldersTest(ProgramTest):
         self.same(self.logits(lightning, "--file", "last.ckpt"), wanted)
         self.refuse(1, r"holds neither .* but last.ckpt; name it with --file", "inspect", lightning)
         torch.save(state, self.path("alone.ckpt"))
-        self.refuse(1, r"alone.ckpt: there is no config.json beside it, which a PyTorch checkpoint needs", *self.command(self.path("alone.ckpt")))
+        self.refuse(1, r"alone.ckpt: there is no config.json beside it, which a PyTorch checkpoint needs",
+                    *self.command(self.path("alone.ckpt")))
 
     def test_spellings_in_an_index(self):
         wanted = self.logits(self.model)
@@ -255,7 +260,8 @@ class FoldersTest(ProgramTest):
         (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"}))
         for command in (("inspect", folder), self.command(folder), ("inspect", folder / "adapter_model.safetensors"),
                         ("report", folder, "-o", self.path("report")), ("export", folder, "-o", self.path("export"), "--dtype", "f32")):
-            self.refuse(1, r"lora holds an adapter, not a model: give the model that it was trained on \(org/base\) as MODEL, and the adapter with --adapter .*lora", *command)
+            self.refuse(1, r"lora holds an adapter, not a model: give the model that it was trained on \(org/base\) as MODEL, and the "
+                        "adapter with --adapter .*lora", *command)
 
     def test_docs_name_every_option_of_peft(self):
         table = (ROOT / "docs/formats.md").read_text().split("## LoRA adapters")[1].split("## Export")[0]
@@ -266,14 +272,16 @@ class FoldersTest(ProgramTest):
         pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 12345\n"
         page = b"\n  <!DOCTYPE HTML><html><head><title>404</title></head></html>\n" * 5
         every = (WHOLE, "pytorch_model.bin", "m.gguf", "m.ckpt", INDEX, "adapter_config.json", "config.json", "tokenizer.json", "a.npz")
-        for what, content, files in (("pointer of Git LFS", pointer, every), ("HTML page", page, every[:2]), ("compressed with gzip", b"\x1f\x8b\x08" + b"\0" * 40, every[1:2])):
+        for what, content, files in (("pointer of Git LFS", pointer, every), ("HTML page", page, every[:2]),
+                                     ("compressed with gzip", b"\x1f\x8b\x08" + b"\0" * 40, every[1:2])):
             for i, file in enumerate(files):
                 with self.subTest(what=what, file=file):
                     folder = self.copy(f"{what.split()[0]}-{i}", whole=file in ("config.json", "tokenizer.json"))
                     (folder / file).write_bytes(content)
                     named = (folder,) if file in (WHOLE, "pytorch_model.bin", "m.gguf", INDEX) else (folder, "--file", file)
                     other = {"adapter_config.json": ("inspect", self.model, "--adapter", folder), "config.json": ("inspect", folder),
-                             "tokenizer.json": ("tokenize", folder, "--text", "x"), "a.npz": ("compare-layers", folder / file, folder / file)}
+                             "tokenizer.json": ("tokenize", folder, "--text", "x"),
+                             "a.npz": ("compare-layers", folder / file, folder / file)}
                     command = other.get(file, ("inspect", *named))
                     self.refuse(1, f"{file}.* is (a |an )?{what}", *command)
 
@@ -285,9 +293,11 @@ class FoldersTest(ProgramTest):
             self.addCleanup(os.chdir, os.getcwd())
             os.chdir(self.dir)  # a socket's address is short
             listener.bind("a.socket")
-            kinds = {"a FIFO": fifo, "a character device": pathlib.Path("/dev/zero"), "a socket": self.dir / "a.socket", "a directory": folder}
+            kinds = {"a FIFO": fifo, "a character device": pathlib.Path("/dev/zero"), "a socket": self.dir / "a.socket",
+                     "a directory": folder}
             for what, path in kinds.items():
-                for file in (WHOLE, "config.json", "tokenizer.json", "model-00001-of-00001.safetensors", INDEX) if what == "a FIFO" else (WHOLE, "config.json"):
+                every = (WHOLE, "config.json", "tokenizer.json", "model-00001-of-00001.safetensors", INDEX)
+                for file in every if what == "a FIFO" else every[:2]:
                     with self.subTest(what=what, file=file):
                         model = self.copy(f"{what.replace(' ', '-')}-{file}", whole=file in ("config.json", "tokenizer.json"))
                         (model / file).unlink(missing_ok=True)
@@ -300,7 +310,8 @@ class FoldersTest(ProgramTest):
                 for end in ("", ".gguf", ".safetensors", ".bin", ".npz"):
                     name = link.with_name(link.name + "-as" + end)
                     name.symlink_to(path)
-                    self.refuse(1, f"it is {what}", "compare-layers", name, name, timeout=20) if end == ".npz" else self.refuse(1, f"it is {what}", "inspect", name, timeout=20)
+                    command = ("compare-layers", name, name) if end == ".npz" else ("inspect", name)
+                    self.refuse(1, f"it is {what}", *command, timeout=20)
                     self.refuse(1, f"it is {what}", "tokenize", name, "--text", "x", timeout=20)
                 for file in ("adapter_config.json", "adapter_model.safetensors"):
                     lora = self.path(f"{link.name}-{file}")
@@ -314,8 +325,9 @@ class FoldersTest(ProgramTest):
     def changed(self, change, model, file, *more):
         """What capture says when `file` changes after it was mapped and before its weights are read."""
         out = self.path("changed.npz")
-        process = subprocess.Popen([PROGRAM, *map(str, ("capture", model, "--prompt-file", "-", "--points", "logits", "--force", "-o", out, *more))],
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = ("capture", model, "--prompt-file", "-", "--points", "logits", "--force", "-o", out, *more)
+        process = subprocess.Popen([PROGRAM, *map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True)
         maps = pathlib.Path(f"/proc/{process.pid}/maps")
         deadline = time.time() + 60
         while str(file) not in maps.read_text() and time.time() < deadline:
@@ -347,7 +359,8 @@ class FoldersTest(ProgramTest):
 
         kinds = {"one": lambda folder: folder / WHOLE, "shards": lambda folder: folder / self.shards(folder)[1]}
         for kind, file_of in kinds.items():
-            for change, said in ((cut, "was cut short"), (empty, "was cut short"), (grow, "has grown"), (overwrite, "was written to"), (replace, "was replaced")):
+            for change, said in ((cut, "was cut short"), (empty, "was cut short"), (grow, "has grown"), (overwrite, "was written to"),
+                                 (replace, "was replaced")):
                 with self.subTest(kind=kind, change=change.__name__):
                     folder = self.copy(f"{kind}-{change.__name__}", whole=kind == "one")
                     file = file_of(folder)

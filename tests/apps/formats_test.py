@@ -61,7 +61,8 @@ class FormatsTest(ProgramTest):
         for part in range(2):
             torch.save({n: state[n] for n in names[part::2]}, folder / f"part{part}.bin")
         (folder / "pytorch_model.bin").unlink()
-        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {n: f"part{i % 2}.bin" for i, n in enumerate(names)}}))
+        weight_map = {n: f"part{i % 2}.bin" for i, n in enumerate(names)}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
         self.assert_same(self.capture(folder), wanted)
         (folder / "part1.bin").write_bytes(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
         self.refuse(1, r"the pickle names os\.system", "inspect", folder)
@@ -99,7 +100,8 @@ class FormatsTest(ProgramTest):
 
     def test_adapter_that_does_not_fit(self):
         folder, _ = self.adapter(r=3)
-        self.refuse(1, f"{tiny.L} of its tensors do not fit.*not of rank 3", "capture", self.model, "--adapter", folder, "--ids", "1", "-o", self.path("x.npz"))
+        self.refuse(1, f"{tiny.L} of its tensors do not fit.*not of rank 3", "capture", self.model, "--adapter", folder, "--ids", "1", "-o",
+                    self.path("x.npz"))
         self.refuse(1, "no adapter_config.json", "inspect", self.model, "--adapter", self.dir)
 
     def test_quantised(self):
@@ -115,7 +117,9 @@ class FormatsTest(ProgramTest):
             plain.update(w)
 
         dequantised = tiny.write_model(self.path("plain"), change)
-        folder = tiny.write_model(self.path("int8"), change_config=lambda c: c.update(quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True}))
+        folder = tiny.write_model(self.path("int8"),
+                                  change_config=lambda c: c.update(
+                                      quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True}))
         tensors = {k: v for k, v in plain.items() if k not in quantised}
         for name, (q, scb) in quantised.items():
             tensors[name] = q
@@ -153,7 +157,8 @@ class FormatsTest(ProgramTest):
         self.refuse(1, "cannot write", "export", self.model, "-o", self.dir / "full", preexec_fn=full_disk)
         self.assertEqual(sorted(p.name for p in self.dir.iterdir()), before)
         large = tiny.write_model(self.path("large"), lambda w: w["model.norm.weight"].fill(1e5))
-        self.refuse(1, r"model\.norm\.weight has values that float16 cannot hold", "export", large, "-o", self.dir / "full", "--dtype", "f16")
+        self.refuse(1, r"model\.norm\.weight has values that float16 cannot hold", "export", large, "-o", self.dir / "full", "--dtype",
+                    "f16")
         self.assertFalse((self.dir / "full").exists())
 
     def test_export_of_gguf(self):
@@ -163,7 +168,8 @@ class FormatsTest(ProgramTest):
                 self.assertRegex(self.succeed("export", source / "model.gguf", "-o", out, "--dtype", "f32"), "no tokenizer")
                 mine, theirs = (json.loads((folder / "config.json").read_text()) for folder in (out, source))
                 for key in ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
-                            "intermediate_size", "vocab_size", "max_position_embeddings", "tie_word_embeddings", "layer_types", "sliding_window"):
+                            "intermediate_size", "vocab_size", "max_position_embeddings", "tie_word_embeddings", "layer_types",
+                            "sliding_window"):
                     if key in theirs and theirs[key] is not None and key in mine:
                         self.assertEqual(mine[key], theirs[key], key)
                 stored, original = (tiny.read_safetensors(folder / "model.safetensors") for folder in (out, source))
@@ -172,7 +178,8 @@ class FormatsTest(ProgramTest):
                     np.testing.assert_allclose(stored[key][1], array, rtol=0, atol=2e-7, err_msg=key)
                 self.assert_same(self.capture(out), self.capture(source / "model.gguf"), 1e-5)
                 self.assert_same(self.capture(out), self.capture(source), 1e-5)
-        self.refuse(1, "the sliding window of .* cannot be written", "export", GOLDEN / "models/mistral_window/model.gguf", "-o", self.path("none"))
+        self.refuse(1, "the sliding window of .* cannot be written", "export", GOLDEN / "models/mistral_window/model.gguf", "-o",
+                    self.path("none"))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ def write(path, metadata, tensors):
 def byte_level_tokenizer(pieces, size, bos=None):
     """Metadata of a byte-level BPE whose one merge makes "zz" of pieces, filled up to `size` tokens."""
     pieces = [*pieces, *(f"[unused{i}]" for i in range(size - len(pieces)))]
-    keys = {"model": "gpt2", "pre": "gpt-2", "tokens": pieces, "token_type": [CONTROL if i == bos else NORMAL for i in range(size)], "merges": ["z z"]}
+    keys = {"model": "gpt2", "pre": "gpt-2", "tokens": pieces, "token_type": [CONTROL if i == bos else NORMAL for i in range(size)],
+            "merges": ["z z"]}
     if bos is not None:
         keys |= {"bos_token_id": bos, "add_bos_token": True}
     return {f"tokenizer.ggml.{key}": value for key, value in keys.items()}
@@ -92,6 +93,7 @@ def copy_with_tokenizer(source, path, pieces):
             size, = struct.unpack_from("<Q", raw, at + 4 + 8)
         at += 4 + 8 * dimensions + 4 + 8
     added = byte_level_tokenizer([*pieces, "zz"], size)
-    header = struct.pack("<4sIQQ", b"GGUF", version, tensors, keys + len(added)) + raw[24:end_of_keys] + _entries(added) + raw[end_of_keys:at]
+    header = struct.pack("<4sIQQ", b"GGUF", version, tensors,
+                         keys + len(added)) + raw[24:end_of_keys] + _entries(added) + raw[end_of_keys:at]
     pathlib.Path(path).write_bytes(header + _padding(len(header)) + raw[at + len(_padding(at)):])
     return path

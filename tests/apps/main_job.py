@@ -38,7 +38,8 @@ def parts(schema, place):
     for choice in schema.get("anyOf", []):
         yield place, choice, lambda value: [value]
     for name, sub in schema.get("properties", {}).items():
-        yield f"{place}.{name}".lstrip("."), sub, lambda value, name=name: [value[name]] if isinstance(value, dict) and name in value else []
+        yield (f"{place}.{name}".lstrip("."), sub,
+               lambda value, name=name: [value[name]] if isinstance(value, dict) and name in value else [])
     if "propertyNames" in schema:
         yield f"{place}, its names", schema["propertyNames"], lambda value: list(value) if isinstance(value, dict) else []
     if "additionalProperties" in schema:

@@ -16,7 +16,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
 from program import PROGRAM, ROOT, FolderTest, main  # noqa: E402
 
-SEEN = ["resid_in", "attn_out", "resid_mid", "experts.down_in", "shared.down_in", "down_in", "down_out", "resid_out"]  # the points that a survey looks at, in order
+# the points that a survey looks at, in order
+SEEN = ["resid_in", "attn_out", "resid_mid", "experts.down_in", "shared.down_in", "down_in", "down_out", "resid_out"]
 
 
 def no_token(value):
@@ -40,7 +41,8 @@ class NonfiniteTest(FolderTest):
         out = self.dir / "captured.npz"
         self.succeed("capture", model, *text, "--points", "layer.*.*", "-o", out, "--force", *more)
         with np.load(out) as arrays:
-            bad = [name.split(".", 2)[1:] for name in arrays.files if name.startswith("layer.") and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all()]
+            bad = [name.split(".", 2)[1:] for name in arrays.files if name.startswith("layer.") and arrays[name].dtype.kind == "f"
+                   and not np.isfinite(arrays[name]).all()]
         return min((int(layer), SEEN.index(point)) for layer, point in bad if point in SEEN)
 
     def check(self, results, text, layer, point):
@@ -57,7 +59,8 @@ class NonfiniteTest(FolderTest):
 
     def test_first_place_is_where_capture_shows_it(self):
         p = "model.layers.2."
-        for tensor, place, value in ((p + "mlp.up_proj.weight", (3, 5), np.nan), (p + "mlp.down_proj.weight", (3, 5), np.inf), (p + "self_attn.k_proj.weight", (1, 2), -np.inf),
+        for tensor, place, value in ((p + "mlp.up_proj.weight", (3, 5), np.nan), (p + "mlp.down_proj.weight", (3, 5), np.inf),
+                                     (p + "self_attn.k_proj.weight", (1, 2), -np.inf),
                                      (p + "post_attention_layernorm.weight", (7,), np.inf),
                                      ("model.embed_tokens.weight", (tiny.BOS, 7), np.nan)):
             with self.subTest(tensor):
@@ -73,7 +76,9 @@ class NonfiniteTest(FolderTest):
                     # Told of what is before: the birth in layer 1 and how large it was.
                     self.assertEqual((results["summary"]["born_layer"], results["summary"]["found"]), (1, True))
                     self.assertIn("carried to layer 1 at least", text)
-                    self.assertEqual((first["before"]["layer"], first["before"]["channel"], first["before"]["token"]), (1, 3, 0) if first["point"] != "down_out" else (2, first["before"]["channel"], first["before"]["token"]))
+                    self.assertEqual((first["before"]["layer"], first["before"]["channel"], first["before"]["token"]),
+                                     (1, 3, 0) if first["point"] != "down_out"
+                                     else (2, first["before"]["channel"], first["before"]["token"]))
                 else:
                     self.assertEqual(first["before"], None)
                     self.assertIn("born cannot be told", text)
@@ -100,14 +105,17 @@ class NonfiniteTest(FolderTest):
         try:
             results, text, _ = self.report(model)
             first = results["summary"]["first_nonfinite"]
-            self.assertEqual((first["layer"], first["point"], first["batch"], first["sequence"], first["token"], first["token_text"]), (0, "resid_in", "corpus", 2, 60 - 46 + 1, "Q"))
+            self.assertEqual((first["layer"], first["point"], first["batch"], first["sequence"], first["token"], first["token_text"]),
+                             (0, "resid_in", "corpus", 2, 60 - 46 + 1, "Q"))
             self.assertIn("of sequence 2 of the corpus", text)
             self.assertEqual(self.report(model, "--memory", "2GB")[0]["summary"], results["summary"])
             with socket.create_server(("127.0.0.1", 0)) as server:
                 port = server.getsockname()[1]
             out = self.dir / "ranks"
-            ranks = [subprocess.Popen([PROGRAM, "report", model, "-o", out, "--corpus", self.corpus, "--sequences", "3", "--tokens", "24", "--no-figures"], stdout=subprocess.DEVNULL,
-                                      env={**os.environ, "RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}) for r in range(2)]
+            ranks = [subprocess.Popen([PROGRAM, "report", model, "-o", out, "--corpus", self.corpus, "--sequences", "3", "--tokens", "24",
+                                       "--no-figures"], stdout=subprocess.DEVNULL,
+                                      env={**os.environ, "RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r),
+                                           "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}) for r in range(2)]
             self.assertEqual([rank.wait(200) for rank in ranks], [0, 0])
             self.assertEqual(json.loads((out / "results.json").read_text())["summary"], results["summary"])
         finally:
@@ -125,15 +133,18 @@ class NonfiniteTest(FolderTest):
                 # The last layer's MLP: what writes to the residual stream.
                 last = max(int(m.group(1)) for key in tensors if (m := re.search(r"(?:layers|h|blocks)\.(\d+)\.", key)))
                 for key in tensors:
-                    if re.search(rf"(?:layers|h|blocks)\.{last}\..*(down_proj|c_proj|fc2|w2|dense_4h_to_h)", key) and "attn" not in key and "bias" not in key:
+                    if re.search(rf"(?:layers|h|blocks)\.{last}\..*(down_proj|c_proj|fc2|w2|dense_4h_to_h)",
+                                 key) and "attn" not in key and "bias" not in key:
                         tensors[key] = np.full_like(tensors[key], np.nan)
                 tiny.write_safetensors(folder / "model.safetensors", tensors)
                 (folder / "tokenizer.json").write_text(json.dumps(tiny.letters()))
                 layer, point = self.captured(folder, text=("--prompt", "warm."))
                 out = self.dir / (name + ".report")
-                text = re.sub(r"\s+", " ", self.succeed("report", folder, "-o", out, "--prompt", "warm.", "--corpus", self.dir / "words.txt", "--sequences", 2, "--tokens", 8, "--no-figures"))
+                text = re.sub(r"\s+", " ", self.succeed("report", folder, "-o", out, "--prompt", "warm.", "--corpus",
+                                                        self.dir / "words.txt", "--sequences", 2, "--tokens", 8, "--no-figures"))
                 results = json.loads((out / "results.json").read_text(), parse_constant=no_token)
-                self.assertEqual((results["summary"]["first_nonfinite"]["layer"], results["summary"]["first_nonfinite"]["point"]), (layer, SEEN[point]))
+                self.assertEqual((results["summary"]["first_nonfinite"]["layer"], results["summary"]["first_nonfinite"]["point"]),
+                                 (layer, SEEN[point]))
                 self.assertIn("cannot be told", text)
 
     def test_images(self):

@@ -17,8 +17,10 @@ from program import ROOT, FolderTest, main  # noqa: E402
 from shown_numbers import number, percent, seconds, size  # noqa: E402
 
 # What people read as one number, with its unit.
-SHOWN = re.compile(r"(?<![\w.\-])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e-?\d+)?(?: (?:%|bytes\b|kB\b|MB\b|GB\b|h \d+ min|min \d+ s|s\b))?(?!\w)")
-PARTS = ["#lead", "#tiles", "#words", "#strip-readout", "#massive", "#columns", "#column-detail .hint", "#keys", "#heads + details", "#token-detail", "#prompt-3d .readout", "details.numbers"]
+SHOWN = re.compile(r"(?<![\w.\-])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e-?\d+)?(?: (?:%|bytes\b|kB\b|MB\b|GB\b|h "
+                   r"\d+ min|min \d+ s|s\b))?(?!\w)")
+PARTS = ["#lead", "#tiles", "#words", "#strip-readout", "#massive", "#columns", "#column-detail .hint", "#keys", "#heads + details",
+         "#token-detail", "#prompt-3d .readout", "details.numbers"]
 
 
 def leaves(value):
@@ -66,7 +68,8 @@ class Known:
             values.append(sum(m["score"] for m in layer["modules"].values()) / len(layer["modules"]))
         values += [len(layer["outlier_keys"]) for layer in r["attention"]["corpus"]] + [P, T, L, 0.1 * P]
         numbers = values + [-v for v in values]
-        self.texts = {number(v) for v in numbers} | {f"{v:,}" for v in numbers if isinstance(v, int)} | {f"{v}" for v in numbers if isinstance(v, int)}
+        whole = [v for v in numbers if isinstance(v, int)]
+        self.texts = {number(v) for v in numbers} | {f"{v:,}" for v in whole} | {f"{v}" for v in whole}
         self.texts |= {percent(v) for v in shares if 0 <= v <= 1e4}
         self.texts |= {size(v) for v in numbers if isinstance(v, int) and v >= 0} | {seconds(v) for v in leaves(r["run"])}
         # The limits of formats and of definitions.
@@ -87,7 +90,8 @@ class Case(FolderTest):
         cls.model = tiny.write_model(cls.dir / "tiny")
         cls.texts = {}
         for name, more in (("one", []), ("two", ["--bos", "never", "--prompt", "A calm sea."])):
-            cls.texts[name] = cls().succeed("report", cls.model, "-o", cls.dir / name, "--corpus", cls.corpus, "--sequences", 3, "--tokens", 40, "--no-figures", *more)
+            cls.texts[name] = cls().succeed("report", cls.model, "-o", cls.dir / name, "--corpus", cls.corpus, "--sequences", 3, "--tokens",
+                                            40, "--no-figures", *more)
         # The corpus reaches further than the prompt, so that the one cannot be taken for the other unseen.
         cls.edit("one")
         cls.compared = cls().succeed("compare", cls.dir / "one", cls.dir / "two", "-o", cls.dir / "compared")
@@ -99,7 +103,8 @@ class Case(FolderTest):
         layer = results["activations"]["corpus"]["resid_out"][1]
         layer["max"] = layer["top"][0]["value"] = 1234.5
         room = results["summary"]["headroom"]["resid_out"]
-        room.update(layer=1, batch="corpus", max=1234.5, max_over_median=1234.5 / layer["median"], of_fp16_max=1234.5 / 65504, of_fp8_e4m3_max=1234.5 / 448, int8_step_over_median=1234.5 / layer["median"] / 127)
+        room.update(layer=1, batch="corpus", max=1234.5, max_over_median=1234.5 / layer["median"], of_fp16_max=1234.5 / 65504,
+                    of_fp8_e4m3_max=1234.5 / 448, int8_step_over_median=1234.5 / layer["median"] / 127)
         results["summary"]["alignment"]["weight_activation"] = 0.125
         path.write_text(json.dumps(results))
         cls().succeed("plot", cls.dir / name, "--only", "page")
@@ -129,13 +134,16 @@ class PageTest(Case):
         cls.addClassCleanup(cls.page.close)
 
     def texts_of(self, selectors):
-        self.page.run("for (const d of document.querySelectorAll('details')) d.open = true; for (const b of document.querySelectorAll('button.more')) for (let i = 0; i < 5 && !b.hidden; ++i) b.click()")
+        self.page.run("for (const d of document.querySelectorAll('details')) d.open = true; for (const b of "
+                      "document.querySelectorAll('button.more')) for (let i = 0; i < 5 && !b.hidden; ++i) b.click()")
         self.page.wait("return [...document.querySelectorAll('details.numbers')].every((d) => d.querySelectorAll('tbody tr').length > 0)")
         # A cell is a text of its own.
         return self.page.run("""
             const texts = []; for (const selector of arguments[0]) for (const node of document.querySelectorAll(selector)) {
-              const cells = node.querySelectorAll('td, dd, .tile > div, p'); for (const n of cells.length ? cells : [node]) if (!n.querySelector('td')) texts.push(n.innerText); }
-            for (const node of document.querySelectorAll('main [aria-label]')) if (node.tagName !== 'INPUT') texts.push(node.getAttribute('aria-label'));
+              const cells = node.querySelectorAll('td, dd, .tile > div, p');
+              for (const n of cells.length ? cells : [node]) if (!n.querySelector('td')) texts.push(n.innerText); }
+            for (const node of document.querySelectorAll('main [aria-label]'))
+              if (node.tagName !== 'INPUT') texts.push(node.getAttribute('aria-label'));
             return texts;""", selectors)
 
     def check(self, selectors, known):
@@ -144,11 +152,13 @@ class PageTest(Case):
 
     def test_the_page_s_rule_is_the_program_s(self):
         cases = json.loads((ROOT / "tests/golden/report/shown.json").read_text())
-        script = (ROOT / "src/outliers/report/page/numbers.js").read_text() + "\nconst f = { number, percent, bytes, seconds, visible }; return arguments[0].map(([name, value]) => f[name](value));"
+        script = (ROOT / "src/outliers/report/page/numbers.js").read_text() + """
+            const f = { number, percent, bytes, seconds, visible }; return arguments[0].map(([name, value]) => f[name](value));"""
         asked = [(name, value, wanted) for name, rows in cases.items() for value, wanted in rows]
         got = self.page.run(script, [[name, value] for name, value, _ in asked])
         self.assertEqual([(n, v, g) for (n, v, w), g in zip(asked, got) if g != w], [])
-        none = self.page.run((ROOT / "src/outliers/report/page/numbers.js").read_text() + "\nreturn [number(NaN), number(null), percent(null), percent(Infinity)];")
+        none = self.page.run((ROOT / "src/outliers/report/page/numbers.js").read_text()
+                             + "\nreturn [number(NaN), number(null), percent(null), percent(Infinity)];")
         self.assertEqual(none, ["not finite", "not finite", "none", "none"])
 
     def test_the_page_shows_the_results(self):
@@ -157,7 +167,8 @@ class PageTest(Case):
             self.page.open(self.dir / name / "index.html")
             tokens = len(known.results["prompt"]["ids"])
             for layer in range(tiny.L):
-                self.page.run("document.querySelector(`#strip .layer[data-layer=\"${arguments[0]}\"]`).dispatchEvent(new MouseEvent('click', {bubbles: true}))", layer)
+                self.page.run("document.querySelector(`#strip .layer[data-layer=\"${arguments[0]}\"]`).dispatchEvent(new "
+                              "MouseEvent('click', {bubbles: true}))", layer)
                 self.page.run("document.querySelector(`#prompt-text button[data-token=\"${arguments[0]}\"]`).click()", layer * 2 % tokens)
                 self.check(PARTS, known)
             self.page.click("#activation-controls [data-value='down_in']")
@@ -169,7 +180,8 @@ class PageTest(Case):
         peak = known["activations"]["prompt"]["resid_out"][known["summary"]["peak_layer"]]
         largest = number(peak["max"])
         self.page.open(self.dir / "one/index.html")
-        said = {name: self.page.run("return document.querySelector(arguments[0]).innerText", name) for name in ("#lead", "#tiles", "#words")}
+        said = {name: self.page.run("return document.querySelector(arguments[0]).innerText", name)
+                for name in ("#lead", "#tiles", "#words")}
         self.assertIn(f"reaches {largest}", said["#lead"])
         self.assertRegex(said["#tiles"], rf"(?i)largest value\n{largest}\nlayer output of layer {peak['layer']} on the prompt")
         self.assertIn(f": {largest} in channel", said["#words"])
@@ -178,7 +190,8 @@ class PageTest(Case):
         token = peak["top"][0]["token"]
         self.page.click(f"#strip .layer[data-layer='{peak['layer']}']")
         self.page.click(f"#prompt-text button[data-token='{token}']")
-        self.assertIn(f"{largest}, {number(peak['max'] / peak['median'])} medians", self.page.run("return document.querySelector('#token-detail').innerText"))
+        self.assertIn(f"{largest}, {number(peak['max'] / peak['median'])} medians",
+                      self.page.run("return document.querySelector('#token-detail').innerText"))
         self.page.open(self.dir / "compared/index.html")
         row = self.page.run("return [...document.querySelectorAll('#summary tbody tr')[0].cells].map((c) => c.innerText)")
         self.assertEqual(row[6:8] + row[9:10], [largest, number(peak["max"] / peak["median"]), "13 %"])
@@ -190,10 +203,12 @@ class PageTest(Case):
         both = Known(self.dir / "one")
         both.texts |= Known(self.dir / "two").texts
         for curve in self.page.run("return [...document.querySelectorAll('#layer-controls option')].map((o) => o.value)"):
-            self.page.run("const s = document.querySelector('#layer-controls select'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))", curve)
+            self.page.run("const s = document.querySelector('#layer-controls select'); s.value = arguments[0]; "
+                          "s.dispatchEvent(new Event('change'))", curve)
             if curve == "sink_rate":
                 continue  # means over heads, which results.json gives for all layers together
-            self.check(["#lives", "#summary", "#channels", "#tokens", "#room"] + (["#curves ~ details"] if curve != "top_key" else []), both)
+            self.check(["#lives", "#summary", "#channels", "#tokens", "#room"] + (["#curves ~ details"] if curve != "top_key" else []),
+                       both)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from program import ProgramTest, main  # noqa: E402
 APART = {("tokenize", "--file")}
 # What these do differs with what the command writes or reads; their values do not.
 USE_DIFFERS = {"--output", "--prompt", "--dtype", "--images"}
-SPELLINGS = {np.float32: ("float32", "fp32", "f32", "float", "FP32"), np.uint16: ("bfloat16", "bf16", "BF16"), np.float16: ("float16", "fp16", "f16", "half", "Half")}
+SPELLINGS = {np.float32: ("float32", "fp32", "f32", "float", "FP32"), np.uint16: ("bfloat16", "bf16", "BF16"),
+             np.float16: ("float16", "fp16", "f16", "half", "Half")}
 
 
 class OptionsTest(ProgramTest):
@@ -36,7 +37,8 @@ class OptionsTest(ProgramTest):
         text = self.succeed(command, "--help")
         found = {}
         for short, name, value, use in re.findall(r"^  (-\w,)?(--[\w-]+)(.*?)(?:\n +| {2,})(.*)$", text[text.index("Options:"):], re.M):
-            value = re.sub(r" (REQUIRED|Excludes:.*)$", "", re.split(r"[:=]", value)[0].replace(" REQUIRED", "")).split(" Excludes")[0].strip()
+            value = re.sub(r" (REQUIRED|Excludes:.*)$", "",
+                           re.split(r"[:=]", value)[0].replace(" REQUIRED", "")).split(" Excludes")[0].strip()
             found[name] = (short, value, use)
         return found
 
@@ -75,7 +77,8 @@ class OptionsTest(ProgramTest):
                     bits = {np.float32: 24, np.uint16: 8, np.float16: 11}[dtype]
                     self.assertEqual(np.load(self.dir / f"{name}.npz")["precision"].tolist(), [bits])
                     if i == 1:  # a report takes longer
-                        self.succeed("report", self.model, "-o", self.dir / f"{name}-report", "--dtype", name, "--tokens", 8, "--sequences", 1, "--no-figures")
+                        self.succeed("report", self.model, "-o", self.dir / f"{name}-report", "--dtype", name, "--tokens", 8, "--sequences",
+                                     1, "--no-figures")
                         self.assertEqual(json.loads((self.dir / f"{name}-report/results.json").read_text())["run"]["dtype"], spellings[0])
         for command in (("export", self.model, "-o", self.dir / "x"), ("capture", self.model, "--prompt", "x", "-o", self.dir / "x.npz"),
                         ("report", self.model, "-o", self.dir / "x")):
@@ -92,8 +95,10 @@ class OptionsTest(ProgramTest):
     def test_prompt_file(self):
         (self.dir / "prompt.txt").write_text("The sea was calm.")
         read = {}
-        for name, more in (("a", ("--prompt", "The sea was calm.")), ("b", ("--prompt-file", self.dir / "prompt.txt")), ("c", ("--prompt-file", "-"))):
-            self.succeed("report", self.model, "-o", self.dir / name, "--tokens", 8, "--sequences", 1, "--no-figures", *more, text_in="The sea was calm.")
+        for name, more in (("a", ("--prompt", "The sea was calm.")), ("b", ("--prompt-file", self.dir / "prompt.txt")),
+                           ("c", ("--prompt-file", "-"))):
+            self.succeed("report", self.model, "-o", self.dir / name, "--tokens", 8, "--sequences", 1, "--no-figures", *more,
+                         text_in="The sea was calm.")
             read[name] = json.loads((self.dir / name / "results.json").read_text())["prompt"]["ids"]
         self.assertEqual(read["a"], read["b"])
         self.assertEqual(read["a"], read["c"])

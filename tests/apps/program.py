@@ -15,7 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def run(*arguments, text_in=None, timeout=300, program=(PROGRAM,), **options):
-    return subprocess.run([*program, *(a if isinstance(a, bytes) else str(a) for a in arguments)], input=text_in, capture_output=True, text=True, timeout=timeout, **options)
+    return subprocess.run([*program, *(a if isinstance(a, bytes) else str(a) for a in arguments)], input=text_in, capture_output=True,
+                          text=True, timeout=timeout, **options)
 
 
 def full_disk(most_bytes=8192):
@@ -39,7 +40,8 @@ class ProgramTest(unittest.TestCase):
         lines = done.stderr.splitlines()
         self.assertEqual(len(lines), len(patterns), done.stderr)
         for pattern in patterns:
-            self.assertTrue(any(line.startswith("outliers: warning: ") and re.search(pattern, line) for line in lines), f"{pattern}\n{done.stderr}")
+            self.assertTrue(any(line.startswith("outliers: warning: ") and re.search(pattern, line) for line in lines),
+                            f"{pattern}\n{done.stderr}")
         return done.stdout
 
     def refuse(self, code, pattern, *arguments, **options):
@@ -85,4 +87,5 @@ def main():
 
 def models_directory():
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return pathlib.Path(os.environ.get("OUTLIERS_MODELS") or os.path.join(os.environ.get("OUTLIERS_CACHE") or os.path.join(cache, "outliers"), "models"))
+    return pathlib.Path(os.environ.get("OUTLIERS_MODELS")
+                        or os.path.join(os.environ.get("OUTLIERS_CACHE") or os.path.join(cache, "outliers"), "models"))

@@ -40,11 +40,14 @@ class RanksTest(ProgramTest):
         cls.corpus = cls.dir / "corpus.txt"
         cls.corpus.write_text("The ship sailed on. The sea was calm, and the crew slept.\n" * 60)
         # OMP_NUM_THREADS as torchrun sets it.
-        cls.env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "OMPI", "PMI", "MASTER", "RANK", "WORLD"))} | {"OMP_NUM_THREADS": "1"}
-        cls.one = cls.report_of(cls, cls.dir / "one", subprocess.run(cls.command(cls, cls.dir / "one"), env=cls.env, capture_output=True, text=True, timeout=300))
+        cls.env = {k: v for k, v in os.environ.items()
+                   if not k.startswith(("SLURM", "OMPI", "PMI", "MASTER", "RANK", "WORLD"))} | {"OMP_NUM_THREADS": "1"}
+        cls.one = cls.report_of(cls, cls.dir / "one",
+                                subprocess.run(cls.command(cls, cls.dir / "one"), env=cls.env, capture_output=True, text=True, timeout=300))
 
     def command(self, out, *more, sequences=5):
-        return [PROGRAM, "report", str(self.model), "-o", str(out), "--corpus", str(self.corpus), "--sequences", str(sequences), "--tokens", "40", "--no-figures", *map(str, more)]
+        return [PROGRAM, "report", str(self.model), "-o", str(out), "--corpus", str(self.corpus), "--sequences", str(sequences), "--tokens",
+                "40", "--no-figures", *map(str, more)]
 
     def report_of(self, out, done):
         assert done.returncode == 0, done.stderr
@@ -95,9 +98,10 @@ class RanksTest(ProgramTest):
         (self.dir / "sea.txt").write_text("the sea was calm and the crew slept. " * 20)
 
         def command(out):
-            return [PROGRAM, "report", str(folder), "-o", str(out), "--prompt", "a", "--corpus", str(self.dir / "sea.txt"), "--sequences", "2",
-                    "--tokens", "2", "--no-figures"]
-        one = self.report_of(self.dir / "experts.1", subprocess.run(command(self.dir / "experts.1"), env=self.env, capture_output=True, text=True,
+            return [PROGRAM, "report", str(folder), "-o", str(out), "--prompt", "a", "--corpus", str(self.dir / "sea.txt"), "--sequences",
+                    "2", "--tokens", "2", "--no-figures"]
+        one = self.report_of(self.dir / "experts.1",
+                             subprocess.run(command(self.dir / "experts.1"), env=self.env, capture_output=True, text=True,
                                                                      timeout=300))[0]
         done = self.finish(self.start([command(self.dir / "experts.2")] * 2))
         self.assertEqual([code for _, _, code in done], [0, 0], done)
@@ -126,14 +130,16 @@ class RanksTest(ProgramTest):
     def test_bfloat16(self):
         # Another kind of histogram.
         alone, ranks = self.dir / "bf16-one", self.dir / "bf16-two"
-        one = self.report_of(alone, subprocess.run(self.command(alone, "--dtype", "bfloat16"), env=self.env, capture_output=True, text=True, timeout=300))
+        one = self.report_of(alone, subprocess.run(self.command(alone, "--dtype", "bfloat16"), env=self.env, capture_output=True, text=True,
+                                                   timeout=300))
         self.assertEqual([code for _, _, code in self.finish(self.start([self.command(ranks, "--dtype", "bfloat16")] * 2))], [0, 0])
         two = self.report_of(ranks, subprocess.CompletedProcess([], 0))
         self.same(two[0]["activations"], one[0]["activations"])
 
     def test_torchrun(self):
         out = self.dir / "torchrun"
-        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", "--master-addr", "127.0.0.1", "--master-port", free_port()]
+        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", "--master-addr", "127.0.0.1",
+                  "--master-port", free_port()]
         done = subprocess.run([*launch, *self.command(out)], env=self.env, capture_output=True, text=True, timeout=300)
         self.same_report(self.report_of(out, done), 2)
 
@@ -184,7 +190,8 @@ class RanksTest(ProgramTest):
 
     def test_wrong_numbers(self):
         out = self.dir / "wrong"
-        self.ends_with("2 sequences cannot be split over 3 ranks; ask for more with --sequences", self.start([self.command(out, sequences=2)] * 3), codes=(1, 1, 1))
+        self.ends_with("2 sequences cannot be split over 3 ranks; ask for more with --sequences",
+                       self.start([self.command(out, sequences=2)] * 3), codes=(1, 1, 1))
         for variables, pattern in (({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 with WORLD_SIZE=2: ranks count from 0"),
                                    ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x is no number of ranks"),
                                    ({"RANK": "0", "WORLD_SIZE": "2"}, "set MASTER_ADDR to the machine of rank 0")):

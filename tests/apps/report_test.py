@@ -30,7 +30,8 @@ class ReportTest(ProgramTest):
 
     def report(self, name, *more):
         out = self.dir / name
-        stdout = self.succeed("report", self.model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 40, "--no-figures", *more)
+        stdout = self.succeed("report", self.model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 40, "--no-figures",
+                              *more)
         return json.loads((out / "results.json").read_text()), np.load(out / "arrays.npz"), stdout
 
     def test_finds_the_planted_outlier(self):
@@ -70,7 +71,8 @@ class ReportTest(ProgramTest):
         def break_weights(weights):
             weights["model.layers.2.mlp.down_proj.weight"][0, 0] = np.nan
         broken = self.dir / "broken"
-        self.succeed("report", tiny.write_model(self.dir / "nan", break_weights), "-o", broken, "--corpus", self.corpus, "--sequences", 2, "--tokens", 16)
+        self.succeed("report", tiny.write_model(self.dir / "nan", break_weights), "-o", broken, "--corpus", self.corpus, "--sequences", 2,
+                     "--tokens", 16)
         results = json.loads((broken / "results.json").read_text())
         self.assertIsNone(results["writes"][-1]["largest"]["resid_out"])
         jsonschema.Draft202012Validator(schema).validate(results)
@@ -85,8 +87,8 @@ class ReportTest(ProgramTest):
                 shutil.copytree(ROOT / "tests/golden/models" / name, folder)
                 (folder / "model.gguf").unlink(missing_ok=True)
                 (folder / "tokenizer.json").write_text(json.dumps(tiny.letters()))
-                self.succeed("report", folder, "-o", out, "--prompt", "warm.", "--corpus", self.dir / "sea.txt", "--sequences", 1, "--tokens",
-                             16, "--no-figures")
+                self.succeed("report", folder, "-o", out, "--prompt", "warm.", "--corpus", self.dir / "sea.txt", "--sequences", 1,
+                             "--tokens", 16, "--no-figures")
                 results, arrays = json.loads((out / "results.json").read_text()), np.load(out / "arrays.npz")
                 points = {}
                 for batch, ids in (("prompt", results["prompt"]["ids"]), ("corpus", arrays["corpus.ids"][0])):
@@ -111,7 +113,8 @@ class ReportTest(ProgramTest):
                         passed = index == expert
                         self.assertEqual(listed[expert][batch]["tokens"], passed.sum())
                         self.assertEqual(np.float32(listed[expert][batch]["down_in_max"]), x[passed].max(initial=0))
-                        self.assertEqual(np.float32(listed[expert][batch]["down_out_max"]), abs(p["experts.down_out"])[passed].max(initial=0))
+                        self.assertEqual(np.float32(listed[expert][batch]["down_out_max"]),
+                                         abs(p["experts.down_out"])[passed].max(initial=0))
                     both = np.concatenate([x.reshape(len(x), -1)] + ([abs(p["shared.down_in"])] if shared else []), 1)
                     s = results["activations"][batch]["down_in"][layer]
                     self.assertEqual(np.float32(s["max"]), both.max())
@@ -209,7 +212,8 @@ class ReportTest(ProgramTest):
         largest = 2 ** 53 - 1  # above, numbers of JSON are no longer exact everywhere
         self.assertEqual(self.report("seed-large", "--seed", largest)[0]["run"]["seed"], largest)
         for wrong in (largest + 1, 2 ** 64 - 1, 2 ** 64, -1):
-            self.refuse(2, f"--seed: Value {wrong} not in range 0 to {largest}", "report", self.model, "-o", self.dir / "none", "--seed", wrong)
+            self.refuse(2, f"--seed: Value {wrong} not in range 0 to {largest}", "report", self.model, "-o", self.dir / "none", "--seed",
+                        wrong)
 
     def test_bos_policies(self):
         for policy, first in (("model", tiny.BOS), ("always", tiny.BOS), ("never", ord("H"))):

@@ -130,12 +130,14 @@ class SizeTest(ProgramTest):
                 self.assertEqual(self.read("sizes")[0]["run"]["memory_limit_bytes"], size)
         for text in ("GiB", "6QB", "-6GB", "0", "six", "1e400", "nan", "6GB6"):
             with self.subTest(text):
-                self.refuse(2, r"--memory: '.*' is no size; write a number with its unit, as in 16GiB or 6GB", *self.options("none", f"--memory={text}"))
+                self.refuse(2, r"--memory: '.*' is no size; write a number with its unit, as in 16GiB or 6GB",
+                            *self.options("none", f"--memory={text}"))
         self.assertFalse((self.dir / "none").exists())
         self.assertRegex(self.succeed("report", "--help"), r"--memory SIZE.*no limit")
 
     def test_too_small(self):
-        message = self.refuse(1, r"of which [\d.]+ MB are the weights of layer 0, .* raise --memory, or take a 16-bit --dtype or fewer tokens",
+        message = self.refuse(1,
+                              r"of which [\d.]+ MB are the weights of layer 0, .* raise --memory, or take a 16-bit --dtype or fewer tokens",
                               *self.options("none", "--memory", "2MB"))
         self.assertIn("one sequence of 40 tokens", message)
         self.assertFalse((self.dir / "none").exists())
@@ -150,7 +152,8 @@ class SizeTest(ProgramTest):
     def test_full_disk(self):
         least = self.needed(*self.options("none"))
         before = sorted(p.name for p in self.dir.iterdir())
-        self.refuse(1, f"does not fit the memory cannot be written to {re.escape(str(self.dir))}: File too large; free some space, name another",
+        self.refuse(1, f"does not fit the memory cannot be written to {re.escape(str(self.dir))}: File too large; "
+                    "free some space, name another",
                     *self.options("none", "--memory", str(int(least + 1e6))), preexec_fn=lambda: full_disk(1 << 20),
                     env={name: value for name, value in os.environ.items() if name != "TMPDIR"})
         self.assertEqual(sorted(p.name for p in self.dir.iterdir()), before)

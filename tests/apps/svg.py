@@ -58,7 +58,8 @@ class Svg:
         for path in (self.root if node is None else node).iter(SVG + "path"):
             if path.get("stroke") and path.get("id") is None:
                 for stroke in re.findall(r"M[^M]*", path.get("d")):
-                    found.append((hex_color(path.get("stroke")), [(float(x), float(y)) for x, y in re.findall(r"([-\d.]+),([-\d.]+)", stroke)]))
+                    found.append((hex_color(path.get("stroke")),
+                                  [(float(x), float(y)) for x, y in re.findall(r"([-\d.]+),([-\d.]+)", stroke)]))
         return found
 
     def points(self, node):

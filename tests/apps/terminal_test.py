@@ -26,7 +26,8 @@ def on_terminal(arguments, columns, stop_at=None, **environment):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
-    process = subprocess.Popen([str(a) for a in arguments], stdin=theirs, stdout=theirs, stderr=theirs, env={**inherited, "TERM": "xterm-256color", **environment}, start_new_session=True)
+    process = subprocess.Popen([str(a) for a in arguments], stdin=theirs, stdout=theirs, stderr=theirs,
+                               env={**inherited, "TERM": "xterm-256color", **environment}, start_new_session=True)
     os.close(theirs)
     seen, end = b"", time.monotonic() + 120
     while time.monotonic() < end:
@@ -64,7 +65,8 @@ class TerminalTest(FolderTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.model = tiny.write_model(cls.dir / f"model{HIDDEN}fdp-\u65e5\u672c\u8a9e-e\u0301\u0301")
-        cls.report = [PROGRAM, "report", cls.model, "-o", cls.dir / "report", "--force", "--corpus", cls.corpus, "--sequences", 3, "--tokens", 40, "--no-figures"]
+        cls.report = [PROGRAM, "report", cls.model, "-o", cls.dir / "report", "--force", "--corpus", cls.corpus, "--sequences", 3,
+                      "--tokens", 40, "--no-figures"]
 
     def fits(self, text, columns):
         self.assertNotIn("\x1b", text)
@@ -101,7 +103,8 @@ class TerminalTest(FolderTest):
         self.fits(text, 80)
 
     def test_tables_fit(self):
-        for arguments in (("inspect", self.model), ("tokenize", self.model, "--text", "The sea was calm."), ("capture", self.model, "--points", "list")):
+        for arguments in (("inspect", self.model), ("tokenize", self.model, "--text", "The sea was calm."),
+                          ("capture", self.model, "--points", "list")):
             for columns in (40, 80):
                 with self.subTest(arguments=arguments, columns=columns):
                     code, text = on_terminal([PROGRAM, *arguments], columns)
@@ -111,10 +114,12 @@ class TerminalTest(FolderTest):
         self.assertIn("model.layers.0.self_attn.q_proj.weight", self.succeed("inspect", self.model))
 
     def test_ctrl_c_leaves_a_clean_line(self):
-        long = [PROGRAM, "report", tiny.write_model(self.dir / "long", None, lambda c: c.update(max_position_embeddings=4096)), "-o", self.dir / "stopped", "--sequences", 60, "--tokens", 4000, "--no-figures", "--threads", 1]
+        long = [PROGRAM, "report", tiny.write_model(self.dir / "long", None, lambda c: c.update(max_position_embeddings=4096)), "-o",
+                self.dir / "stopped", "--sequences", 60, "--tokens", 4000, "--no-figures", "--threads", 1]
         code, text = on_terminal(long, 60, stop_at=b"measuring")
         self.assertEqual(code, 130, text)
-        self.assertEqual([line for line in screen(text) if line], [line for line in screen(text) if line.startswith("outliers: error: interrupted")])
+        self.assertEqual([line for line in screen(text) if line],
+                         [line for line in screen(text) if line.startswith("outliers: error: interrupted")])
         self.fits(text.split("outliers: error")[0], 60)
 
     def test_names_of_errors_and_warnings_are_spelled_out(self):

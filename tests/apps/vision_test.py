@@ -112,7 +112,8 @@ class VisionTest(ProgramTest):
         self.assertEqual(results["norms"]["corpus"][1]["patches"]["largest"]["token_text"], "r2c0")
         self.assertEqual([(t["text"], t["class"]) for t in summary["massive_tokens"]], [("r2c0", "patch")])
         self.assertEqual(summary["massive_channels"], [3])
-        self.assertEqual(results["activations"]["corpus"]["resid_out"][1]["massive_tokens"], [{"token_text": "r2c0", "class": "patch", "count": 2}])
+        self.assertEqual(results["activations"]["corpus"]["resid_out"][1]["massive_tokens"],
+                         [{"token_text": "r2c0", "class": "patch", "count": 2}])
         self.assertRegex(stdout.replace("\n            ", " "), r"17 % of patches \(2\) are above 150")
         results, _, stdout = self.report(self.planted("cls", 0, 12000.0), "cls.report")
         self.assertEqual(summary["norms"]["layer"], 1)
@@ -126,10 +127,12 @@ class VisionTest(ProgramTest):
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = str(s.getsockname()[1])
-        started = [subprocess.Popen([PROGRAM, "report", model, "-o", self.dir / "two-ranks", "--no-figures", "--images", model / "images.npy"],
+        started = [subprocess.Popen([PROGRAM, "report", model, "-o", self.dir / "two-ranks", "--no-figures", "--images",
+                                     model / "images.npy"],
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                     env=os.environ | {"RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r), "LOCAL_WORLD_SIZE": "2",
-                                                      "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}) for r in range(2)]
+                                                      "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"})
+                                                      for r in range(2)]
         for process in started:
             _, stderr = process.communicate(timeout=120)
             self.assertEqual((process.returncode, stderr), (0, ""))
@@ -181,8 +184,8 @@ class VisionTest(ProgramTest):
             np.save(model / "other.npy", np.load(model / "images.npy") + 1)
             self.succeed("capture", model, "--images", model / "other.npy", "--points", "layer.1.resid_out", "-o", other)
             self.refuse(1, "are captures of different images", "compare-layers", other, GOLDEN / "models" / name / "reference.npz")
-        self.refuse(1, "there is no point 'logits': this model has no vocabulary", "capture", model, "--images", model / "images.npy", "--points",
-                    "logits", "-o", self.dir / "x.npz")
+        self.refuse(1, "there is no point 'logits': this model has no vocabulary", "capture", model, "--images", model / "images.npy",
+                    "--points", "logits", "-o", self.dir / "x.npz")
         self.assertNotIn("\nlogits ", self.succeed("capture", model, "--points", "list"))
 
     def test_exports_open_again(self):
@@ -212,8 +215,8 @@ class VisionTest(ProgramTest):
             self.refuse(2, f"{option}: .* reads images", "report", model, *out, option, value, "--images", images)
         self.refuse(2, "reads images: name them with --images", "capture", model, "--prompt", "a", "-o", self.dir / "never.npz")
         self.refuse(2, "--images: .* reads text", "capture", text, "--images", images, "-o", self.dir / "never.npz")
-        self.refuse(1, r"rgb.png: there is no preprocessor_config.json|there is no preprocessor_config.json beside", "report", model, *out, "--images",
-                    GOLDEN / "io/images/rgb.png")
+        self.refuse(1, r"rgb.png: there is no preprocessor_config.json|there is no preprocessor_config.json beside", "report", model, *out,
+                    "--images", GOLDEN / "io/images/rgb.png")
         (model / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
         self.addCleanup((model / "preprocessor_config.json").unlink)
         self.refuse(1, "this is no PNG or JPEG image", "report", model, *out, "--images", GOLDEN / "io/images/images.npz")

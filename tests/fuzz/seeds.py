@@ -31,8 +31,8 @@ def results(program):
         folder = pathlib.Path(folder)
         text = folder / "corpus.txt"
         text.write_text("The sea was calm.")
-        subprocess.run([program, "report", tiny.write_model(folder / "tiny"), "-o", folder / "out", "--prompt", "ab", "--corpus", text, "--sequences", "1",
-                        "--tokens", "4", "--no-figures"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([program, "report", tiny.write_model(folder / "tiny"), "-o", folder / "out", "--prompt", "ab", "--corpus", text,
+                        "--sequences", "1", "--tokens", "4", "--no-figures"], check=True, stdout=subprocess.DEVNULL)
         report = json.loads((folder / "out/results.json").read_text())
         yield "report", json.dumps(report, separators=(",", ":")).encode() + b"\0" + (folder / "out/arrays.npz").read_bytes()
 

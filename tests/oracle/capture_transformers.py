@@ -4,10 +4,11 @@
     capture_transformers.py MODEL OUT.npz|OUT.safetensors (--text TEXT | --ids 1,2,3 | --like CAPTURE)
                             [--points 'layer.*.resid_out,logits'] [--dtype float32] [--device cpu]
 
-MODEL is a directory or Hub name that AutoModelForCausalLM loads, or a .gguf file. --like takes the ids of another capture, so that both
-are of the same tokens; of a model of images (which AutoModel loads then) its pixel_values. Points may use * as in the shell (layer.*.down_in); all of them by default. Attention is the eager
-implementation, with the softmax in float32, or in float64 in a float64 run.
-Needs torch, transformers, safetensors and numpy; for .gguf files also gguf and accelerate.
+MODEL is a directory or Hub name that AutoModelForCausalLM loads, or a .gguf file. --like takes the ids of another
+capture, so that both are of the same tokens; of a model of images (which AutoModel loads then) its pixel_values. Points
+may use * as in the shell (layer.*.down_in); all of them by default. Attention is the eager implementation, with the
+softmax in float32, or in float64 in a float64 run. Needs torch, transformers, safetensors and numpy; for .gguf files
+also gguf and accelerate.
 """
 import argparse
 import fnmatch
@@ -35,7 +36,8 @@ def load(name, dtype, device, images=False):
 
 
 def read_capture(path):
-    return {k: torch.from_numpy(v) for k, v in np.load(path).items() if k in ("ids", "pixel_values")} if path.endswith(".npz") else load_file(path)
+    return {k: torch.from_numpy(v) for k, v in np.load(path).items()
+            if k in ("ids", "pixel_values")} if path.endswith(".npz") else load_file(path)
 
 
 def ids_of(arguments, tokenizer, like):

@@ -27,7 +27,8 @@ def difference(source, out):
     # The eager attention adds Falcon's ALiBi twice.
     attention = "sdpa" if source.parent.name == "falcon_alibi" else "eager"
     images = "pixel_values" in reference
-    kind = getattr(transformers, transformers.AutoConfig.from_pretrained(out).architectures[0]) if images else transformers.AutoModelForCausalLM
+    kind = getattr(transformers,
+                   transformers.AutoConfig.from_pretrained(out).architectures[0]) if images else transformers.AutoModelForCausalLM
     model, loading = kind.from_pretrained(
         out, dtype=torch.float64, attn_implementation=attention, output_loading_info=True)
     problems = {k: v for k, v in loading.items() if v}

@@ -20,7 +20,8 @@ LARGE = 100
 
 
 def in_python(code, **variables):
-    return subprocess.run([sys.executable, "-c", code], env=os.environ | variables, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run([sys.executable, "-c", code], env=os.environ | variables, check=True, capture_output=True,
+                          text=True).stdout.strip()
 
 
 def main():
@@ -28,7 +29,8 @@ def main():
     server.add("org/tiny", FILES, large=LARGE)
     with tempfile.TemporaryDirectory() as folder:
         theirs, ours = pathlib.Path(folder) / "theirs", pathlib.Path(folder) / "ours"
-        variables = {"HF_ENDPOINT": server.hub_url, "HF_HOME": folder, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"}
+        variables = {"HF_ENDPOINT": server.hub_url, "HF_HOME": folder, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+                     "NO_PROXY": "*"}
         download = f"from huggingface_hub import hf_hub_download as d\nfor f in {list(FILES)}: print(d('org/tiny', f))"
         in_python(download, HF_HUB_CACHE=str(theirs), **variables)
         cache = {}
@@ -40,13 +42,15 @@ def main():
                 cache[name] = "" if name.endswith(".lock") or name == "CACHEDIR.TAG" else path.read_bytes().hex()
         if len(sys.argv) == 3 and sys.argv[1] == "--check":
             program = [sys.argv[2], "fetch", "org/tiny"]
-            first = subprocess.run(program, env=os.environ | variables | {"HF_HUB_CACHE": str(ours)}, check=True, capture_output=True, text=True).stdout.strip()
+            first = subprocess.run(program, env=os.environ | variables | {"HF_HUB_CACHE": str(ours)}, check=True, capture_output=True,
+                                   text=True).stdout.strip()
             offline = variables | {"HF_HUB_OFFLINE": "1"}
             opened = in_python(download, HF_HUB_CACHE=str(ours), **offline).splitlines()
             assert opened == [f"{first}/{name}" for name in FILES], opened
             snapshot = "from huggingface_hub import snapshot_download as d; print(d('org/tiny'))"
             assert in_python(snapshot, HF_HUB_CACHE=str(ours), **offline) == first
-            back = subprocess.run(program, env=os.environ | offline | {"HF_HUB_CACHE": str(theirs)}, check=True, capture_output=True, text=True).stdout.strip()
+            back = subprocess.run(program, env=os.environ | offline | {"HF_HUB_CACHE": str(theirs)}, check=True, capture_output=True,
+                                  text=True).stdout.strip()
             assert back == str(theirs / "models--org--tiny/snapshots" / server.repositories["org/tiny"].revisions["main"]), back
             print("each opens the other's cache")
     golden = {"huggingface_hub": in_python("import huggingface_hub as h; print(h.__version__)"), "large": LARGE,

@@ -3,7 +3,8 @@
 tests/apps/formats_test.py. Each case is a folder: the adapter as PEFT saves it, then as a case edits it, and merged.npz
 (float32, the changed tensors only) of what PeftModel.from_pretrained reads from it: by merge_and_unload, or, where the
 base ties its output matrix to its embedding, by what the modules compute, which there is not the same. base.txt names a
-folder in tests/golden/models, or gpt2, whose weights are the other way round: gpt2.safetensors here. options.json holds LoraConfig's fields and their defaults.
+folder in tests/golden/models, or gpt2, whose weights are the other way round: gpt2.safetensors here. options.json holds
+LoraConfig's fields and their defaults.
 
 usage: io_adapters.py     seed 0; torch 2.13.0, transformers 5.23.0, peft 0.21.2
 """
@@ -11,7 +12,6 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import tempfile
 import warnings
 
 import numpy as np
@@ -38,7 +38,8 @@ def gpt2():
 def computed(model):
     """The weights with which the embedding and the output matrix compute."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    return {"model.embed_tokens.weight": embedding(torch.arange(model.config.vocab_size)), "lm_head.weight": head(torch.eye(model.config.hidden_size)).T}
+    return {"model.embed_tokens.weight": embedding(torch.arange(model.config.vocab_size)),
+            "lm_head.weight": head(torch.eye(model.config.hidden_size)).T}
 
 
 def write(name, base, options, edit=None, rename=None, tied=False, save="auto"):
@@ -113,27 +114,34 @@ def main():
     write("dora", "llama_untied", dict(r=2, lora_alpha=3, use_dora=True, target_modules=["k_proj", "embed_tokens"]), save=False)
     write("dora_fan_in_fan_out", "gpt2", dict(r=2, lora_alpha=3, use_dora=True, fan_in_fan_out=True, target_modules=["c_attn", "c_proj"]))
     # The first pattern that matches counts, from the left end of a name on or after a dot.
-    write("patterns", "llama_untied", dict(r=2, lora_alpha=3, target_modules=r".*\.(q|k)_proj", rank_pattern={r"^model\.layers\.(?!0\.).*q_proj": 3, "proj": 5, "q_proj": 1},
+    write("patterns", "llama_untied", dict(r=2, lora_alpha=3, target_modules=r".*\.(q|k)_proj",
+                                           rank_pattern={r"^model\.layers\.(?!0\.).*q_proj": 3, "proj": 5, "q_proj": 1},
                                            alpha_pattern={r".*\.1\..*": 7, "k_proj": 2}))
     both = dict(r=2, lora_alpha=3, target_modules=["q_proj", "k_proj"])
     for name, edit in dict(
-        target_modules={"target_modules": ["k_proj"]}, target_pattern={"target_modules": r"model\.layers\.[01]\.self_attn\.q_proj"}, all_linear={"target_modules": "all-linear"},
-        exclude_modules={"exclude_modules": ["q_proj"]}, exclude_pattern={"exclude_modules": r".*\.0\..*"},
-        layers_to_transform={"layers_to_transform": [1], "layers_pattern": "layers"}, layer_to_transform={"layers_to_transform": 0},
-        fan_in_fan_out_of_linears={"fan_in_fan_out": True}, dropout={"lora_dropout": 0.5},
+        target_modules={"target_modules": ["k_proj"]}, target_pattern={"target_modules": r"model\.layers\.[01]\.self_attn\.q_proj"},
+        all_linear={"target_modules": "all-linear"}, exclude_modules={"exclude_modules": ["q_proj"]},
+        exclude_pattern={"exclude_modules": r".*\.0\..*"}, layers_to_transform={"layers_to_transform": [1], "layers_pattern": "layers"},
+        layer_to_transform={"layers_to_transform": 0}, fan_in_fan_out_of_linears={"fan_in_fan_out": True}, dropout={"lora_dropout": 0.5},
     ).items():
         write(name, "llama_untied", both, edit=edit)
-    write("saved", "llama_untied", dict(r=2, lora_alpha=3, target_modules=["k_proj"], modules_to_save=["lm_head"]), rename=lambda k: k.replace("lm_head.", "lm_head.modules_to_save.default."))
-    write("names", "llama_untied", dict(r=2, lora_alpha=3, target_modules=["k_proj", "embed_tokens"], modules_to_save=["norm"]), rename=named, save=False)
+    write("saved", "llama_untied", dict(r=2, lora_alpha=3, target_modules=["k_proj"], modules_to_save=["lm_head"]),
+          rename=lambda k: k.replace("lm_head.", "lm_head.modules_to_save.default."))
+    write("names", "llama_untied", dict(r=2, lora_alpha=3, target_modules=["k_proj", "embed_tokens"], modules_to_save=["norm"]),
+          rename=named, save=False)
     write("tokens", "llama_untied", dict(r=2, lora_alpha=3, target_modules=["k_proj"], trainable_token_indices=[1, 7, 52]))
-    write("tokens_by_module", "llama_untied", dict(r=2, lora_alpha=3, target_modules=["k_proj"], trainable_token_indices={"embed_tokens": [3], "lm_head": [0, 5]}))
+    write("tokens_by_module", "llama_untied",
+          dict(r=2, lora_alpha=3, target_modules=["k_proj"], trainable_token_indices={"embed_tokens": [3], "lm_head": [0, 5]}))
     for start in (False, "gaussian", "orthogonal", "mica"):
         write(f"start_{start}".lower(), "llama_untied", q | dict(init_lora_weights=start))
     write("velora", "llama_untied", q | dict(velora_config={"num_groups": 2, "scale": 1.0}))
     for name, more in dict(
-        embedding=dict(target_modules=["embed_tokens"]), both=dict(target_modules=["embed_tokens", "lm_head"]), head=dict(target_modules=["lm_head"]), tying=dict(target_modules=["embed_tokens"], ensure_weight_tying=True),
-        saved_head=dict(target_modules=["k_proj"], modules_to_save=["lm_head"]), saved_embedding=dict(target_modules=["k_proj"], modules_to_save=["embed_tokens"]),
-        saved_tying=dict(target_modules=["k_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True), tokens=dict(target_modules=["k_proj"], trainable_token_indices=[2, 4]),
+        embedding=dict(target_modules=["embed_tokens"]), both=dict(target_modules=["embed_tokens", "lm_head"]),
+        head=dict(target_modules=["lm_head"]), tying=dict(target_modules=["embed_tokens"], ensure_weight_tying=True),
+        saved_head=dict(target_modules=["k_proj"], modules_to_save=["lm_head"]),
+        saved_embedding=dict(target_modules=["k_proj"], modules_to_save=["embed_tokens"]),
+        saved_tying=dict(target_modules=["k_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True),
+        tokens=dict(target_modules=["k_proj"], trainable_token_indices=[2, 4]),
     ).items():
         write(f"tied_{name}", "llama_tied", dict(r=2, lora_alpha=3, layers_to_transform=None) | more, tied=True)
 

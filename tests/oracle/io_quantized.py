@@ -165,9 +165,11 @@ def main():
     fp8()
     naive, pack = NaiveQuantizationCompressor, PackedQuantizationCompressor
     compressed("int8_channel", naive, form="naive-quantized", num_bits=8, type="int", strategy="channel", symmetric=True)
-    compressed("int8_asymmetric", naive, form="int-quantized", num_bits=8, type="int", strategy="channel", symmetric=False, dtype=torch.float16)
+    compressed("int8_asymmetric", naive, form="int-quantized", num_bits=8, type="int", strategy="channel", symmetric=False,
+               dtype=torch.float16)
     compressed("float8_tensor", naive, form="float-quantized", num_bits=8, type="float", strategy="tensor", symmetric=True)
-    compressed("float8_block", naive, form="float-quantized", num_bits=8, type="float", strategy="block", block_structure=[8, 16], symmetric=True)
+    compressed("float8_block", naive, form="float-quantized", num_bits=8, type="float", strategy="block", block_structure=[8, 16],
+               symmetric=True)
     compressed("int4_group", pack, num_bits=4, type="int", strategy="group", group_size=8, symmetric=True)
     compressed("int4_asymmetric", pack, num_bits=4, type="int", strategy="group", group_size=16, symmetric=False, dtype=torch.float16)
     compressed("int8_packed", pack, columns=30, num_bits=8, type="int", strategy="channel", symmetric=True, dtype=torch.float32)

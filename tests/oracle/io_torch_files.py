@@ -81,7 +81,8 @@ def main():
     rezip(OUT / "zip.bin", OUT / "deflated.bin", method=zipfile.ZIP_DEFLATED)
 
     small = {"a": torch.arange(4.0), "b": torch.arange(6.0).reshape(2, 3)}
-    torch.save({"epoch": 3, "model": {"name": "small"}, "state_dict": small, "optimizer": {"lr": 0.1, "betas": (0.9, 0.95)}}, OUT / "trainer.bin")
+    torch.save({"epoch": 3, "model": {"name": "small"}, "state_dict": small, "optimizer": {"lr": 0.1, "betas": (0.9, 0.95)}},
+               OUT / "trainer.bin")
     torch.save({"a": small["a"]}, OUT / "pytorch_model-00001-of-00002.bin")
     torch.save({"b": small["b"]}, OUT / "pytorch_model-00002-of-00002.bin")
     (OUT / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {"total_size": 40}, "weight_map": {

@@ -54,9 +54,11 @@ BASES = {
     "olmo": (SIZES, {}, {"rope_scaling": YARN}),
     "olmo2": (SIZES, {}, {"rope_scaling": YARN}),
     "stablelm": (SIZES | {"partial_rotary_factor": 0.5}, {}, {"rope_scaling": YARN}),
-    "smollm3": (SIZES, {}, {"sliding_window": 4, "no_rope_layer_interval": 2}, WINDOW | {"no_rope_layer_interval": 2}, {"rope_scaling": YARN}),
+    "smollm3": (SIZES, {}, {"sliding_window": 4, "no_rope_layer_interval": 2}, WINDOW | {"no_rope_layer_interval": 2},
+                {"rope_scaling": YARN}),
     "mixtral": (SIZES | {"num_local_experts": 4}, {}, {"rope_scaling": YARN}),
-    "qwen2_moe": (SIZES | EXPERTS | {"shared_expert_intermediate_size": 24}, {}, WINDOW, {"sliding_window": 4}, {"rope_scaling": YARN, "mlp_only_layers": [1]}),
+    "qwen2_moe": (SIZES | EXPERTS | {"shared_expert_intermediate_size": 24}, {}, WINDOW, {"sliding_window": 4},
+                  {"rope_scaling": YARN, "mlp_only_layers": [1]}),
     "qwen3_moe": (HEADS | EXPERTS, {}, WINDOW, {"sliding_window": 4}, {"rope_scaling": YARN, "mlp_only_layers": [1]}),
     "gpt_oss": (HEADS | {"num_local_experts": 4}, {}, {"sliding_window": 4}),
     "vit": (IMAGES | {"intermediate_size": 48}, {}),
@@ -68,15 +70,15 @@ BASES = {
 
 # No value is one that holds anyway.
 KEYS = [
-    {"head_dim": 12}, {"num_key_value_heads": 1}, {"num_kv_heads": 1}, {"n_head_kv": 1}, {"attention_bias": True}, {"attention_bias": False},
-    {"mlp_bias": True}, {"qkv_bias": True}, {"qkv_bias": False}, {"use_qkv_bias": True}, {"query_pre_attn_scalar": 100},
-    {"attn_logit_softcapping": 1.0}, {"final_logit_softcapping": 1.0}, {"rope_theta": 300.0}, {"rope_scaling": LINEAR},
-    {"rope_parameters": LINEAR}, {"rope_local_base_freq": 50.0}, {"partial_rotary_factor": 0.75}, {"rotary_pct": 0.75},
-    {"rotary_emb_base": 300.0}, {"rope_pct": 0.75}, {"original_max_position_embeddings": 8}, {"use_sliding_window": True},
-    {"sliding_window": 4}, {"sliding_window": 6}, {"layer_types": TYPES}, {"sliding_window_pattern": 2}, {"sliding_window_pattern": 4},
-    {"max_window_layers": 1}, {"num_local_experts": 3}, {"num_experts": 3}, {"num_experts_per_tok": 1}, {"moe_intermediate_size": 12},
-    {"shared_expert_intermediate_size": 16}, {"norm_topk_prob": True}, {"decoder_sparse_step": 2}, {"mlp_only_layers": [0]},
-    {"clip_qkv": 0.1}, {"no_rope_layers": [0, 1, 1]}, {"no_rope_layer_interval": 3}, {"qk_layernorm": True},
+    {"head_dim": 12}, {"num_key_value_heads": 1}, {"num_kv_heads": 1}, {"n_head_kv": 1}, {"attention_bias": True},
+    {"attention_bias": False}, {"mlp_bias": True}, {"qkv_bias": True}, {"qkv_bias": False}, {"use_qkv_bias": True},
+    {"query_pre_attn_scalar": 100}, {"attn_logit_softcapping": 1.0}, {"final_logit_softcapping": 1.0}, {"rope_theta": 300.0},
+    {"rope_scaling": LINEAR}, {"rope_parameters": LINEAR}, {"rope_local_base_freq": 50.0}, {"partial_rotary_factor": 0.75},
+    {"rotary_pct": 0.75}, {"rotary_emb_base": 300.0}, {"rope_pct": 0.75}, {"original_max_position_embeddings": 8},
+    {"use_sliding_window": True}, {"sliding_window": 4}, {"sliding_window": 6}, {"layer_types": TYPES}, {"sliding_window_pattern": 2},
+    {"sliding_window_pattern": 4}, {"max_window_layers": 1}, {"num_local_experts": 3}, {"num_experts": 3}, {"num_experts_per_tok": 1},
+    {"moe_intermediate_size": 12}, {"shared_expert_intermediate_size": 16}, {"norm_topk_prob": True}, {"decoder_sparse_step": 2},
+    {"mlp_only_layers": [0]}, {"clip_qkv": 0.1}, {"no_rope_layers": [0, 1, 1]}, {"no_rope_layer_interval": 3}, {"qk_layernorm": True},
     {"use_parallel_residual": True}, {"use_parallel_residual": False}, {"new_decoder_architecture": True}, {"multi_query": False},
     {"parallel_attn": False}, {"num_ln_in_parallel_attn": 1}, {"bias": True}, {"alibi": True}, {"enable_bias": False},
     {"word_embed_proj_dim": 16}, {"do_layer_norm_before": False}, {"layer_norm_elementwise_affine": False},
@@ -94,35 +96,42 @@ KEYS = [
 # Old and new names, outer and inner ones: of each two, whichever goes first.
 ROTARY = [({"rope_parameters": LINEAR}, {"rope_scaling": SLOWER}), ({"rope_theta": 50.0}, {"rope_parameters": LINEAR}),
           ({"rope_theta": 50.0}, {"rope_scaling": SLOWER})]
-TWICE = {family: ROTARY for family in ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi", "olmo", "olmo2", "stablelm", "smollm3",
-                                       "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "falcon")}
+TWICE = {family: ROTARY for family in ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi", "olmo", "olmo2", "stablelm",
+                                       "smollm3", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "falcon")}
 TWICE |= {
     "phi3": [({"rope_parameters": LONG}, {"rope_scaling": LONG | {"short_factor": [2.0, 2.0, 2.0, 2.0], "long_factor": [5.0] * 4}}),
-             ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0}})],
+             ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4,
+                                                                   "partial_rotary_factor": 1.0}})],
     "phi": ROTARY + [({"partial_rotary_factor": 1.0}, {"rope_parameters": LINEAR | {"partial_rotary_factor": 0.75}})],
     "stablelm": ROTARY[:1] + [({"partial_rotary_factor": 1.0}, {"rope_parameters": LINEAR | {"partial_rotary_factor": 0.25}}),
                               ({"rope_pct": 0.25}, {"partial_rotary_factor": 1.0})],
     "gpt_neox": ROTARY[:1] + [({"rotary_emb_base": 300.0}, {"rope_theta": 50.0}), ({"rotary_emb_base": 300.0}, {"rope_scaling": SLOWER}),
-                              ({"rotary_pct": 0.75}, {"partial_rotary_factor": 1.0}), ({"rotary_pct": 1.0}, {"rope_parameters": LINEAR | {"partial_rotary_factor": 0.5}})],
+                              ({"rotary_pct": 0.75}, {"partial_rotary_factor": 1.0}),
+                              ({"rotary_pct": 1.0}, {"rope_parameters": LINEAR | {"partial_rotary_factor": 0.5}})],
     "llama": ROTARY + [({"rope_scaling": {"type": "linear", "factor": 4.0}}, {"rope_scaling": {"rope_type": "default"}})],
     "gpt2": [({"n_embd": 32}, {"hidden_size": 16}), ({"n_layer": 3}, {"num_hidden_layers": 2}), ({"n_head": 4}, {"num_attention_heads": 2}),
              ({"n_positions": 64}, {"max_position_embeddings": 48}), ({"n_inner": 40}, {"intermediate_size": 44}),
              ({"activation_function": "relu"}, {"hidden_act": "silu"}), ({"layer_norm_epsilon": 0.1}, {"rms_norm_eps": 0.5})],
-    "mpt": [({"n_layers": 3}, {"num_hidden_layers": 2}), ({"n_heads": 4}, {"num_attention_heads": 2}), ({"d_model": 32}, {"hidden_size": 16})],
-    "falcon": ROTARY + [({"hidden_size": 32}, {"n_embed": 16}), ({"num_hidden_layers": 3}, {"n_layer": 2}), ({"num_attention_heads": 4}, {"n_head": 2}),
+    "mpt": [({"n_layers": 3}, {"num_hidden_layers": 2}), ({"n_heads": 4}, {"num_attention_heads": 2}),
+            ({"d_model": 32}, {"hidden_size": 16})],
+    "falcon": ROTARY + [({"hidden_size": 32}, {"n_embed": 16}), ({"num_hidden_layers": 3}, {"n_layer": 2}),
+                        ({"num_attention_heads": 4}, {"n_head": 2}),
                         ({"num_kv_heads": 2, "new_decoder_architecture": True}, {"multi_query": False})],
     "mixtral": ROTARY + [({"num_local_experts": 4}, {"num_experts": 3})],
     "gpt_oss": ROTARY + [({"num_local_experts": 5}, {"num_experts": 4})],
     "qwen3_moe": ROTARY + [({"num_local_experts": 3}, {"num_experts": 4})],
-    "qwen2_moe": ROTARY + [({"num_local_experts": 3}, {"num_experts": 4}), (WINDOW | {"max_window_layers": 0}, WINDOW | {"layer_types": TYPES})],
+    "qwen2_moe": ROTARY + [({"num_local_experts": 3}, {"num_experts": 4}),
+                           (WINDOW | {"max_window_layers": 0}, WINDOW | {"layer_types": TYPES})],
     "qwen2": ROTARY + [(WINDOW | {"max_window_layers": 2}, WINDOW | {"layer_types": TYPES})],
     "qwen3": ROTARY + [(WINDOW | {"max_window_layers": 2}, WINDOW | {"layer_types": TYPES})],
-    "smollm3": ROTARY + [({"no_rope_layers": [1, 0, 1]}, {"no_rope_layer_interval": 3}), ({"sliding_window": 4, "use_sliding_window": False}, {"sliding_window": 4, "layer_types": TYPES})],
+    "smollm3": ROTARY + [({"no_rope_layers": [1, 0, 1]}, {"no_rope_layer_interval": 3}),
+                         ({"sliding_window": 4, "use_sliding_window": False}, {"sliding_window": 4, "layer_types": TYPES})],
     "gemma": ROTARY + [({"hidden_activation": "relu"}, {"hidden_act": "silu"})],
     "gemma2": ROTARY + [({"hidden_activation": "relu"}, {"hidden_act": "silu"})],
     "gemma3_text": [({"sliding_window": 4, "sliding_window_pattern": 2}, {"sliding_window": 4, "layer_types": TYPES + TYPES}),
                     ({"rope_theta": 50.0}, {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 300.0}}}),
-                    ({"rope_local_base_freq": 50.0}, {"rope_parameters": {"sliding_attention": {"rope_type": "default", "rope_theta": 300.0}}}),
+                    ({"rope_local_base_freq": 50.0},
+                     {"rope_parameters": {"sliding_attention": {"rope_type": "default", "rope_theta": 300.0}}}),
                     ({"rope_scaling": {"rope_type": "linear", "factor": 8.0}},
                      {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e6}}}),
                     ({"rope_theta": 300.0}, {"rope_scaling": {"rope_type": "default", "rope_theta": 50.0}}),
@@ -135,7 +144,8 @@ def fill(model):
     for name, weight in model.named_parameters():
         random = torch.Generator().manual_seed(sum(map(ord, name)))
         noise = torch.randn(weight.shape, generator=random)
-        weight.copy_(1.0 + 0.3 * noise if "norm" in name and name.endswith("weight") else noise if weight.dim() < 2 else 1.5 * noise / weight.shape[-1] ** 0.5)
+        weight.copy_(1.0 + 0.3 * noise if "norm" in name and name.endswith("weight") else noise if weight.dim() < 2 else 1.5
+                     * noise / weight.shape[-1] ** 0.5)
     return model
 
 
@@ -180,7 +190,8 @@ def main():
                 result["ignored"].append([first + next(i for i, x in enumerate(got) if x), keys])
         for a, b in TWICE.get(family, []):
             base = {k: v for k, v in bases[0].items() if k not in a and k not in b}
-            alone, both = [outcome(base | a), outcome(base | b)], outcome(base | a | b if "rope_scaling" not in a or "rope_scaling" not in b else
+            alone, both = [outcome(base | a), outcome(base | b)], outcome(base | a | b if "rope_scaling" not in a or "rope_scaling" not in b
+                                                                          else
                                                                           base | {"rope_scaling": a["rope_scaling"] | b["rope_scaling"]})
             if same(*alone) or both is None or not any(same(both, x) for x in alone):
                 print(f"left out: {family} {a} {b}: {'neither' if both else 'no model'}")

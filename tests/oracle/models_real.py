@@ -31,7 +31,8 @@ def load(path):
     checked = 0
     for tensor in gguf.GGUFReader(path).tensors:
         if tensor.name in ("blk.0.ffn_down.weight", "blk.3.ffn_up.weight", "token_embd.weight"):
-            name = {"blk.0.ffn_down.weight": "model.layers.0.mlp.down_proj.weight", "blk.3.ffn_up.weight": "model.layers.3.mlp.up_proj.weight",
+            name = {"blk.0.ffn_down.weight": "model.layers.0.mlp.down_proj.weight",
+                    "blk.3.ffn_up.weight": "model.layers.3.mlp.up_proj.weight",
                     "token_embd.weight": "model.embed_tokens.weight"}[tensor.name]
             stored = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type).copy())
             assert torch.equal(weights[name], stored.double()), f"{name} is not the file's"

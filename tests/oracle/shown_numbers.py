@@ -63,9 +63,9 @@ def seconds(value):
 
 
 # Default_Ignorable_Code_Point of Unicode 15 (DerivedCoreProperties.txt), without what is not assigned.
-IGNORABLE = [(0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x2064),
-             (0x2066, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0001, 0xE0001),
-             (0xE0020, 0xE007F), (0xE0100, 0xE01EF)]
+IGNORABLE = [(0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x200B, 0x200F),
+             (0x202A, 0x202E), (0x2060, 0x2064), (0x2066, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0),
+             (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0001, 0xE0001), (0xE0020, 0xE007F), (0xE0100, 0xE01EF)]
 
 
 def visible(text):
@@ -84,16 +84,23 @@ def visible(text):
 
 def main():
     rng = random.Random(7)
-    ties = [k / 8 for k in range(0, 200)] + [k + 0.5 for k in (9, 10, 99, 100, 998, 999, 1000, 1001, 9_999, 103_794)] + [0.045, 2.675, 0.0995, 0.09949999, 9.995, 99.95, 999.5, 9999999.5]
+    ties = [k / 8 for k in range(0, 200)] + [k + 0.5 for k in (9, 10, 99, 100, 998, 999, 1000, 1001, 9_999, 103_794)]
+    ties += [0.045, 2.675, 0.0995, 0.09949999, 9.995, 99.95, 999.5, 9999999.5]
     random_sizes = [rng.uniform(1, 10) * 10 ** rng.randint(-9, 12) for _ in range(300)]
-    numbers = [v * sign for v in ties + random_sizes + [1e7, 12345678.0, 0.0001, 0.00009999, 2.5e-7, 103795, 23147.39] for sign in ((1, -1) if v else (1,))]
+    numbers = [v * sign for v in ties + random_sizes + [1e7, 12345678.0, 0.0001, 0.00009999, 2.5e-7, 103795, 23147.39]
+               for sign in ((1, -1) if v else (1,))]
     shares = [k / 800 for k in range(0, 160)] + [rng.random() for _ in range(100)] + [0.0995, 0.09949, 1.0, 2.5, 0.125, 0.375, 1e-6]
-    sizes = [0, 1, 12, 999, 1000, 999_499, 999_500, 397_808_192, 1_500_000_000, 98_362_432, 5_000_000_000_000] + [rng.randint(0, 10 ** rng.randint(1, 13)) for _ in range(100)]
+    sizes = [0, 1, 12, 999, 1000, 999_499, 999_500, 397_808_192, 1_500_000_000, 98_362_432,
+             5_000_000_000_000] + [rng.randint(0, 10 ** rng.randint(1, 13)) for _ in range(100)]
     times = [k / 8 for k in range(0, 100)] + [59.94, 59.95, 60.5, 3599.4, 3599.5, 7261] + [rng.uniform(0, 20_000) for _ in range(100)]
-    texts = [chr(c) + "x" for a, b in IGNORABLE for c in range(a, b + 1)] + ["a" + chr(c) + "b" for c in (0x2028, 0x2029, 0xFFF9, 0xFFFA, 0xFFFB, 0x200C, 0x200D, 0x202E)] + [
-        "\U0001F469\u200D\U0001F469\u200D\U0001F467", "\u2764\uFE0F", "\u0915\u094D\u200D\u0937", "\u0645\u06CC\u200C\u062E\u0648\u0627\u0647\u0645", "model\u202Efdp", "\u65E5\u672C\u8A9E e\u0301"]
-    cases = {"number": [[v, number(v)] for v in numbers], "percent": [[v, percent(v)] for v in shares], "bytes": [[v, size(v)] for v in sizes],
-             "seconds": [[v, seconds(v)] for v in times], "visible": [[t, visible(t)] for t in texts]}
+    texts = [chr(c) + "x" for a, b in IGNORABLE for c in range(a, b + 1)]
+    texts += ["a" + chr(c) + "b" for c in (0x2028, 0x2029, 0xFFF9, 0xFFFA, 0xFFFB, 0x200C, 0x200D, 0x202E)]
+    texts += [
+        "\U0001F469\u200D\U0001F469\u200D\U0001F467", "\u2764\uFE0F", "\u0915\u094D\u200D\u0937",
+        "\u0645\u06CC\u200C\u062E\u0648\u0627\u0647\u0645", "model\u202Efdp", "\u65E5\u672C\u8A9E e\u0301"]
+    cases = {"number": [[v, number(v)] for v in numbers], "percent": [[v, percent(v)] for v in shares],
+             "bytes": [[v, size(v)] for v in sizes], "seconds": [[v, seconds(v)] for v in times],
+             "visible": [[t, visible(t)] for t in texts]}
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text("{\n" + ",\n".join(f' "{name}": {json.dumps(rows)}' for name, rows in cases.items()) + "\n}\n")
     print({name: len(rows) for name, rows in cases.items()}, TARGET.stat().st_size, "bytes")

@@ -35,7 +35,8 @@ def main():
             start = point
     text = "".join(runs)
     lines = [text[i:i + 110] for i in range(0, len(text), 110)]
-    TARGET.write_text("// Written by tests/oracle/text_categories.py: runs of code points from U+0000 on, a class and a hexadecimal length each.\n"
+    TARGET.write_text("// Written by tests/oracle/text_categories.py: runs of code points from U+0000 on, a class "
+                      "and a hexadecimal length each.\n"
                       + "\n".join(f'"{line}"' for line in lines) + "\n")
     print(len(runs), "runs", TARGET.stat().st_size, "bytes", {c: table.count(c) for c in "ULOMNSR."})
 

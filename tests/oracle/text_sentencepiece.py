@@ -63,8 +63,9 @@ def rules():
             plain = unicodedata.normalize("NFKC", chr(point))
             if plain != chr(point):
                 pairs[chr(point)] = plain
-    pairs |= {"\t": " ", "\n": " ", "\r": " ", "\u3000": " ", "\u200b": "", "\u00ad": "", "\x7f": "", "e\u0301": "é", "A\u030a": "Å", "\u00bd": "1/2", "\u2103": " C ", "...": "…",
-              "..": "‥", "\r\n": "\n", "\U0001F468\u200d\U0001F469": "MW", "ss": "ß", "각": "\u1100\u1161\u11a8"}
+    pairs |= {"\t": " ", "\n": " ", "\r": " ", "\u3000": " ", "\u200b": "", "\u00ad": "", "\x7f": "", "e\u0301": "é", "A\u030a": "Å",
+              "\u00bd": "1/2", "\u2103": " C ", "...": "…", "..": "‥", "\r\n": "\n", "\U0001F468\u200d\U0001F469": "MW", "ss": "ß",
+              "각": "\u1100\u1161\u11a8"}
     return "".join(f"{' '.join(f'{ord(c):X}' for c in key)}\t{' '.join(f'{ord(c):X}' for c in value)}\n" for key, value in pairs.items())
 
 
@@ -75,11 +76,13 @@ def train(**options):
         tsv.write_text(rules())
         if options.pop("own_rules", False):
             options["normalization_rule_tsv"] = str(tsv)
-        spm.SentencePieceTrainer.train(sentence_iterator=iter(training_lines()), model_writer=out, hard_vocab_limit=False, num_threads=1, minloglevel=2, **options)
+        spm.SentencePieceTrainer.train(sentence_iterator=iter(training_lines()), model_writer=out, hard_vocab_limit=False, num_threads=1,
+                                       minloglevel=2, **options)
     model = sentencepiece_model_pb2.ModelProto()
     model.ParseFromString(out.getvalue())
     # What only a trainer reads, paths among it.
-    kept = {"model_type", "byte_fallback", "treat_whitespace_as_suffix", "unk_id", "bos_id", "eos_id", "pad_id", "unk_piece", "bos_piece", "eos_piece", "pad_piece"}
+    kept = {"model_type", "byte_fallback", "treat_whitespace_as_suffix", "unk_id", "bos_id", "eos_id", "pad_id", "unk_piece", "bos_piece",
+            "eos_piece", "pad_piece"}
     for field in list(model.trainer_spec.DESCRIPTOR.fields):
         if field.name not in kept:
             model.trainer_spec.ClearField(field.name)
@@ -88,11 +91,13 @@ def train(**options):
 
 
 MODELS = {
-    "unigram": dict(model_type="unigram", vocab_size=700, own_rules=True, user_defined_symbols=["<table>", "▁▁", "Ⅳ", "ab"], control_symbols=["<|im_start|>"]),
-    "unigram_bytes": dict(model_type="unigram", vocab_size=900, normalization_rule_name="identity", byte_fallback=True, treat_whitespace_as_suffix=True, remove_extra_whitespaces=False,
+    "unigram": dict(model_type="unigram", vocab_size=700, own_rules=True, user_defined_symbols=["<table>", "▁▁", "Ⅳ", "ab"],
+                    control_symbols=["<|im_start|>"]),
+    "unigram_bytes": dict(model_type="unigram", vocab_size=900, normalization_rule_name="identity", byte_fallback=True,
+                          treat_whitespace_as_suffix=True, remove_extra_whitespaces=False,
                           split_by_whitespace=False, max_sentence_length=200, pad_id=3),
-    "bpe": dict(model_type="bpe", vocab_size=900, normalization_rule_name="identity", byte_fallback=True, remove_extra_whitespaces=False, split_digits=True,
-                user_defined_symbols=["<table>", "</h1>", "[multimodal]"], allow_whitespace_only_pieces=True),
+    "bpe": dict(model_type="bpe", vocab_size=900, normalization_rule_name="identity", byte_fallback=True, remove_extra_whitespaces=False,
+                split_digits=True, user_defined_symbols=["<table>", "</h1>", "[multimodal]"], allow_whitespace_only_pieces=True),
     "bpe_plain": dict(model_type="bpe", vocab_size=500, own_rules=True, add_dummy_prefix=False, character_coverage=0.98,
                       user_defined_symbols=["▁▁", "▁▁▁", "▁▁▁▁", "the"]),
 }
@@ -103,7 +108,8 @@ def controls(model):
 
 
 def encode(model, texts):
-    """The ids; None for strings that spell a control piece, which is a special token for transformers and the program, and for sentencepiece plain text."""
+    """The ids; None for strings that spell a control piece, which is a special token for transformers and the program, and plain text
+    for sentencepiece."""
     processor = spm.SentencePieceProcessor(model_proto=model.SerializeToString())
     special = controls(model)
     for text in texts:
@@ -114,7 +120,8 @@ def unigrams(texts, charsmap):
     """A Unigram tokenizer.json and patches of it, with tokenizers' ids."""
     tokenizer = Tokenizer(models.Unigram())
     lines = [line.replace(" ", "▁") for line in training_lines()]
-    tokenizer.train_from_iterator(lines, trainers.UnigramTrainer(vocab_size=700, special_tokens=["<unk>", "<s>"], unk_token="<unk>", show_progress=False, max_piece_length=9))
+    tokenizer.train_from_iterator(lines, trainers.UnigramTrainer(vocab_size=700, special_tokens=["<unk>", "<s>"], unk_token="<unk>",
+                                                                 show_progress=False, max_piece_length=9))
     base = json.loads(tokenizer.to_str())
     # The trainer's order and last digits depend on the machine's threads: kept as the golden has them.
     base["model"]["vocab"] = [[piece, round(score, 6)] for piece, score in base["model"]["vocab"]]
@@ -125,9 +132,14 @@ def unigrams(texts, charsmap):
     vocab = base["model"]["vocab"]
     yield base, "plain", {}, {}
     yield base, "metaspace", {"normalizer": precompiled, "pre_tokenizer": metaspace, "decoder": metaspace}, {}
-    yield base, "xlnet", {"normalizer": {"type": "Sequence", "normalizers": [precompiled, {"type": "Strip", "strip_left": False, "strip_right": True}, spaces]},
-                          "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}, "decoder": metaspace}, {}
-    yield base, "bytes", {"decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]}}, {"vocab": vocab + bytes_, "byte_fallback": True}
+    yield base, "xlnet", {"normalizer": {"type": "Sequence",
+                                         "normalizers": [precompiled, {"type": "Strip", "strip_left": False, "strip_right": True}, spaces]},
+                          "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
+                          "decoder": metaspace}, {}
+    yield base, "bytes", {"decoder": {"type": "Sequence",
+                                      "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                                                   {"type": "ByteFallback"}, {"type": "Fuse"}]}}, {"vocab": vocab + bytes_,
+                                                                                                   "byte_fallback": True}
     yield base, "some-bytes", {}, {"vocab": vocab + bytes_[:0x80] + bytes_[0xC0:0xD0], "byte_fallback": True}
     yield base, "equal-scores", {}, {"vocab": [[piece, -float(len(piece))] for piece, _ in vocab] + [["the", -2.5]]}
 
@@ -137,7 +149,8 @@ def goldens():
     for name, options in MODELS.items():
         model = train(**options)
         (GOLDEN / f"{name}.model").write_bytes(model.SerializeToString())
-        print(f"{name}.model", len(model.pieces), "pieces", model.ByteSize(), "bytes,", len(model.normalizer_spec.precompiled_charsmap), "of rules")
+        print(f"{name}.model", len(model.pieces), "pieces", model.ByteSize(), "bytes,", len(model.normalizer_spec.precompiled_charsmap),
+              "of rules")
         write(f"{name}_model_ids.json.gz", list(encode(model, texts)))
         charsmap = model.normalizer_spec.precompiled_charsmap or charsmap
     cases = []

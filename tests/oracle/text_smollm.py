@@ -24,14 +24,16 @@ CONTROL = 3  # GGUF's type of special tokens
 
 
 def tokenizer(path):
-    pieces, types, merges = (gguf.GGUFReader(path).fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type", "merges"))
+    pieces, types, merges = (gguf.GGUFReader(path).fields[f"tokenizer.ggml.{name}"].contents()
+                             for name in ("tokens", "token_type", "merges"))
     added = [{"id": i, "content": piece, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
              for i, piece in enumerate(pieces) if types[i] == CONTROL]
     return Tokenizer.from_str(json.dumps({
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
         "pre_tokenizer": sequence(digits(True), BYTES), "post_processor": None, "decoder": BYTES,
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False,
-                  "byte_fallback": False, "ignore_merges": False, "vocab": {piece: i for i, piece in enumerate(pieces)}, "merges": merges}}))
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                  "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": {piece: i for i, piece in enumerate(pieces)},
+                  "merges": merges}}))
 
 
 def main(path):

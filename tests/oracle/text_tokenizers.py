@@ -95,14 +95,16 @@ def train(byte_level):
 
 
 def added(token_id, content, **options):
-    token = {"id": token_id, "content": content, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    token = {"id": token_id, "content": content, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+             "special": True}
     return token | options
 
 
 def components(byte_level):
     """(name, patch of the tokenizer.json, patch of its model)"""
     split = lambda pattern, behavior, invert=False: {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert}
-    seq = lambda kind, *steps: {"type": "Sequence", {"n": "normalizers", "p": "pretokenizers", "d": "decoders", "o": "processors"}[kind]: list(steps)}
+    seq = lambda kind, *steps: {"type": "Sequence",
+                                {"n": "normalizers", "p": "pretokenizers", "d": "decoders", "o": "processors"}[kind]: list(steps)}
     bytes_ = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     last = (lambda *steps: seq("p", *steps, bytes_)) if byte_level else (lambda *steps: seq("p", *steps))
     replace = lambda pattern, content: {"type": "Replace", "pattern": pattern, "content": content}
@@ -116,8 +118,11 @@ def components(byte_level):
     yield "replace-string", {"normalizer": replace({"String": "a"}, "ba")}, {}
     yield "replace-regex", {"normalizer": replace({"Regex": " {2,}"}, "▁")}, {}
     yield "replace-regex-class", {"normalizer": replace({"Regex": r"[\s\w]+$|^\d"}, "#")}, {}
-    yield "delete-start", {"normalizer": replace({"Regex": r"^\s+"}, ""), "pre_tokenizer": last({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True})}, {}
-    yield "strip-then-first", {"normalizer": {"type": "Strip", "strip_left": True, "strip_right": False}, "pre_tokenizer": last({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False})}, {}
+    yield "delete-start", {"normalizer": replace({"Regex": r"^\s+"}, ""),
+                           "pre_tokenizer": last({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True})}, {}
+    yield "strip-then-first", {"normalizer": {"type": "Strip", "strip_left": True, "strip_right": False},
+                               "pre_tokenizer": last({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first",
+                                                      "split": False})}, {}
     if byte_level:
         yield "normalizer-bytes", {"normalizer": {"type": "ByteLevel"}, "pre_tokenizer": None}, {}
     for behavior in ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"):
@@ -126,17 +131,23 @@ def components(byte_level):
             yield f"split-string-{behavior}-{invert}", {"pre_tokenizer": last(split({"String": " "}, behavior, invert))}, {}
         yield f"punctuation-{behavior}", {"pre_tokenizer": last({"type": "Punctuation", "behavior": behavior})}, {}
     for number, regex in enumerate((
-            r"\b", r"\B", r"\w+", r"\W", r"\S+\s?", r"\d", r"\D\d", r"\h+", r"\H", r"[\h_]{2}", r"(?i:ſ|k)", r"(?<=[aeiou])\s", r"(?<!e)n", r"(?m:a.b)", r"^.", r".$", r"\u0065|\x{6f}", r"[^\S\n]+",
-            r"\p{Lu}|\p{^L}", r"\P{L}+", r"(?>a+)b|\p{Han}+", r"x*", r"(a)|(?<name>b)", r"\v|\f|\t", r"[!-/:-@\[-`{-~]", r"\A.|.\z", r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", r"'(?i:[sdmt]|ll|ve|re)|\p{L}+|\s*[\r\n]|\s+(?!\S)|\s+")):
+            r"\b", r"\B", r"\w+", r"\W", r"\S+\s?", r"\d", r"\D\d", r"\h+", r"\H", r"[\h_]{2}", r"(?i:ſ|k)", r"(?<=[aeiou])\s", r"(?<!e)n",
+            r"(?m:a.b)", r"^.", r".$", r"\u0065|\x{6f}", r"[^\S\n]+", r"\p{Lu}|\p{^L}", r"\P{L}+", r"(?>a+)b|\p{Han}+", r"x*",
+            r"(a)|(?<name>b)", r"\v|\f|\t", r"[!-/:-@\[-`{-~]", r"\A.|.\z", r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+",
+            r"'(?i:[sdmt]|ll|ve|re)|\p{L}+|\s*[\r\n]|\s+(?!\S)|\s+")):
         yield f"regex-{number}", {"pre_tokenizer": last(split({"Regex": regex}, "Isolated"))}, {}
     for prefix in (False, True):
         for regex in (False, True):
             yield f"bytes-{prefix}-{regex}", {"pre_tokenizer": bytes_ | {"add_prefix_space": prefix, "use_regex": regex}}, {}
-    yield "bytes-digits", {"pre_tokenizer": seq("p", {"type": "Punctuation", "behavior": "Contiguous"}, bytes_ | {"use_regex": True}, {"type": "Digits", "individual_digits": False}, split({"Regex": "[0-9][0-9][0-9]"}, "Isolated"))}, {}
+    yield "bytes-digits", {"pre_tokenizer": seq("p", {"type": "Punctuation", "behavior": "Contiguous"}, bytes_ | {"use_regex": True},
+                                                {"type": "Digits", "individual_digits": False},
+                                                split({"Regex": "[0-9][0-9][0-9]"}, "Isolated"))}, {}
     for scheme in ("always", "first", "never"):
         for cut in (True, False):
-            yield f"metaspace-{scheme}-{cut}", {"pre_tokenizer": last({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": cut}),
-                                                "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": cut}}, {}
+            yield f"metaspace-{scheme}-{cut}", {"pre_tokenizer": last({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme,
+                                                                       "split": cut}),
+                                                "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme,
+                                                            "split": cut}}, {}
     yield "digits", {"pre_tokenizer": last({"type": "Digits", "individual_digits": True})}, {}
     yield "digits-contiguous", {"pre_tokenizer": last({"type": "Digits", "individual_digits": False})}, {}
     for kind in ("Whitespace", "WhitespaceSplit", "BertPreTokenizer"):
@@ -146,19 +157,29 @@ def components(byte_level):
     tokens = lambda **options: [added(9000 + i, c, **options) for i, c in enumerate(("the", "<|x|>", "ab", "E", "▁▁", "é", "  ", "<|x"))]
     for option in ("single_word", "lstrip", "rstrip", "normalized"):
         for special in (True, False):
-            yield f"added-{option}-{special}", {"added_tokens": tokens(**{option: True, "special": special}), "normalizer": {"type": "Lowercase"} if option == "normalized" else None}, {}
-    yield "added-all", {"added_tokens": tokens(lstrip=True, rstrip=True, single_word=True), "normalizer": {"type": "Prepend", "prepend": "▁"}}, {}
-    yield "added-normalized-prepend", {"added_tokens": [t for t in tokens(normalized=True, special=False) if t["content"] != "  "], "normalizer": seq("n", {"type": "Prepend", "prepend": "▁"}, replace({"String": " "}, "▁"))}, {}
-    yield "added-first", {"added_tokens": tokens(), "pre_tokenizer": last({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True})}, {}
-    frame = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "B", "type_id": 0}}, {"SpecialToken": {"id": "C", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "E", "type_id": 0}}],
+            yield f"added-{option}-{special}", {"added_tokens": tokens(**{option: True, "special": special}),
+                                                "normalizer": {"type": "Lowercase"} if option == "normalized" else None}, {}
+    yield "added-all", {"added_tokens": tokens(lstrip=True, rstrip=True, single_word=True),
+                        "normalizer": {"type": "Prepend", "prepend": "▁"}}, {}
+    yield "added-normalized-prepend", {"added_tokens": [t for t in tokens(normalized=True, special=False) if t["content"] != "  "],
+                                       "normalizer": seq("n", {"type": "Prepend", "prepend": "▁"}, replace({"String": " "}, "▁"))}, {}
+    yield "added-first", {"added_tokens": tokens(),
+                          "pre_tokenizer": last({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True})}, {}
+    frame = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "B", "type_id": 0}},
+                                                      {"SpecialToken": {"id": "C", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                                                      {"SpecialToken": {"id": "E", "type_id": 0}}],
              "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-             "special_tokens": {"B": {"id": "B", "ids": [5], "tokens": ["B"]}, "C": {"id": "C", "ids": [6, 7], "tokens": ["C", "D"]}, "E": {"id": "E", "ids": [8], "tokens": ["E"]}}}
+             "special_tokens": {"B": {"id": "B", "ids": [5], "tokens": ["B"]}, "C": {"id": "C", "ids": [6, 7], "tokens": ["C", "D"]},
+                                "E": {"id": "E", "ids": [8], "tokens": ["E"]}}}
     yield "template", {"post_processor": frame}, {}
     yield "post-sequence", {"post_processor": seq("o", bytes_, frame)}, {}
     yield "bert", {"post_processor": {"type": "BertProcessing", "cls": ["B", 5], "sep": ["E", 8]}}, {}
-    yield "roberta", {"post_processor": {"type": "RobertaProcessing", "cls": ["B", 5], "sep": ["E", 8], "trim_offsets": True, "add_prefix_space": False}}, {}
-    yield "decode-llama", {"decoder": seq("d", replace({"String": "▁"}, " "), {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0})}, {}
-    yield "decode-strip", {"decoder": seq("d", {"type": "Strip", "content": "a", "start": 1, "stop": 0}, replace({"Regex": "[ei]"}, "_"))}, {}
+    yield "roberta", {"post_processor": {"type": "RobertaProcessing", "cls": ["B", 5], "sep": ["E", 8], "trim_offsets": True,
+                                         "add_prefix_space": False}}, {}
+    yield "decode-llama", {"decoder": seq("d", replace({"String": "▁"}, " "), {"type": "ByteFallback"}, {"type": "Fuse"},
+                                          {"type": "Strip", "content": " ", "start": 1, "stop": 0})}, {}
+    yield "decode-strip", {"decoder": seq("d", {"type": "Strip", "content": "a", "start": 1, "stop": 0},
+                                          replace({"Regex": "[ei]"}, "_"))}, {}
     yield "decode-none", {"decoder": None}, {}
     yield "decode-bpe", {"decoder": {"type": "BPEDecoder", "suffix": "e"}}, {}
     yield "ignore-merges", {"pre_tokenizer": last(split({"Regex": r" ?\p{L}+"}, "Isolated"))}, {"ignore_merges": True}
@@ -173,7 +194,8 @@ def affixed():
     for name, options in (("prefix", {"continuing_subword_prefix": "##"}), ("suffix", {"end_of_word_suffix": "</w>"})):
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", **options))
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        tokenizer.train_from_iterator([" ".join(WORDS)] * 3, trainers.BpeTrainer(vocab_size=500, special_tokens=["[UNK]"], show_progress=False, **options))
+        tokenizer.train_from_iterator([" ".join(WORDS)] * 3,
+                                      trainers.BpeTrainer(vocab_size=500, special_tokens=["[UNK]"], show_progress=False, **options))
         tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
         yield name, json.loads(tokenizer.to_str())
 
