@@ -14,7 +14,7 @@
 
 #include "outliers/core/memory.h"
 #include "outliers/models/model.h"
-#include "outliers/models/runner.h"
+#include "outliers/run/runner.h"
 #include "outliers/studies/survey.h"
 #include "outliers/text/corpus.h"
 
@@ -28,12 +28,12 @@ struct Options {
 };
 
 /// Kernels of a GPU run on behind the host's back; a clock means something once they are done.
-class Finish : public models::Observer {
+class Finish : public run::Observer {
  public:
-  bool wants(const models::Site& site, size_t) const override {
-    return site.point == models::Point::resid_out && site.layer + 1 == layers_;
+  bool wants(const run::Site& site, size_t) const override {
+    return site.point == run::Point::resid_out && site.layer + 1 == layers_;
   }
-  void on_point(const models::Site&, const models::Slice&, const at::Tensor& x) override {
+  void on_point(const run::Site&, const run::Slice&, const at::Tensor& x) override {
     if (!x.is_cpu()) x.flatten().slice(0, 0, 1).to(at::kCPU);
   }
   explicit Finish(int64_t layers) : layers_(layers) {}
@@ -47,10 +47,10 @@ nlohmann::ordered_json bare(const models::Model& model, const Options& options) 
       text::make_windows(model.tokenizer(), text::default_corpus(), options.survey.sequences,
                          options.survey.tokens, options.survey.bos, options.survey.seed);
   Finish finish(model.config().layers);
-  models::RunOptions run;
+  run::RunOptions run;
   run.dtype = options.survey.dtype;
   run.device = options.survey.device;
-  const models::RunTimes times = models::run(model, {{"corpus", windows}}, {&finish}, run);
+  const run::RunTimes times = run::forward(model, {{"corpus", windows}}, {&finish}, run);
   return {{"load", times.load_seconds}, {"forward", times.forward_seconds + times.observer_seconds}};
 }
 

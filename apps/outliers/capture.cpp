@@ -1,4 +1,4 @@
-#include "outliers/models/capture.h"
+#include "outliers/run/capture.h"
 
 #include <charconv>
 #include <memory>
@@ -10,9 +10,9 @@
 #include "outliers/core/output.h"
 #include "outliers/core/terminal.h"
 #include "outliers/models/config_reader.h"
-#include "outliers/models/image_embedding.h"
 #include "outliers/models/image_processor.h"
 #include "outliers/report/format.h"
+#include "outliers/run/image_embedding.h"
 
 #include "commands.h"
 #include "common.h"
@@ -31,9 +31,9 @@ struct Options {
 
 void list_points(const models::Model& model) {
   std::vector<std::vector<std::string>> rows;
-  for (const models::PointInfo& info : models::point_table()) {
+  for (const run::PointInfo& info : run::point_table()) {
     const std::string name = info.per_layer ? fmt::format("layer.*.{}", info.name) : info.name;
-    if (!models::has_anywhere(model.config(), info.point)) continue;
+    if (!run::has_anywhere(model.config(), info.point)) continue;
     std::string sizes;
     constexpr int64_t kB = -1, kT = -2;
     for (const int64_t size : models::resolve_shape(info.shape, model.config(), kB, kT)) {
@@ -75,14 +75,14 @@ std::vector<int64_t> ids_of(const models::Model& model, const Options& options) 
 }
 
 /// What to run, as the model reads it.
-models::Batch batch_of(const models::Model& model, const Options& options, bool has_text) {
+run::Input batch_of(const models::Model& model, const Options& options, bool has_text) {
   const std::string name = printable(model.config().name);
   if (models::reads_images(model.config())) {
     if (has_text)
       throw UsageError(fmt::format("{} reads images: name them with --images, and give no text", name));
     const models::Images images =
         models::read_images(model, {options.images.begin(), options.images.end()}, INT64_MAX);
-    return models::image_batch(model.config(), "capture", images.pixels);
+    return run::image_input(model.config(), "capture", images.pixels);
   }
   if (!has_text) throw UsageError(fmt::format("--images: {} reads text", name));
   const std::vector<int64_t> ids = ids_of(model, options);
@@ -102,7 +102,7 @@ void run(Options& options, bool has_text) {
   if (options.output.empty())
     throw UsageError("--output is required: a file that ends in .npz or .safetensors");
 
-  models::CaptureOptions capture;
+  run::CaptureOptions capture;
   capture.run.device = options.compute.prepare();
   capture.run.memory_limit = options.compute.memory;
   capture.run.spill_directory = spill_directory(options.output);
@@ -110,10 +110,10 @@ void run(Options& options, bool has_text) {
   capture.force = options.force;
   const auto model = options.model.open();
   capture.run.dtype = options.compute.resolve(model->checkpoint(), capture.run.device);
-  const std::vector<models::Site> sites = models::parse_sites(options.points, model->config());
-  const models::Batch batch = batch_of(*model, options, has_text);
+  const std::vector<run::Site> sites = run::parse_sites(options.points, model->config());
+  const run::Input batch = batch_of(*model, options, has_text);
   const int64_t tokens = batch.ids.numel();
-  models::capture(*model, batch, sites, options.output, capture);
+  run::capture(*model, batch, sites, options.output, capture);
   print(fmt::format("{}: {} point{} of {} token{}\n", options.output, sites.size(),
                     sites.size() == 1 ? "" : "s", tokens, tokens == 1 ? "" : "s"));
 }

@@ -8,8 +8,8 @@
 #include "outliers/core/output.h"
 #include "outliers/core/shape.h"
 #include "outliers/core/terminal.h"
-#include "outliers/models/capture.h"
 #include "outliers/report/format.h"
+#include "outliers/run/capture.h"
 
 #include "commands.h"
 #include "common.h"
@@ -23,13 +23,13 @@ struct Options {
   bool json = false, all = false;
 };
 
-std::string place_of(const models::PointComparison& point) {
+std::string place_of(const run::PointComparison& point) {
   return shape_string(point.place);
 }
 
-nlohmann::ordered_json to_json(const models::CaptureComparison& comparison) {
+nlohmann::ordered_json to_json(const run::CaptureComparison& comparison) {
   nlohmann::ordered_json points = nlohmann::ordered_json::array();
-  for (const models::PointComparison& p : comparison.points) {
+  for (const run::PointComparison& p : comparison.points) {
     points.push_back({{"point", p.name},
                       {"shape", p.shape},
                       {"within", p.within},
@@ -57,7 +57,7 @@ std::string value_text(double value) {
 }
 
 /// Why a point is not within tolerance.
-std::string reason(const models::PointComparison& p) {
+std::string reason(const run::PointComparison& p) {
   if (!p.problem.empty()) return p.problem;
   const std::string values =
       fmt::format("{} against {} at {}", value_text(p.value_a), value_text(p.value_b), place_of(p));
@@ -72,9 +72,9 @@ std::string reason(const models::PointComparison& p) {
       size);
 }
 
-void print_text(const models::CaptureComparison& comparison, bool all) {
+void print_text(const run::CaptureComparison& comparison, bool all) {
   std::vector<std::vector<std::string>> rows;
-  for (const models::PointComparison& p : comparison.points) {
+  for (const run::PointComparison& p : comparison.points) {
     if (p.within && !all && comparison.points.size() > 40) continue;
     rows.push_back({p.name, shape_string(p.shape), fmt::format("{:.2e}", p.worst_absolute),
                     fmt::format("{:.2e}", p.worst_relative), fmt::format("{:.2e}", p.worst_row),
@@ -99,17 +99,17 @@ void run(const Options& options) {
   if (options.whole.has_value() != options.row.has_value()) {
     throw UsageError("--tolerance and --row-tolerance go together");
   }
-  models::CaptureTolerance tolerance{};
+  run::CaptureTolerance tolerance{};
   if (options.whole) tolerance = {*options.whole, *options.row};
-  const models::CaptureComparison comparison =
-      models::compare_captures(options.a, options.b, options.whole ? &tolerance : nullptr);
+  const run::CaptureComparison comparison =
+      run::compare_captures(options.a, options.b, options.whole ? &tolerance : nullptr);
   if (options.json) {
     print(to_json(comparison).dump(1) + "\n");
   } else {
     print_text(comparison, options.all);
   }
   if (comparison.first < 0) return;
-  const models::PointComparison& first = comparison.points[static_cast<size_t>(comparison.first)];
+  const run::PointComparison& first = comparison.points[static_cast<size_t>(comparison.first)];
   fail("{} is the first point above tolerance: {}", first.name, reason(first));
 }
 

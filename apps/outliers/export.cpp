@@ -3,11 +3,12 @@
 #include <memory>
 #include <optional>
 
+#include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/core/version.h"
-#include "outliers/models/runner.h"
 #include "outliers/report/format.h"
+#include "outliers/run/runner.h"
 
 #include "commands.h"
 #include "common.h"
@@ -34,7 +35,7 @@ void run(Options& options) {
   {
     OutputFile marker(output.temporary() / kMarker, false);
     marker.write(fmt::format("{{\"written_by\": \"outliers {} ({})\", \"dtype\": \"{}\"}}\n", version(),
-                             commit(), models::dtype_name(how.dtype)));
+                             commit(), dtype_name(how.dtype)));
     marker.commit();
   }
   output.commit();

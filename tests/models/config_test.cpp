@@ -123,7 +123,7 @@ TEST(HuggingFaceConfig, GemmaHasLocalAndGlobalLayers) {
   EXPECT_EQ(c.rotaries[0].scaling, "linear");
   EXPECT_EQ(c.rotaries[1].base, 1e4);
   EXPECT_EQ(c.rotaries[1].scaling, "");
-  EXPECT_TRUE(c.tied_embeddings && c.norm_adds_one && c.branch_norms && c.qk_norm == QkNorm::shared);
+  EXPECT_TRUE(c.tied_embeddings && c.storage.norm_less_one && c.branch_norms && c.qk_norm == QkNorm::shared);
   EXPECT_DOUBLE_EQ(c.embedding_scale, std::sqrt(640.0));
   EXPECT_EQ(c.activation, Activation::gelu_tanh);
 }
@@ -207,7 +207,7 @@ TEST(HuggingFaceConfig, ReadsModelsOfImages) {
       "num_hidden_layers": 40, "use_swiglu_ffn": true, "patch_size": 14, "image_size": 518})");
   EXPECT_EQ(giant.mlp_width, 4096);
   EXPECT_EQ(giant.activation, Activation::silu);
-  EXPECT_TRUE(giant.gated_mlp && giant.fused_gate_up);
+  EXPECT_TRUE(giant.gated_mlp && giant.storage.fused_gate_up);
   EXPECT_EQ(giant.vision.registers, 4);
   EXPECT_EQ(giant.max_positions, 1 + 37 * 37);
   EXPECT_EQ(giant.vision.resize, PositionResize::bicubic_antialiased);

@@ -10,7 +10,6 @@
 
 #include "outliers/io/image.h"
 #include "outliers/io/npz.h"
-#include "outliers/models/image_embedding.h"
 
 #include "json_mutations.h"
 #include "models/golden_models.h"
@@ -231,32 +230,6 @@ TEST(Images, OfARunAreOfOneSize) {
   }
   EXPECT_THAT(tests::error_of([&] { read_images(*model, {scratch.path()}, 9); }),
               HasSubstr("20.npy: 15 x 20 pixels (height x width), but 15.npy has 15 x 15"));
-}
-
-TEST(ImageEmbedding, NamesImagesThatDoNotFit) {
-  const auto vit = Model::open(tests::golden("models/vit_rectangle/model.safetensors"));
-  const auto dino = Model::open(tests::golden("models/dinov2_head/model.safetensors"));
-  const auto text = Model::open(tests::golden("models/llama_tied/model.safetensors"));
-  const auto error = [](const Model& model, const std::vector<Batch>& batches) {
-    return tests::error_of([&] { run(model, batches, {}, {}); });
-  };
-  EXPECT_THAT(error(*vit, {{"prompt", at::zeros({1, 7}, at::kLong)}}),
-              HasSubstr("batch 'prompt' has no images"));
-  EXPECT_THAT(tests::error_of([&] {
-                image_batch(vit->config(), "a", at::zeros({1, 3, 24, 20}));
-              }),
-              HasSubstr("24 x 20 pixels (height x width), but this model takes images of 12 x 10"));
-  EXPECT_THAT(tests::error_of([&] {
-                image_batch(dino->config(), "a", at::zeros({1, 3, 3, 20}));
-              }),
-              HasSubstr("hold no patch of 4 x 4"));
-  EXPECT_THAT(tests::error_of([&] {
-                image_batch(vit->config(), "a", at::zeros({1, 1, 12, 10}));
-              }),
-              HasSubstr("pixels"));
-  Batch wrong = image_batch(vit->config(), "a", at::zeros({1, 3, 12, 10}));
-  wrong.ids = wrong.ids.narrow(1, 0, 5);
-  EXPECT_THAT(error(*vit, {wrong}), HasSubstr("ids"));
 }
 
 }  // namespace

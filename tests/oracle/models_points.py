@@ -1,5 +1,5 @@
 """The named points of a forward pass, read from a transformers model: shared by the scripts that write goldens and by
-capture_transformers.py. Names and meanings are those of src/outliers/models/points.h; "layer.3.down_in", "logits".
+capture_transformers.py. Names and meanings are those of src/outliers/run/points.h; "layer.3.down_in", "logits".
 
 LAYOUTS says by model_type where a decoder's parts are; what it does not list is built like Llama.
 """

@@ -4,12 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/memory.h"
-#include "outliers/models/memory_plan.h"
-#include "outliers/models/runner.h"
+#include "outliers/run/memory_plan.h"
+#include "outliers/run/runner.h"
 #include "outliers/studies/survey_observer.h"
 #include "outliers/studies/token_names.h"
 
-#include "models/counting_allocator.h"
+#include "run/counting_allocator.h"
 #include "support.h"
 
 namespace outliers::studies {
@@ -32,7 +32,7 @@ std::unique_ptr<text::Tokenizer> letters(int64_t vocabulary) {
 constexpr uint64_t kHistograms = uint64_t{45} << 20;
 
 /// A prompt and a corpus of some 24,000 tokens.
-std::vector<models::Batch> batches_for(const models::Config& c) {
+std::vector<run::Input> batches_for(const models::Config& c) {
   at::manual_seed(3);
   if (!models::reads_images(c)) {
     return {{"prompt", at::randint(c.vocabulary, {1, 6}, at::kLong)},
@@ -41,7 +41,7 @@ std::vector<models::Batch> batches_for(const models::Config& c) {
   const models::PatchGrid grid = models::patch_grid(c, c.vision.image_height, c.vision.image_width, "images");
   const at::Tensor pixels = at::randn({24000 / models::image_tokens(c, grid), c.vision.channels,
                                        c.vision.image_height, c.vision.image_width});
-  return {models::image_batch(c, "prompt", pixels.narrow(0, 0, 1)), models::image_batch(c, "corpus", pixels)};
+  return {run::image_input(c, "prompt", pixels.narrow(0, 0, 1)), run::image_input(c, "corpus", pixels)};
 }
 
 TEST(ObserverMemory, CoversWhatASurveyKeeps) {
@@ -55,31 +55,31 @@ TEST(ObserverMemory, CoversWhatASurveyKeeps) {
     const TextNames texts(*tokenizer);
     const PatchNames patches(c, {1, 1});
     const TokenNames& names = of_images ? static_cast<const TokenNames&>(patches) : texts;
-    const std::vector<models::Batch> batches = batches_for(c);
+    const std::vector<run::Input> batches = batches_for(c);
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-      models::RunOptions options;
+      run::RunOptions options;
       options.dtype = dtype;
       options.memory_limit = uint64_t{1} << 60;
       const auto plan = [&] {
         SurveyObserver observer(c, names, batches);
-        return models::plan_memory(*model, batches, {&observer}, options, 0);
+        return run::plan_memory(*model, batches, {&observer}, options, 0);
       };
       const auto peak = [&](uint64_t limit) {
         options.memory_limit = limit;
         SurveyObserver observer(c, names, batches);
         const tests::CountingAllocator counting;
-        const models::RunTimes times = models::run(*model, batches, {&observer}, options);
+        const run::RunTimes times = run::forward(*model, batches, {&observer}, options);
         EXPECT_EQ(times.spilled_bytes > 0, limit > 0);
         EXPECT_FALSE(observer.arrays().empty());
         return tests::CountingAllocator::peak();
       };
-      const models::MemoryPlan free = plan();
+      const run::MemoryPlan free = plan();
       const uint64_t in_memory = peak(0);
       EXPECT_LE(in_memory, free.total - free.reserve) << name << " " << toString(dtype);
       EXPECT_LT(free.total - free.reserve, kHistograms + 4 * in_memory) << name << " " << toString(dtype);
 
       options.memory_limit = free.total - 1;
-      const models::MemoryPlan spilled = plan();
+      const run::MemoryPlan spilled = plan();
       EXPECT_TRUE(spilled.spills);
       const uint64_t on_disk = peak(resident_bytes() + spilled.total + (free.total - spilled.total) / 2);
       EXPECT_LE(on_disk, spilled.total - spilled.reserve) << name << " " << toString(dtype);

@@ -3,10 +3,11 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
+#include "outliers/core/dtype.h"
 #include "outliers/io/checkpoint.h"
-#include "outliers/models/layer_weights.h"
-#include "outliers/models/runner.h"
 #include "outliers/report/results.h"
+#include "outliers/run/layer_weights.h"
+#include "outliers/run/runner.h"
 #include "outliers/studies/to_json.h"
 #include "outliers/studies/token_names.h"
 #include "outliers/text/token_class.h"
@@ -47,7 +48,7 @@ TEST(ResultsSchema, KnowsEveryBosPolicy) {
 TEST(ResultsSchema, KnowsEveryDtypeThatIsComputedIn) {
   Names names;
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf})
-    names.emplace_back(models::dtype_name(dtype));
+    names.emplace_back(dtype_name(dtype));
   EXPECT_THAT(schema_at("/properties/run/properties/dtype/enum"), ElementsAreArray(names));
 }
 
@@ -71,18 +72,18 @@ TEST(ResultsSchema, KnowsEveryProjection) {
   models::Config config;
   config.heads = config.kv_heads = config.head_width = 1;
   const at::Tensor w = at::ones({3, 3});
-  models::LayerWeights weights;
+  run::LayerWeights weights;
   weights.qkv = weights.o = weights.router = w;
   weights.mlp.gate = weights.mlp.up = weights.mlp.down = w;
   Names names;
-  for (const models::LayerWeight& weight : models::projections(weights, config)) {
+  for (const run::LayerWeight& weight : run::projections(weights, config)) {
     if (weight.module != "router") names.push_back(weight.module);  // stands beside the modules
   }
   EXPECT_THAT(schema_at("/properties/weights/items/properties/modules/propertyNames/enum"),
               ElementsAreArray(names));
   const ordered_json& layer = report::results_schema()["properties"]["weights"]["items"]["properties"];
   EXPECT_TRUE(layer.contains("router"));
-  for (const models::LayerWeight& weight : models::projections(weights.mlp, 0))
+  for (const run::LayerWeight& weight : run::projections(weights.mlp, 0))
     EXPECT_TRUE(layer["experts"]["items"]["properties"].contains(weight.module)) << weight.module;
 }
 

@@ -25,4 +25,17 @@ std::optional<at::ScalarType> parse_dtype(std::string_view name) {
   return std::nullopt;
 }
 
+const char* dtype_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return "float32";
+  }
+}
+
 }  // namespace outliers

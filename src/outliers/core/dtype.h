@@ -12,6 +12,9 @@ namespace outliers {
 /// another.
 std::optional<at::ScalarType> parse_dtype(std::string_view name);
 
+/// As options and results.json call it: "float32".
+const char* dtype_name(at::ScalarType dtype);
+
 /// What parse_dtype() takes, for a message.
 extern const char* const kDtypeNames;
 

@@ -48,9 +48,6 @@ struct Experts {
   int64_t width = 0;         ///< Fe: neurons of each
   int64_t shared_width = 0;  ///< Fs: neurons of the shared expert; 0 = there is none
   bool normalised = true;    ///< an output's weight is a softmax over the k logits, else over all E
-  // How the file keeps them:
-  bool stacked = false;  ///< one tensor for all experts
-  bool fused = false;    ///< gate and up are one tensor
   bool operator==(const Experts&) const = default;
 };
 
@@ -72,6 +69,18 @@ struct Vision {
   bool operator==(const Vision&) const = default;
 };
 
+/// How a checkpoint keeps its weights. Only what resolves, loads and writes them reads it (models/weights.h,
+/// models/export.h, run/layer_weights.h); a model computes the same whatever it says.
+struct Storage {
+  bool fused_qkv = false;        ///< q, k and v are one matrix
+  bool fused_gate_up = false;    ///< so are gate and up
+  bool mixed_gate_up = false;    ///< fused: rows of gate and up take turns
+  bool stacked_experts = false;  ///< one tensor for all experts
+  bool fused_experts = false;    ///< gate and up of an expert are one tensor
+  bool norm_less_one = false;    ///< a norm's weight is w - 1 (Gemma); GGUF files have w itself
+  bool operator==(const Storage&) const = default;
+};
+
 struct Config {
   std::string family;  ///< row of the family table: "llama", "qwen2", "gemma3"
   std::string name;    ///< general.name, _name_or_path, or the file's name
@@ -83,7 +92,6 @@ struct Config {
   double norm_epsilon = 1e-6;
   bool norm_weight = true;      ///< norms have a learnt weight (OLMo: none)
   bool norm_bias = false;       ///< and a learnt bias
-  bool norm_adds_one = false;   ///< weight is stored as w - 1 (Gemma); GGUF files store w itself
   bool input_norms = true;      ///< norms before attention and MLP
   bool branch_norms = false;    ///< norms after attention and MLP, before each addition (Gemma 2, 3, OLMo 2)
   bool residual_norms = false;  ///< norms after each addition, of the residual itself (OPT 350M)
@@ -108,9 +116,6 @@ struct Config {
   bool output_bias = false;     ///< bias of o
   bool mlp_bias = false;
   bool head_bias = false;
-  bool fused_qkv = false;        ///< q, k and v are stored as one matrix
-  bool fused_gate_up = false;    ///< so are gate and up
-  bool mixed_gate_up = false;    ///< fused: rows of gate and up take turns
   bool tied_embeddings = false;  ///< the embedding's matrix gives the logits, too
   /// The tensor that would give the logits where the checkpoint has none, as embedding models do; "": it has.
   std::string missing_head;
@@ -129,6 +134,7 @@ struct Config {
   std::vector<int> rotary_of_layer;  ///< per layer: index into rotaries, -1 = none
   std::vector<Rotary> rotaries;
   Vision vision;
+  Storage storage;
   bool operator==(const Config&) const = default;
 };
 

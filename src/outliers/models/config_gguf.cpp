@@ -94,7 +94,7 @@ void read_experts(const io::Checkpoint& checkpoint, const Keys& keys, Config& co
     if (shared != nullptr && shared->shape.size() == 2) experts.shared_width = shared->shape[0];
   }
   if (experts.width == 0) experts.width = config.mlp_width;
-  experts.fused = config.mixed_gate_up = false;
+  config.storage.fused_experts = config.storage.mixed_gate_up = false;
 }
 
 std::vector<bool> sliding_layers(const io::GgufMetadata& metadata, const Family& family, const Keys& keys,
@@ -142,7 +142,7 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   Config config = family.traits;
   config.family = family.name;
   config.name = metadata.string("general.name").value_or("");
-  config.norm_adds_one = false;  // GGUF's writers add the one
+  config.storage.norm_less_one = false;  // GGUF's writers add the one
   config.layers = keys.integer("block_count");
   config.width = config.embedding_width = keys.integer("embedding_length");
   config.heads = keys.integer("attention.head_count");
@@ -165,7 +165,7 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
                           : static_cast<int64_t>(metadata.count("tokenizer.ggml.tokens"));
   config.tied_embeddings = checkpoint.find("output.weight") == nullptr;
   const auto has = [&](const char* name) { return checkpoint.find(name) != nullptr; };
-  config.fused_qkv = has("blk.0.attn_qkv.weight");
+  config.storage.fused_qkv = has("blk.0.attn_qkv.weight");
   if (family.biases == Biases::from_checkpoint) {
     config.attention_bias = has("blk.0.attn_q.bias") || has("blk.0.attn_qkv.bias");
     config.output_bias = has("blk.0.attn_output.bias");

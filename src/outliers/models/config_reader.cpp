@@ -23,14 +23,14 @@ int64_t widest_mlp(const Config& config) {
 }
 
 void set_expert_storage(Config& config, const io::Checkpoint& checkpoint) {
-  Experts& experts = config.experts;
-  if (experts.count == 0) return;
+  if (config.experts.count == 0) return;
+  Storage& storage = config.storage;
   for (const io::TensorInfo& info : checkpoint.tensors()) {
     const std::string_view name = info.name;
     const auto holds = [&](std::string_view part) { return name.find(part) != std::string_view::npos; };
     const bool fused = holds("experts.gate_up_proj");
-    experts.fused = experts.fused || fused;
-    experts.stacked = experts.stacked || fused || holds("_exps.");
+    storage.fused_experts = storage.fused_experts || fused;
+    storage.stacked_experts = storage.stacked_experts || fused || holds("_exps.");
   }
 }
 

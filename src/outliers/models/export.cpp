@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
+#include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
 #include "outliers/core/json.h"
@@ -19,7 +20,6 @@
 #include "outliers/io/safetensors.h"
 #include "outliers/models/config_keys.h"
 #include "outliers/models/families.h"
-#include "outliers/models/runner.h"
 
 namespace outliers::models {
 namespace fs = std::filesystem;
@@ -87,7 +87,7 @@ std::vector<Part> parts_of_gguf(const Model& model, at::ScalarType dtype) {
       const std::string name = (ours == "head.weight" ? "" : family.prefixes.front()) +
                                with_layer(row.hugging_face, layer) + suffix;
       // GGUF's writers add the one that Hugging Face's norms leave out.
-      const bool less_one = family.traits.norm_adds_one && ours.ends_with("norm.weight");
+      const bool less_one = family.traits.storage.norm_less_one && ours.ends_with("norm.weight");
       parts.push_back({{name, weight->shape, dtype}, [&model, ours, less_one, dtype] {
                          return less_one ? model.load(ours, at::kFloat).sub_(1.0).to(dtype)
                                          : model.load(ours, dtype);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -33,10 +34,14 @@ enum class Transform {
 enum class Layers { all, dense, routed };
 
 using Condition = bool (*)(const Config&);
-/// The condition that a trait holds, or does not.
+/// The condition that a trait, or a way of storing, holds, or does not.
 template <auto member>
 bool has(const Config& config) {
-  return static_cast<bool>(config.*member);
+  if constexpr (std::is_same_v<decltype(member), bool Storage::*>) {
+    return config.storage.*member;
+  } else {
+    return static_cast<bool>(config.*member);
+  }
 }
 template <auto member>
 bool lacks(const Config& config) {

@@ -16,7 +16,7 @@
 #include "outliers/io/image.h"
 #include "outliers/io/npz.h"
 #include "outliers/models/hugging_face_fields.h"
-#include "outliers/models/image_embedding.h"
+#include "outliers/models/patch_grid.h"
 
 namespace outliers::models {
 

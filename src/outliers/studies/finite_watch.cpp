@@ -10,8 +10,8 @@
 namespace outliers::studies {
 namespace {
 
-using models::Point;
 using nlohmann::ordered_json;
+using run::Point;
 
 constexpr size_t kPrompt = 0;
 
@@ -44,7 +44,7 @@ ordered_json before(const FiniteWatch::First& first, const ordered_json& of_batc
 
 }  // namespace
 
-bool FiniteWatch::wants(const models::Site& site, size_t) const {
+bool FiniteWatch::wants(const run::Site& site, size_t) const {
   if (site.layer < 0 || (first_ && site.layer > first_->site.layer)) return false;
   switch (site.point) {
     case Point::resid_in:
@@ -63,7 +63,7 @@ bool FiniteWatch::wants(const models::Site& site, size_t) const {
   }
 }
 
-void FiniteWatch::on_point(const models::Site& site, const models::Slice& slice, const at::Tensor& x) {
+void FiniteWatch::on_point(const run::Site& site, const run::Slice& slice, const at::Tensor& x) {
   switch (site.point) {
     case Point::experts_index:
       experts_ = x;
@@ -87,7 +87,7 @@ void FiniteWatch::on_point(const models::Site& site, const models::Slice& slice,
   }
 }
 
-void FiniteWatch::note(const models::Site& site, const models::Slice& slice, const at::Tensor& x) {
+void FiniteWatch::note(const run::Site& site, const run::Slice& slice, const at::Tensor& x) {
   if (all_finite(x)) return;
   const at::Tensor values = x.contiguous();
   const int64_t place = at::isfinite(values).logical_not().to(at::kChar).argmax().item<int64_t>();
@@ -95,15 +95,15 @@ void FiniteWatch::note(const models::Site& site, const models::Slice& slice, con
                 routes = x.numel() / (x.size(0) * T * C);  // of experts k, else 1
   const int64_t token = place / C / routes, route = place / C % routes;
   First found{site,
-              slice.batch,
-              slice.first_sequence + token / T + (slice.batch == kPrompt ? 0 : first_sequence_),
+              slice.input,
+              slice.first_sequence + token / T + (slice.input == kPrompt ? 0 : first_sequence_),
               token % T,
               place % C,
-              models::kNoExpert,
+              run::kNoExpert,
               values.flatten()[place].item<float>()};
   if (site.point == Point::experts_down_in)
     found.expert = experts_[token / T][token % T][route].item<int64_t>();
-  if (site.point == Point::shared_down_in) found.expert = models::kSharedExpert;
+  if (site.point == Point::shared_down_in) found.expert = run::kSharedExpert;
   if (!first_ || found.order() < first_->order()) first_ = found;
 }
 
@@ -119,12 +119,12 @@ void FiniteWatch::merge(Ranks& ranks) {
 }
 
 ordered_json describe_first(const std::optional<FiniteWatch::First>& first, const ordered_json& activations,
-                            const ordered_json& embedding, const std::vector<models::Batch>& batches,
+                            const ordered_json& embedding, const std::vector<run::Input>& batches,
                             const TokenNames& names) {
   if (!first) return nullptr;
-  const models::Batch& batch = batches[first->batch];
+  const run::Input& batch = batches[first->batch];
   ordered_json described = ordered_json::array({{{"layer", first->site.layer},
-                                                 {"point", models::point_name(first->site.point)},
+                                                 {"point", run::point_name(first->site.point)},
                                                  {"value", std::isnan(first->value) ? "NaN"
                                                            : first->value > 0       ? "Inf"
                                                                                     : "-Inf"},
@@ -132,7 +132,7 @@ ordered_json describe_first(const std::optional<FiniteWatch::First>& first, cons
                                                  {"sequence", first->sequence},
                                                  {"token", first->token},
                                                  {"channel", first->channel}}});
-  if (first->expert != models::kNoExpert) described[0]["expert"] = expert_name(first->expert);
+  if (first->expert != run::kNoExpert) described[0]["expert"] = expert_name(first->expert);
   name_tokens(described, batch.ids, names);
   ordered_json largest = ordered_json::array({before(*first, activations[batch.name], embedding)});
   if (largest[0].contains("token")) name_tokens(largest, batch.ids, names);

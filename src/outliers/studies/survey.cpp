@@ -8,6 +8,7 @@
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 
+#include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
 #include "outliers/core/machine.h"
@@ -17,7 +18,7 @@
 #include "outliers/core/version.h"
 #include "outliers/io/npz.h"
 #include "outliers/models/config_reader.h"
-#include "outliers/models/runner.h"
+#include "outliers/run/runner.h"
 #include "outliers/studies/definitions.h"
 #include "outliers/studies/describe.h"
 #include "outliers/studies/finite_watch.h"
@@ -34,14 +35,14 @@ using nlohmann::ordered_json;
 constexpr int64_t kDefaultTokens = 1024;
 
 /// Tokens that have passed the whole model, a layer of L counted as a part of 1/L.
-class ProgressObserver : public models::Observer {
+class ProgressObserver : public run::Observer {
  public:
   ProgressObserver(int64_t layers, int64_t tokens, bool shown)
       : layers_(layers), shown_(shown && Progress::visible()), progress_("measuring", tokens, "tokens") {}
-  bool wants(const models::Site& site, size_t) const override {
-    return site.point == models::Point::resid_out && shown_;
+  bool wants(const run::Site& site, size_t) const override {
+    return site.point == run::Point::resid_out && shown_;
   }
-  void on_point(const models::Site&, const models::Slice&, const at::Tensor& x) override {
+  void on_point(const run::Site&, const run::Slice&, const at::Tensor& x) override {
     passed_ += x.size(0) * x.size(1);
     progress_.update(static_cast<double>(passed_) / static_cast<double>(layers_));
   }
@@ -84,7 +85,7 @@ uint64_t peak_device_bytes(at::Device device) {
 
 /// What a survey runs, and how results describe it.
 struct Input {
-  std::vector<models::Batch> batches;  // prompt, corpus
+  std::vector<run::Input> batches;  // prompt, corpus
   std::unique_ptr<TokenNames> names;
   std::string prompt, corpus;
 };
@@ -119,7 +120,7 @@ Input image_input(const models::Model& model, const models::Images& images) {
           "of them, with --images",
           printable(config.name));
   const auto batch = [&](const char* name, const at::Tensor& pixels) {
-    return models::image_batch(config, name, pixels);
+    return run::image_input(config, name, pixels);
   };
   const int64_t height = images.pixels.size(2), width = images.pixels.size(3);
   const models::PatchGrid grid = models::patch_grid(config, height, width, "images");
@@ -154,9 +155,9 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   const models::Config& config = model.config();
   const bool of_images = models::reads_images(config);
   const Input input = of_images ? image_input(model, options.images) : text_input(model, options);
-  const std::vector<models::Batch>& batches = input.batches;
+  const std::vector<run::Input>& batches = input.batches;
   const at::Tensor &prompt = batches[0].ids, &windows = batches[1].ids;
-  std::vector<models::Batch> mine = batches;
+  std::vector<run::Input> mine = batches;
   if (options.ranks != nullptr) {
     const int ranks = options.ranks->size();
     require(windows.size(0) >= ranks,
@@ -168,16 +169,16 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   }
   SurveyObserver observer(config, *input.names, batches, options.ranks);
   FiniteWatch finite(options.ranks == nullptr ? 0 : options.ranks->part(windows.size(0)).first);
-  models::RunTimes times;
+  run::RunTimes times;
   {
     ProgressObserver progress(config.layers, prompt.numel() + mine[1].ids.numel(),
                               options.ranks == nullptr || options.ranks->is_root());
-    models::RunOptions run_options;
+    run::RunOptions run_options;
     run_options.dtype = options.dtype;
     run_options.device = options.device;
     run_options.memory_limit = options.memory_limit;
     run_options.spill_directory = options.spill_directory;
-    times = models::run(model, mine, {&observer, &finite, &progress}, run_options);
+    times = run::forward(model, mine, {&observer, &finite, &progress}, run_options);
   }
 
   const auto begin = std::chrono::steady_clock::now();
@@ -193,7 +194,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
                     {"libtorch", libtorch_version()},
                     {"machine", machine_description()},
                     {"device", options.device.str()},
-                    {"dtype", models::dtype_name(options.dtype)},
+                    {"dtype", dtype_name(options.dtype)},
                     {"threads", at::get_num_threads()},
                     {"bos", text::bos_policy_name(options.bos)},
                     {"sequences", windows.size(0)},

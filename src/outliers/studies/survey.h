@@ -32,7 +32,7 @@ struct SurveyOptions {
   /// prompt, all of them are the corpus.
   models::Images images;
   Ranks* ranks = nullptr;     ///< the processes that share the sequences; outlives the survey
-  uint64_t memory_limit = 0;  ///< as in models::RunOptions, of this process
+  uint64_t memory_limit = 0;  ///< as in run::RunOptions, of this process
   std::filesystem::path spill_directory;
 };
 

@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/bytes.h"
-#include "outliers/models/memory_plan.h"
+#include "outliers/run/memory_plan.h"
 #include "outliers/stats/magnitudes.h"
 #include "outliers/stats/partial.h"
 #include "outliers/stats/weights.h"
@@ -15,8 +15,8 @@
 namespace outliers::studies {
 namespace {
 
-using models::Point;
 using nlohmann::ordered_json;
+using run::Point;
 
 /// All layers' maps together take at most this.
 constexpr int64_t kMapBytes = int64_t{256} << 20;
@@ -141,19 +141,19 @@ stats::ActivationSummary SurveyObserver::Measured::finish(int64_t layer) {
 }
 
 SurveyObserver::SurveyObserver(const models::Config& config, const TokenNames& names,
-                               const std::vector<models::Batch>& batches, Ranks* ranks)
+                               const std::vector<run::Input>& batches, Ranks* ranks)
     : config_(config), names_(names), batches_(batches), ranks_(ranks) {
   const int64_t P = batches[kPrompt].ids.size(1);
   if (models::reads_images(config)) norms_.assign(kBatches, TokenNorms(config));
   maps_ = config.layers * config.heads * P * P <= kMapBytes / static_cast<int64_t>(sizeof(float));
 }
 
-int64_t SurveyObserver::number_of(const models::Slice& slice) const {
-  const bool split = ranks_ != nullptr && slice.batch == kCorpus;
+int64_t SurveyObserver::number_of(const run::Slice& slice) const {
+  const bool split = ranks_ != nullptr && slice.input == kCorpus;
   return slice.first_sequence + (split ? ranks_->part(batches_[kCorpus].ids.size(0)).first : 0);
 }
 
-bool SurveyObserver::wants(const models::Site& site, size_t batch) const {
+bool SurveyObserver::wants(const run::Site& site, size_t batch) const {
   if (site.layer < 0 || !measures(batch)) return false;
   switch (site.point) {
     case Point::resid_out:
@@ -179,10 +179,10 @@ at::Tensor SurveyObserver::Routed::counts(int64_t experts) const {
   return at::bincount(at::cat(index).flatten(), {}, experts);
 }
 
-void SurveyObserver::add_routed(const models::Site& site, const models::Slice& slice, const at::Tensor& x) {
-  Routed& routed = routed_[slice.batch];
-  Measured& down_in = measured(slice.batch, 1);
-  const bool prompt = slice.batch == kPrompt;
+void SurveyObserver::add_routed(const run::Site& site, const run::Slice& slice, const at::Tensor& x) {
+  Routed& routed = routed_[slice.input];
+  Measured& down_in = measured(slice.input, 1);
+  const bool prompt = slice.input == kPrompt;
   const int64_t E = config_.experts.count;
   // values [b*T*k, ...], one of each route
   const auto add_largest = [&](at::Tensor& largest, const at::Tensor& values) {
@@ -234,10 +234,10 @@ void SurveyObserver::add_routed(const models::Site& site, const models::Slice& s
   }
 }
 
-void SurveyObserver::on_point(const models::Site& site, const models::Slice& slice, const at::Tensor& x) {
+void SurveyObserver::on_point(const run::Site& site, const run::Slice& slice, const at::Tensor& x) {
   if (ranks_ != nullptr) ranks_->check();
   add_routed(site, slice, x);
-  if (slice.batch == kPrompt) {
+  if (slice.input == kPrompt) {
     if (site.point == Point::resid_in) resid_in_ = x;
     if (site.point == Point::resid_mid) resid_mid_ = x;
     if (site.point == Point::resid_out) resid_out_ = x;
@@ -254,18 +254,18 @@ void SurveyObserver::on_point(const models::Site& site, const models::Slice& sli
     }
   }
   for (size_t p = 0; p < kMeasured.size(); ++p) {
-    if (site.point == kMeasured[p]) measured(slice.batch, p).add(x, number_of(slice), spill_);
+    if (site.point == kMeasured[p]) measured(slice.input, p).add(x, number_of(slice), spill_);
   }
-  if (site.point == Point::resid_out && !norms_.empty()) norms_[slice.batch].add(x);
+  if (site.point == Point::resid_out && !norms_.empty()) norms_[slice.input].add(x);
 }
 
-void SurveyObserver::on_attention_sums(int64_t, const models::Slice& slice, const ops::AttentionSums& sums) {
-  Attended& attended = attended_[slice.batch];
+void SurveyObserver::on_attention_sums(int64_t, const run::Slice& slice, const ops::AttentionSums& sums) {
+  Attended& attended = attended_[slice.input];
   attended.accumulator.add(sums.key_sums, sums.sink_rates, number_of(slice));
   attended.parts.push_back(on_host(sums.key_sums.mean(1)));
 }
 
-void SurveyObserver::on_weight(int64_t, const models::LayerWeight& weight) {
+void SurveyObserver::on_weight(int64_t, const run::LayerWeight& weight) {
   if (!is_root() && weight.expert < 0) return;
   const at::Tensor& w = weight.tensor;
   const stats::WeightSummary summary = stats::weight_summary(w);
@@ -292,7 +292,7 @@ void SurveyObserver::take(Weighed weighed) {
     router_ = std::move(weighed.listed);
     return;
   }
-  if (weighed.expert != models::kNoExpert) {
+  if (weighed.expert != run::kNoExpert) {
     ordered_json brief = weighed.listed;
     for (const char* field : {"top_columns", "top_rows"}) brief.erase(field);
     experts_[weighed.expert][weighed.module] = std::move(brief);
@@ -346,7 +346,7 @@ void SurveyObserver::name_experts(size_t batch, const stats::ActivationSummary& 
       const bool shared = channel >= k * Fe;
       place["channel"] = shared ? channel - k * Fe : channel % Fe;
       place["expert"] =
-          shared ? expert_name(models::kSharedExpert)
+          shared ? expert_name(run::kSharedExpert)
                  : ordered_json(
                        index[place["sequence"].get<int64_t>()][place["token"].get<int64_t>()][channel / Fe]
                            .item<int64_t>());
@@ -364,7 +364,7 @@ void SurveyObserver::name_experts(size_t batch, const stats::ActivationSummary& 
     const bool is_shared = c >= of_experts;
     listed["top_channels"].push_back({{"channel", is_shared ? c - of_experts : c % Fe},
                                       {"max", values[i].item<double>()},
-                                      {"expert", expert_name(is_shared ? models::kSharedExpert : c / Fe)}});
+                                      {"expert", expert_name(is_shared ? run::kSharedExpert : c / Fe)}});
   }
   const int64_t F = models::widest_mlp(config_);
   measured(batch, 1).channel_max.back() =
@@ -393,14 +393,14 @@ ordered_json SurveyObserver::expert_statistics() {
   for (auto& [expert, modules] : experts_) {
     if (expert >= 0) add(expert, modules);
   }
-  if (experts_.count(models::kSharedExpert) > 0) {
-    add(models::kSharedExpert, experts_[models::kSharedExpert]);
+  if (experts_.count(run::kSharedExpert) > 0) {
+    add(run::kSharedExpert, experts_[run::kSharedExpert]);
   }
   return list;
 }
 
 std::vector<SurveyObserver::Source> SurveyObserver::sources(int64_t token) const {
-  if (down_in_.defined()) return {{models::kNoExpert, 1.0, on_host(down_in_[0][token])}};
+  if (down_in_.defined()) return {{run::kNoExpert, 1.0, on_host(down_in_[0][token])}};
   std::vector<Source> list;
   for (int64_t place = 0; place < config_.experts.used; ++place) {
     list.push_back({routed_[kPrompt].index.front()[0][token][place].item<int64_t>(),
@@ -408,8 +408,8 @@ std::vector<SurveyObserver::Source> SurveyObserver::sources(int64_t token) const
                     on_host(expert_down_in_[0][token][place])});
   }
   if (shared_down_in_.defined()) {
-    list.push_back({models::kSharedExpert, shared_weight_[0][token][0].item<double>(),
-                    on_host(shared_down_in_[0][token])});
+    list.push_back(
+        {run::kSharedExpert, shared_weight_[0][token][0].item<double>(), on_host(shared_down_in_[0][token])});
   }
   return list;
 }
@@ -434,7 +434,7 @@ ordered_json SurveyObserver::write_at(Place place) const {
                       {"down_in", source.down_in[n].item<double>()},
                       {"weight", downs_.at(source.expert)[place.channel][n].item<double>()},
                       {"product", product}});
-    if (source.expert == models::kNoExpert) continue;
+    if (source.expert == run::kNoExpert) continue;
     listed.back()["expert"] = expert_name(source.expert);
     listed.back()["expert_weight"] = source.weight;
   }
@@ -540,8 +540,8 @@ void SurveyObserver::on_layer_end(int64_t layer) {
   if (spill_ != nullptr) spill_->clear();
 }
 
-models::ObserverMemory SurveyObserver::memory(const std::vector<models::Batch>& batches, at::ScalarType dtype,
-                                              int64_t chunk_tokens) const {
+run::ObserverMemory SurveyObserver::memory(const std::vector<run::Input>& batches, at::ScalarType dtype,
+                                           int64_t chunk_tokens) const {
   constexpr int64_t kFloat = sizeof(float);
   // By layer: results that list what stands out, and of each point a histogram, kept keys or their counts.
   constexpr int64_t kListed = int64_t{100} << 10, kHistograms = int64_t{10} << 20;
@@ -555,7 +555,7 @@ models::ObserverMemory SurveyObserver::memory(const std::vector<models::Batch>& 
   int64_t arrays = L * kColumns * D * kFloat + L * std::min(P, kKeptTokens) * (D + F) * kFloat;
   if (maps_) arrays += L * (H + 1) * P * P * kFloat;
   int64_t held = L * kListed + P * (3 * D + inputs) * e, spillable = 0, on_disk = 0, largest_chunk = 0;
-  for (const models::Batch& batch : batches) {
+  for (const run::Input& batch : batches) {
     const int64_t T = batch.ids.size(1), tokens = batch.ids.numel();
     // Maxima by channel and by token at two points, keys' scores, norms.
     arrays += L * (D + F + (norms_.empty() ? 3 : 4) * tokens) * kFloat;
@@ -572,7 +572,7 @@ models::ObserverMemory SurveyObserver::memory(const std::vector<models::Batch>& 
       on_disk += tokens * (D + inputs) * e;
     }
     largest_chunk =
-        std::max(largest_chunk, std::min(batch.ids.size(0), models::chunk_sequences(chunk_tokens, T)) * T);
+        std::max(largest_chunk, std::min(batch.ids.size(0), run::chunk_sequences(chunk_tokens, T)) * T);
   }
   // While a tensor is looked at: a quarter of its keys, and of experts' tensors absolute values in order.
   held += largest_chunk * inputs * kFloat / 4;

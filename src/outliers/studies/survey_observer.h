@@ -14,7 +14,7 @@
 #include "outliers/core/ranks.h"
 #include "outliers/core/spill.h"
 #include "outliers/models/config.h"
-#include "outliers/models/runner.h"
+#include "outliers/run/runner.h"
 #include "outliers/stats/activations.h"
 #include "outliers/stats/attention.h"
 #include "outliers/studies/norms.h"
@@ -25,26 +25,26 @@ namespace outliers::studies {
 /// Tokens of the prompt whose activations arrays.npz keeps.
 inline constexpr int64_t kKeptTokens = 64;
 
-class SurveyObserver : public models::Observer {
+class SurveyObserver : public run::Observer {
  public:
   /// The batches are the prompt (one sequence) and the corpus. All references outlive the observer. With
   /// ranks, each runs the prompt and its part of the corpus, and rank 0 alone has results and arrays.
   SurveyObserver(const models::Config& config, const TokenNames& names,
-                 const std::vector<models::Batch>& batches, Ranks* ranks = nullptr);
+                 const std::vector<run::Input>& batches, Ranks* ranks = nullptr);
 
-  bool wants(const models::Site& site, size_t batch) const override;
+  bool wants(const run::Site& site, size_t batch) const override;
   bool wants_attention_sums(int64_t, size_t batch) const override { return measures(batch); }
   bool wants_weights(int64_t layer) const override {
     // Each rank sees the experts that its own sequences chose.
     return is_root() || models::is_routed(config_, layer);
   }
-  void on_point(const models::Site& site, const models::Slice& slice, const at::Tensor& x) override;
-  void on_attention_sums(int64_t layer, const models::Slice& slice, const ops::AttentionSums& sums) override;
-  void on_weight(int64_t layer, const models::LayerWeight& weight) override;
+  void on_point(const run::Site& site, const run::Slice& slice, const at::Tensor& x) override;
+  void on_attention_sums(int64_t layer, const run::Slice& slice, const ops::AttentionSums& sums) override;
+  void on_weight(int64_t layer, const run::LayerWeight& weight) override;
   void on_layer_end(int64_t layer) override;
   /// The tensors kept for a second look are spillable.
-  models::ObserverMemory memory(const std::vector<models::Batch>& batches, at::ScalarType dtype,
-                                int64_t chunk_tokens) const override;
+  run::ObserverMemory memory(const std::vector<run::Input>& batches, at::ScalarType dtype,
+                             int64_t chunk_tokens) const override;
   void spill_to(Spill& spill) override { spill_ = &spill; }
 
   /// results.json's prompt.embedding, activations, weights, attention, writes and, of images, norms.
@@ -57,7 +57,7 @@ class SurveyObserver : public models::Observer {
  private:
   static constexpr size_t kBatches = 2;
   static constexpr size_t kPrompt = 0, kCorpus = 1;
-  static constexpr std::array kMeasured = {models::Point::resid_out, models::Point::down_in};
+  static constexpr std::array kMeasured = {run::Point::resid_out, run::Point::down_in};
 
   /// A tensor of this layer, in memory or on disk.
   struct Shown {
@@ -121,11 +121,11 @@ class SurveyObserver : public models::Observer {
   bool measures(size_t batch) const { return batch == kCorpus || is_root(); }
   bool is_root() const { return ranks_ == nullptr || ranks_->is_root(); }
   /// The number in the whole batch of a slice's first sequence.
-  int64_t number_of(const models::Slice& slice) const;
+  int64_t number_of(const run::Slice& slice) const;
   Measured& measured(size_t batch, size_t point) { return measured_[batch * kMeasured.size() + point]; }
   void take(Weighed weighed);
   void merge_experts();
-  void add_routed(const models::Site& site, const models::Slice& slice, const at::Tensor& x);
+  void add_routed(const run::Site& site, const run::Slice& slice, const at::Tensor& x);
   void name_experts(size_t batch, const stats::ActivationSummary& summary, nlohmann::ordered_json& listed);
   nlohmann::ordered_json expert_statistics();
   std::vector<Source> sources(int64_t token) const;
@@ -135,7 +135,7 @@ class SurveyObserver : public models::Observer {
 
   const models::Config& config_;
   const TokenNames& names_;
-  const std::vector<models::Batch>& batches_;
+  const std::vector<run::Input>& batches_;
   Ranks* ranks_;
   Spill* spill_ = nullptr;
   bool maps_;  // attention maps of the prompt are small enough to keep

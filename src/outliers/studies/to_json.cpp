@@ -7,7 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "outliers/models/runner.h"
+#include "outliers/run/runner.h"
 
 namespace outliers::studies {
 namespace {
@@ -70,8 +70,8 @@ ordered_json to_json(int64_t layer, const stats::ActivationSummary& s) {
 }
 
 ordered_json expert_name(int64_t expert) {
-  if (expert == models::kNoExpert) return nullptr;
-  return expert == models::kSharedExpert ? ordered_json("shared") : ordered_json(expert);
+  if (expert == run::kNoExpert) return nullptr;
+  return expert == run::kSharedExpert ? ordered_json("shared") : ordered_json(expert);
 }
 
 void name_tokens(ordered_json& places, const at::Tensor& ids, const TokenNames& names) {

@@ -14,7 +14,7 @@ namespace outliers::studies {
 
 nlohmann::ordered_json to_json(int64_t layer, const stats::ActivationSummary& summary);
 
-/// What results.json calls an expert (models::LayerWeight::expert): null for a layer's own MLP.
+/// What results.json calls an expert (run::LayerWeight::expert): null for a layer's own MLP.
 nlohmann::ordered_json expert_name(int64_t expert);
 
 /// Gives each of `places` its token's text and class. ids int64 [N,T].

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "outliers/models/config.h"
-#include "outliers/models/image_embedding.h"
+#include "outliers/run/image_embedding.h"
 #include "outliers/text/tokenizer.h"
 
 namespace outliers::studies {

@@ -19,7 +19,7 @@ Family dinov2_family() {
   f.read_hugging_face = [](const Fields& fields, Config& config) {
     config.attention_bias = fields.boolean("qkv_bias", true);
     config.mlp_width = static_cast<int64_t>(static_cast<double>(config.width) * fields.number("mlp_ratio"));
-    config.gated_mlp = config.fused_gate_up = fields.boolean("use_swiglu_ffn", false);
+    config.gated_mlp = config.storage.fused_gate_up = fields.boolean("use_swiglu_ffn", false);
     if (!config.gated_mlp) return;
     // Two thirds, in steps of eight, whatever hidden_act says.
     config.activation = Activation::silu;

@@ -12,10 +12,12 @@ std::vector<WeightRow> with_experts(std::vector<WeightRow> rows, const ExpertNam
     const std::string_view ours = row.ours;
     if (ours == "layer.*.gate" || ours == "layer.*.up" || ours == "layer.*.down") row.layers = Layers::dense;
   }
-  constexpr Condition kApart = [](const Config& c) { return !c.experts.stacked; };
-  constexpr Condition kStacked = [](const Config& c) { return c.experts.stacked; };
-  constexpr Condition kUnfused = [](const Config& c) { return c.experts.stacked && !c.experts.fused; };
-  constexpr Condition kFused = [](const Config& c) { return c.experts.fused; };
+  constexpr Condition kApart = [](const Config& c) { return !c.storage.stacked_experts; };
+  constexpr Condition kStacked = [](const Config& c) { return c.storage.stacked_experts; };
+  constexpr Condition kUnfused = [](const Config& c) {
+    return c.storage.stacked_experts && !c.storage.fused_experts;
+  };
+  constexpr Condition kFused = [](const Config& c) { return c.storage.fused_experts; };
   // clang-format off
   const WeightRow added[] = {
       {"layer.*.router", names.router, "blk.*.ffn_gate_inp", "[E, D]", bias, kApart},

@@ -58,7 +58,7 @@ Family falcon_family() {
   f.traits.norm_epsilon = 1e-5;
   f.traits.activation = Activation::gelu;
   f.traits.gated_mlp = false;
-  f.traits.fused_qkv = true;
+  f.traits.storage.fused_qkv = true;
   f.read_hugging_face = read_falcon;
   f.read_gguf = [](const Keys&, const io::Checkpoint& checkpoint, Config& config) {
     config.parallel = true;

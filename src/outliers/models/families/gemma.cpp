@@ -15,7 +15,7 @@ Family gemma_family() {
   f.reads =
       rotary_keys_and({"num_key_value_heads", "head_dim", "attention_bias", "use_bidirectional_attention"});
   f.traits.activation = Activation::gelu_tanh;
-  f.traits.norm_adds_one = true;
+  f.traits.storage.norm_less_one = true;
   f.scaled_embeddings = true;
   // The first checkpoints say "gelu" and were trained with its approximation.
   f.read_hugging_face = [](const Fields&, Config& config) {

@@ -40,7 +40,7 @@ Family gemma2_family() {
                              "final_logit_softcapping", "sliding_window", "layer_types"});
   f.keys = {{"hidden_act", {"hidden_activation"}}};
   f.traits.activation = Activation::gelu_tanh;
-  f.traits.norm_adds_one = true;
+  f.traits.storage.norm_less_one = true;
   f.traits.branch_norms = true;
   f.windows = WindowRule::all_but_nth;
   f.window_pattern = 2;

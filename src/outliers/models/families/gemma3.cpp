@@ -23,7 +23,7 @@ Family gemma3_family() {
   f.keys = {{"hidden_act", {"hidden_activation"}}};
   f.wrapper = "gemma3";
   f.traits.activation = Activation::gelu_tanh;
-  f.traits.norm_adds_one = true;
+  f.traits.storage.norm_less_one = true;
   f.traits.branch_norms = true;
   f.traits.qk_norm = QkNorm::shared;
   f.windows = WindowRule::all_but_nth;

@@ -27,7 +27,7 @@ Family gpt2_family() {
   f.traits.activation = Activation::gelu_tanh;
   f.traits.gated_mlp = false;
   f.traits.positions = Positions::learned;
-  f.traits.fused_qkv = f.traits.attention_bias = f.traits.output_bias = f.traits.mlp_bias = true;
+  f.traits.storage.fused_qkv = f.traits.attention_bias = f.traits.output_bias = f.traits.mlp_bias = true;
   f.biases = Biases::fixed;
   f.read_hugging_face = [](const Fields& fields, Config& config) {
     if (!fields.boolean("scale_attn_weights", true)) config.attention_scale = 1.0;

@@ -29,7 +29,7 @@ Family gpt_neox_family() {
   f.traits.norm_epsilon = 1e-5;
   f.traits.activation = Activation::gelu;
   f.traits.gated_mlp = false;
-  f.traits.fused_qkv = true;
+  f.traits.storage.fused_qkv = true;
   f.read_hugging_face = [](const Fields& fields, Config& config) {
     require_even_heads(fields, config);
     config.parallel = fields.boolean("use_parallel_residual", true);

@@ -27,8 +27,8 @@ Family gpt_oss_family() {
   f.traits.activation = Activation::quick_gelu;
   f.traits.up_adds_one = true;
   f.traits.mlp_clamp = 7.0;
-  f.traits.mixed_gate_up = true;
-  f.traits.experts.stacked = f.traits.experts.fused = true;
+  f.traits.storage.mixed_gate_up = true;
+  f.traits.storage.stacked_experts = f.traits.storage.fused_experts = true;
   f.windows = WindowRule::all_but_nth;
   f.window_pattern = 2;
   f.gguf_window = 128;

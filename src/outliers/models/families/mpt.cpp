@@ -27,7 +27,7 @@ Family mpt_family() {
   f.traits.norm_epsilon = 1e-5;
   f.traits.activation = Activation::gelu;
   f.traits.gated_mlp = false;
-  f.traits.fused_qkv = true;
+  f.traits.storage.fused_qkv = true;
   f.traits.positions = Positions::alibi;
   f.biases = Biases::fixed;
   f.read_hugging_face = [](const Fields& fields, Config& config) {

@@ -26,7 +26,7 @@ Family phi_family() {
     config.qk_norm_bias = config.qk_norm != QkNorm::none;
   };
   constexpr Condition kBias = has<&Config::mlp_bias>, kNormed = has<&Config::qk_norm_bias>,
-                      kFused = has<&Config::fused_qkv>, kApart = lacks<&Config::fused_qkv>;
+                      kFused = has<&Storage::fused_qkv>, kApart = lacks<&Storage::fused_qkv>;
   // clang-format off
   f.weights = {
       {"embedding", "embed_tokens", "token_embd", "[V, D]"},

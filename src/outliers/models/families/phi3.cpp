@@ -13,10 +13,10 @@ Family phi3_family() {
                    "tie_word_embeddings": false})";
   f.reads = rotary_keys_and({"num_key_value_heads", "head_dim", "partial_rotary_factor", "sliding_window"});
   f.longrope_types = {"su", "yarn"};
-  f.traits.fused_qkv = f.traits.fused_gate_up = true;
+  f.traits.storage.fused_qkv = f.traits.storage.fused_gate_up = true;
   f.biases = Biases::fixed;
   f.windows = WindowRule::all;
-  constexpr Condition kFused = has<&Config::fused_qkv>, kApart = lacks<&Config::fused_qkv>;
+  constexpr Condition kFused = has<&Storage::fused_qkv>, kApart = lacks<&Storage::fused_qkv>;
   // clang-format off
   f.weights = {
       {"embedding", "embed_tokens", "token_embd", "[V, D]"},

@@ -1,0 +1,223 @@
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "outliers/core/error.h"
+#include "outliers/results/json_read.h"
+
+namespace outliers::results {
+namespace {
+
+class Consistency {
+ public:
+  Consistency(const Results& results, const std::string& file)
+      : r_(results), m_(results.model), file_(file) {}
+
+  void check() const {
+    inputs();
+    count(r_.layers.size(), m_.layers, "layers", "model.layers");
+    for (size_t l = 0; l < r_.layers.size(); ++l) layer(l);
+    if (r_.images) images(*r_.images);
+    summary();
+  }
+
+ private:
+  template <typename... Args>
+  void require(bool holds, fmt::format_string<Args...> format, Args&&... args) const {
+    if (!holds) fail("{}: {}", file_, fmt::format(format, std::forward<Args>(args)...));
+  }
+  void count(size_t entries, int64_t wanted, const std::string& path, const std::string& as) const {
+    require(static_cast<int64_t>(entries) == wanted, "{} has {} entries, but {} says {}", path, entries, as,
+            wanted);
+  }
+  void below(int64_t value, int64_t limit, const std::string& path) const {
+    require(value < limit, "{} is {}, but there are only {}", path, value, limit);
+  }
+  void below(const std::optional<int64_t>& value, int64_t limit, const std::string& path) const {
+    if (value) below(*value, limit, path);
+  }
+  static std::string at(const std::string& path, size_t i) { return fmt::format("{}[{}]", path, i); }
+
+  void inputs() const {
+    std::set<std::string> names;
+    for (size_t i = 0; i < r_.inputs.size(); ++i) {
+      const Input& input = r_.inputs[i];
+      const std::string path = at("inputs", i), tokens = path + ".tokens_per_sequence";
+      require(names.insert(input.name).second, "{}.name is {}, as of another input", path,
+              printable(input.name, 40));
+      if (!input.is_prompt()) continue;
+      require(input.sequences == 1, "{} is a prompt of {} sequences; a prompt has one", path,
+              input.sequences);
+      count(input.ids.size(), input.tokens_per_sequence, path + ".ids", tokens);
+      count(input.tokens.size(), input.tokens_per_sequence, path + ".tokens", tokens);
+      count(input.classes.size(), input.tokens_per_sequence, path + ".classes", tokens);
+      below(input.kept_tokens, input.tokens_per_sequence + 1, path + ".kept_tokens");
+    }
+  }
+
+  void layer(size_t l) const {
+    const Layer &layer = r_.layers[l], &first = r_.layers.front();
+    const std::string path = at("layers", l);
+    require(layer.layer == static_cast<int64_t>(l), "{}.layer is {}; layers stand in order, from 0", path,
+            layer.layer);
+    const auto as_first = [&](bool here, bool there, const std::string& what) {
+      require(here == there, "{} {} {}, unlike layer 0", path, here ? "has" : "lacks", what);
+    };
+    as_first(layer.weights.has_value(), first.weights.has_value(), "weights");
+    if (layer.weights) weights(*layer.weights, path + ".weights");
+    count(layer.inputs.size(), static_cast<int64_t>(r_.inputs.size()), path + ".inputs", "inputs");
+    for (const Input& input : r_.inputs) {
+      const LayerInput *here = layer.inputs.find(input.name), *there = first.inputs.find(input.name);
+      require(here != nullptr, "{}.inputs.{} is missing", path, printable(input.name, 40));
+      const std::string name = fmt::format("{}.inputs.{}", path, printable(input.name, 40));
+      as_first(here->resid_out.has_value(), there->resid_out.has_value(), "resid_out of " + input.name);
+      as_first(here->down_in.has_value(), there->down_in.has_value(), "down_in of " + input.name);
+      as_first(here->attention.has_value(), there->attention.has_value(), "attention of " + input.name);
+      as_first(here->writes.has_value(), there->writes.has_value(), "writes of " + input.name);
+      as_first(here->norms.has_value(), there->norms.has_value(), "norms of " + input.name);
+      measured(*here, input, name);
+    }
+  }
+
+  void measured(const LayerInput& x, const Input& input, const std::string& path) const {
+    if (x.resid_out) activations(*x.resid_out, input, m_.width, path + ".resid_out");
+    if (x.down_in) activations(*x.down_in, input, m_.mlp_width, path + ".down_in");
+    if (x.attention) attention(*x.attention, input, path + ".attention");
+    if (x.writes) {
+      require(input.is_prompt(), "{}.writes is not of a prompt", path);
+      write(x.writes->largest, input, path + ".writes.largest");
+      if (x.writes->followed) write(*x.writes->followed, input, path + ".writes.followed");
+    }
+    if (x.norms) norms(*x.norms, input, path + ".norms");
+  }
+
+  void activations(const Activations& x, const Input& input, int64_t channels,
+                   const std::string& path) const {
+    const auto places = [&](const std::vector<Place>& list, const std::string& name) {
+      for (size_t i = 0; i < list.size(); ++i) {
+        below(list[i].sequence, input.sequences, at(name, i) + ".sequence");
+        below(list[i].token, input.tokens_per_sequence, at(name, i) + ".token");
+        below(list[i].channel, channels, at(name, i) + ".channel");
+      }
+    };
+    places(x.top, path + ".top");
+    places(x.massive, path + ".massive");
+    for (size_t i = 0; i < x.top_channels.size(); ++i)
+      below(x.top_channels[i].channel, channels, at(path + ".top_channels", i) + ".channel");
+    require(x.top3_mean.size() <= 3, "{}.top3_mean has {} entries", path, x.top3_mean.size());
+  }
+
+  void attention(const Attention& x, const Input& input, const std::string& path) const {
+    count(x.heads.size(), m_.heads, path + ".heads", "model.heads");
+    const auto keys = [&](const std::vector<Key>& list, const std::string& name) {
+      for (size_t i = 0; i < list.size(); ++i) {
+        below(list[i].sequence, input.sequences, at(name, i) + ".sequence");
+        below(list[i].key, input.tokens_per_sequence, at(name, i) + ".key");
+      }
+    };
+    keys(x.top_keys, path + ".top_keys");
+    keys(x.outlier_keys, path + ".outlier_keys");
+    require(x.top3_mean.size() <= 3, "{}.top3_mean has {} entries", path, x.top3_mean.size());
+  }
+
+  void write(const Write& x, const Input& input, const std::string& path) const {
+    below(x.token, input.tokens_per_sequence, path + ".token");
+    below(x.channel, m_.width, path + ".channel");
+    for (size_t i = 0; i < x.neurons.size(); ++i)
+      below(x.neurons[i].neuron, m_.mlp_width, at(path + ".neurons", i) + ".neuron");
+  }
+
+  void norms(const Norms& x, const Input& input, const std::string& path) const {
+    require(r_.images.has_value(), "{} stands where there are no images", path);
+    below(x.patches.largest.sequence, input.sequences, path + ".patches.largest.sequence");
+    below(x.patches.largest.token, input.tokens_per_sequence, path + ".patches.largest.token");
+    const int64_t registers = r_.images->registers;
+    require(x.registers.has_value() == (registers > 0), "{}: registers stand where the model has some", path);
+    if (x.registers) count(x.registers->each.size(), registers, path + ".registers.each", "images.registers");
+  }
+
+  void weights(const Weights& x, const std::string& path) const {
+    for (const char* name : {"q", "k", "v", "o", "up", "down"})
+      require(x.modules.contains(name), "{}.modules.{} is missing", path, name);
+  }
+
+  /// Their number, and the tokens of each.
+  void images(const Images& x) const {
+    const Input* corpus = r_.corpus();
+    if (corpus != nullptr)
+      count(x.names.size(), corpus->sequences, "images.names", "inputs." + corpus->name + ".sequences");
+    for (const Input& input : r_.inputs) {
+      below(x.rows, input.tokens_per_sequence + 1, "images.rows");
+      below(x.columns, input.tokens_per_sequence + 1, "images.columns");
+      below(x.registers, input.tokens_per_sequence + 1, "images.registers");
+      require(1 + x.registers + x.rows * x.columns == input.tokens_per_sequence,
+              "images has {} patches and {} other tokens, but sequences of {} have {}", x.rows * x.columns,
+              1 + x.registers, printable(input.name, 40), input.tokens_per_sequence);
+    }
+  }
+
+  void summary() const {
+    const Summary& s = r_.summary;
+    if (s.first_nonfinite) {
+      const FirstNonfinite& first = *s.first_nonfinite;
+      const std::string path = "summary.first_nonfinite";
+      const Input* input = r_.input(first.input);
+      require(input != nullptr, "{}.input is {}, which is no input", path, printable(first.input, 40));
+      below(first.layer, m_.layers, path + ".layer");
+      below(first.sequence, input->sequences, path + ".sequence");
+      below(first.token, input->tokens_per_sequence, path + ".token");
+    }
+    lives(s.lives);
+    for (const auto& [point, headroom] : s.headroom) {
+      const std::string path = "summary.headroom." + printable(point, 40);
+      require(std::find(std::begin(kPoints), std::end(kPoints), point) != std::end(kPoints),
+              "{} is of an unknown point", path);
+      if (!headroom) continue;
+      below(headroom->layer, m_.layers, path + ".layer");
+      require(headroom->input.empty() || r_.input(headroom->input) != nullptr,
+              "{}.input is {}, which is no input", path, printable(headroom->input, 40));
+    }
+    if (s.norms) below(s.norms->layer, m_.layers, "summary.norms.layer");
+  }
+
+  /// One a prompt, in order, or none. What is told, is told of the layers before values are not finite.
+  void lives(const std::vector<Life>& lives) const {
+    std::vector<std::string> prompts;
+    for (const Input& input : r_.inputs) {
+      if (input.is_prompt()) prompts.push_back(input.name);
+    }
+    if (!lives.empty()) count(lives.size(), static_cast<int64_t>(prompts.size()), "summary.lives", "inputs");
+    for (size_t i = 0; i < lives.size(); ++i) {
+      const Life& life = lives[i];
+      const std::string path = at("summary.lives", i);
+      require(life.input == prompts[i], "{}.input is {}, but the prompt is {}", path,
+              printable(life.input, 40), printable(prompts[i], 40));
+      below(life.born_layer, r_.told_layers(), path + ".born_layer");
+      below(life.peak_layer, r_.told_layers(), path + ".peak_layer");
+      below(life.removed_layer, r_.told_layers(), path + ".removed_layer");
+      require(!life.found || (life.born_layer && life.peak_layer), "{}: found, but not where", path);
+      for (size_t c = 0; c < life.massive_channels.size(); ++c)
+        below(life.massive_channels[c], m_.width, at(path + ".massive_channels", c));
+      for (size_t t = 0; t < life.massive_tokens.size(); ++t) {
+        const MassiveToken& token = life.massive_tokens[t];
+        const std::string name = at(path + ".massive_tokens", t);
+        below(token.token, r_.input(life.input)->tokens_per_sequence, name + ".token");
+        below(token.first_layer, m_.layers, name + ".first_layer");
+        below(token.last_layer, m_.layers, name + ".last_layer");
+      }
+    }
+  }
+
+  const Results& r_;
+  const Model& m_;
+  const std::string& file_;
+};
+
+}  // namespace
+
+void check_consistency(const Results& results, const std::string& file) {
+  Consistency(results, file).check();
+}
+
+}  // namespace outliers::results

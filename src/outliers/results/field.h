@@ -1,0 +1,67 @@
+// What the table of fields says of one of them. The table is fields.h: a function a type, which visitors walk
+// to read and write results.json, to make its JSON Schema, its definitions and the tables of docs/results.md.
+#pragma once
+
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "outliers/core/criteria.h"
+
+namespace outliers::results {
+
+struct Field {
+  const char* name;
+  /// The definition, in a sentence's words; "{massive_above}" stands for that number of Criteria.
+  const char* what;
+  const char* source;  ///< "2402.17762, section 3": arXiv's number, and the place in it
+  double minimum = -std::numeric_limits<double>::infinity();
+  double maximum = std::numeric_limits<double>::infinity();
+  std::span<const char* const> values = {};  ///< of a text: those that it may be; empty: any
+  std::span<const char* const> names = {};   ///< of an object by names: those there may be; empty: any
+  bool null = false;                         ///< an optional is null, not left out, where it is empty
+  bool some = false;                         ///< a list has one entry at least
+  bool sparse = false;                       ///< a list, object or text is left out where it is empty
+
+  constexpr Field from(double least) const { return with(&Field::minimum, least); }
+  constexpr Field to(double most) const { return with(&Field::maximum, most); }
+  constexpr Field among(std::span<const char* const> list) const { return with(&Field::values, list); }
+  constexpr Field named(std::span<const char* const> list) const { return with(&Field::names, list); }
+  constexpr Field or_null() const { return with(&Field::null, true); }
+  constexpr Field not_empty() const { return with(&Field::some, true); }
+  constexpr Field or_left_out() const { return with(&Field::sparse, true); }
+
+ private:
+  template <typename M>
+  constexpr Field with(M Field::*member, M value) const {
+    Field changed = *this;
+    changed.*member = value;
+    return changed;
+  }
+};
+
+constexpr Field field(const char* name, const char* what = "", const char* source = "") {
+  return {name, what, source};
+}
+
+/// Classes of tokens: of text (text/token_class.h), then of images.
+inline constexpr const char* kClasses[] = {"initial", "strong_delimiter", "weak_word", "other",
+                                           "cls",     "register",         "patch"};
+
+/// An array of arrays.npz. Letters of its shape: L layers, D width, F neurons, H heads; of its input N
+/// sequences, T tokens of each, K = kept tokens.
+struct ArrayField {
+  enum class Of { input, prompt, prompt_with_maps, images, corpus, model };
+  const char* name;  ///< after "INPUT.", of an input
+  Of of;
+  const char* shape;  ///< "L N T"
+  const char* what;
+  const char* measure;  ///< of which measure
+};
+std::span<const ArrayField> array_table();
+
+/// `what` with the numbers of `criteria` in it: "abs x > 100".
+std::string filled(std::string_view what, const Criteria& criteria);
+
+}  // namespace outliers::results

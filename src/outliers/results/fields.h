@@ -1,0 +1,32 @@
+// The table of fields of results.json: fields(visitor, x) calls visitor(Field, member) for each member of x,
+// in the order of the file. Only this room includes it.
+#pragma once
+
+#include "outliers/results/fields_measured.h"
+#include "outliers/results/fields_run.h"
+#include "outliers/results/fields_summary.h"
+
+namespace outliers::results {
+
+template <typename V>
+void fields(V& v, Definition& x) {
+  v(field("shape", "of a measure's values: [H] is one a head, [] one number").or_left_out(), x.shape);
+  v(field("title", "of a measure's values: what a chart calls them").or_left_out(), x.title);
+  v(field("definition"), x.definition);
+  v(field("source", "paper (arXiv) and place").or_left_out(), x.source);
+}
+
+template <typename V>
+void fields(V& v, Results& x) {
+  v(field("schema"), x.schema);
+  v(field("model", "what was measured"), x.model);
+  v(field("run", "how"), x.run);
+  v(field("criteria", "the thresholds of all definitions"), x.criteria);
+  v(field("inputs", "what was run, in order").not_empty(), x.inputs);
+  v(field("images", "only of models of images"), x.images);
+  v(field("layers", "the measurements").not_empty(), x.layers);
+  v(field("summary", "what they say together"), x.summary);
+  v(field("definitions", "of the fields that have a source or a threshold, by path"), x.definitions);
+}
+
+}  // namespace outliers::results

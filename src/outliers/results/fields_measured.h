@@ -1,0 +1,286 @@
+// Of the table of fields (fields.h): what was measured in a layer.
+#pragma once
+
+#include "outliers/results/field.h"
+#include "outliers/results/results.h"
+
+namespace outliers::results {
+
+inline constexpr const char* kModules[] = {"q", "k", "v", "o", "gate", "up", "down"};
+inline constexpr const char* kExpertModules[] = {"gate", "up", "down"};
+
+template <typename V>
+void fields(V& v, Place& x) {
+  v(field("value", "signed"), x.value);
+  v(field("sequence").from(0), x.sequence);
+  v(field("token").from(0), x.token);
+  v(field("channel", "in a layer of experts a neuron of the one beside it").from(0), x.channel);
+  v(field("expert", "a number, or \"shared\""), x.expert);
+  v(field("token_text"), x.token_text);
+  v(field("class").among(kClasses), x.token_class);
+}
+
+template <typename V>
+void fields(V& v, ChannelMax& x) {
+  v(field("channel").from(0), x.channel);
+  v(field("max").from(0), x.max);
+  v(field("expert"), x.expert);
+}
+
+template <typename V>
+void fields(V& v, TokenCount& x) {
+  v(field("token_text"), x.token_text);
+  v(field("class").among(kClasses), x.token_class);
+  v(field("count").from(1), x.count);
+}
+
+template <typename V>
+void fields(V& v, Activations& x) {
+  v(field("max", "largest abs x over all tokens and channels of all sequences").from(0), x.max);
+  v(field("median", "of abs x, exact; between two middle values their mean").from(0), x.median);
+  v(field("mean", "of abs x").from(0), x.mean);
+  v(field("kurtosis_pearson",
+          "E(x-mu)^4 / (std^4 + 1e-6) of x per sequence, over tokens and channels; mean over sequences",
+          "2306.12929")
+        .from(0),
+    x.kurtosis_pearson);
+  v(field("infinity_norm", "max of abs x per sequence, mean over sequences", "2306.12929").from(0),
+    x.infinity_norm);
+  v(field("top3_mean", "the largest, second and third abs x of each sequence; mean over sequences",
+          "2502.06415, Fig. 3")
+        .from(0),
+    x.top3_mean);
+  v(field("count", "finite values").from(0), x.count);
+  v(field("top", "the largest by abs x, with sequence, token and channel"), x.top);
+  v(field("top_channels", "the channels with the largest maxima"), x.top_channels);
+  v(field("massive",
+          "abs x > {massive_above} and abs x > {massive_ratio} x median of abs x over all tokens and "
+          "channels of the "
+          "point; the largest are listed, with their tokens' text and class",
+          "2402.17762"),
+    x.massive);
+  v(field("massive_count", "all of them, also those that are not listed").from(0), x.massive_count);
+  v(field("nonfinite", "NaN and infinities; they are left out of everything else").from(0), x.nonfinite);
+  v(field("massive_tokens",
+          "the tokens that hold one, by text and class, with their number; the most frequent",
+          "2502.06415, section 3.2"),
+    x.massive_tokens);
+}
+
+template <typename V>
+void fields(V& v, Key& x) {
+  v(field("sequence").from(0), x.sequence);
+  v(field("key", "its place in the sequence").from(0), x.key);
+  v(field("score",
+          "the probability that it receives, summed over queries and averaged over heads: between 0 and the "
+          "number of "
+          "tokens",
+          "2502.06415, section 3.3")
+        .from(0),
+    x.score);
+  v(field("token_text"), x.token_text);
+  v(field("class").among(kClasses), x.token_class);
+}
+
+template <typename V>
+void fields(V& v, Head& x) {
+  v(field("head").from(0), x.head);
+  v(field("outlier_share", "the part of the head's probability mass that goes to the layer's outlier keys",
+          "2502.06415, section 3.3")
+        .from(0)
+        .to(1.001)
+        .from(0)
+        .to(1),
+    x.outlier_share);
+  v(field("sink_rate",
+          "share of sequences where the first key's probability, averaged over the first {sink_queries} "
+          "queries, is "
+          "above {sink_epsilon}",
+          "2410.10781, Sink_1")
+        .from(0)
+        .to(1),
+    x.sink_rate);
+}
+
+template <typename V>
+void fields(V& v, Attention& x) {
+  v(field("top_keys", "the keys with the largest scores, with text and class"), x.top_keys);
+  v(field("outlier_keys", "all keys whose score is at least {outlier_key_share} x tokens of the sequence",
+          "2502.06415, section 3.3"),
+    x.outlier_keys);
+  v(field("median", "of all keys' scores").from(0), x.median);
+  v(field("top3_mean", "the largest, second and third score of each sequence; mean over sequences").from(0),
+    x.top3_mean);
+  v(field("heads").not_empty(), x.heads);
+  v(field("nonfinite", "sums that were NaN or infinite, left out").from(0), x.nonfinite);
+}
+
+template <typename V>
+void fields(V& v, Neuron& x) {
+  v(field("neuron").from(0), x.neuron);
+  v(field("down_in", "its activation"), x.down_in);
+  v(field("weight", "W_down[channel, neuron]"), x.weight);
+  v(field("product",
+          "what it adds to the residual: down_in x weight, in a layer of experts also x expert_weight, and x "
+          "what a norm "
+          "or LayerScale after the projection makes of it"),
+    x.product);
+  v(field("expert"), x.expert);
+  v(field("expert_weight", "what the router, or the shared expert's gate, multiplies its output by"),
+    x.expert_weight);
+}
+
+template <typename V>
+void fields(V& v, Write& x) {
+  v(field("token").from(0), x.token);
+  v(field("channel").from(0), x.channel);
+  v(field("resid_in", "the value that enters the layer"), x.resid_in);
+  v(field("attention", "what attention adds (a norm of the residual itself counts to the part it follows)"),
+    x.attention);
+  v(field("mlp", "what the MLP adds"), x.mlp);
+  v(field("resid_out", "the value that leaves the layer"), x.resid_out);
+  v(field("neurons", "those with the largest products"), x.neurons);
+}
+
+template <typename V>
+void fields(V& v, Writes& x) {
+  v(field("largest", "the place of the layer's largest abs x at resid_out"), x.largest);
+  v(field("followed",
+          "the place that was largest one layer earlier, so that a removal shows as an addition of the "
+          "opposite sign"),
+    x.followed);
+}
+
+template <typename V>
+void fields(V& v, NormExtent& x) {
+  v(field("median").from(0), x.median);
+  v(field("max").from(0), x.max);
+}
+
+template <typename V>
+void fields(V& v, RegisterNorms& x) {
+  v(field("median").from(0), x.median);
+  v(field("max").from(0), x.max);
+  v(field("each", "the median of each").from(0).not_empty(), x.each);
+}
+
+template <typename V>
+void fields(V& v, PatchPlace& x) {
+  v(field("sequence").from(0), x.sequence);
+  v(field("token").from(0), x.token);
+  v(field("token_text"), x.token_text);
+  v(field("class").among(kClasses), x.token_class);
+}
+
+template <typename V>
+void fields(V& v, PatchNorms& x) {
+  v(field("median").from(0), x.median);
+  v(field("max").from(0), x.max);
+  v(field("largest", "the patch of the largest norm: image, token, name"), x.largest);
+  v(field("high",
+          "patches with a norm above {high_patch_norm} (norms differ from model to model, so the median "
+          "stands beside)",
+          "2309.16588, for DINOv2-g")
+        .from(0),
+    x.high);
+  v(field("count", "all of them").from(1), x.count);
+}
+
+template <typename V>
+void fields(V& v, Norms& x) {
+  v(field("cls", "over images"), x.cls);
+  v(field("registers", "only with registers"), x.registers);
+  v(field("patches", "over images and patches"), x.patches);
+}
+
+template <typename V>
+void fields(V& v, ExpertInput& x) {
+  v(field("expert"), x.expert);
+  v(field("tokens", "that passed the expert").from(0), x.tokens);
+  v(field("down_in_max",
+          "largest abs x at the input of its down projection, by which super experts are known", "2507.23279")
+        .from(0),
+    x.down_in_max);
+  v(field("down_out_max", "at its output, before the router's weight").from(0), x.down_out_max);
+}
+
+template <typename V>
+void fields(V& v, LayerInput& x) {
+  v(field("resid_out", "the residual stream after the layer"), x.resid_out);
+  v(field("down_in",
+          "what down_proj reads; in a layer of experts the inputs of the down projections of all experts "
+          "that a token "
+          "passes, the shared one among them"),
+    x.down_in);
+  v(field("attention", "how much each key receives"), x.attention);
+  v(field("writes", "of prompts: who made the largest value"), x.writes);
+  v(field("norms", "of images: L2 norms of the tokens' resid_out"), x.norms);
+  v(field("experts", "in a layer of experts: those that a token chose").or_left_out(), x.experts);
+  v(field("values", "what other measures give, by name; definitions says what each is").or_left_out(),
+    x.values);
+}
+
+template <typename V>
+void fields(V& v, ColumnLine& x) {
+  v(field("column").from(0), x.column);
+  v(field("ratio", "max/mean of abs W").from(0), x.ratio);
+  v(field("row", "of its largest entry").from(0), x.row);
+  v(field("value", "that entry"), x.value);
+}
+
+template <typename V>
+void fields(V& v, RowLine& x) {
+  v(field("row").from(0), x.row);
+  v(field("ratio", "max/mean of abs W").from(0), x.ratio);
+  v(field("column", "of its largest entry").from(0), x.column);
+  v(field("value", "that entry"), x.value);
+}
+
+template <typename V>
+void fields(V& v, MatrixScore& x) {
+  v(field("score", "the largest max/mean of abs W over all rows and all columns", "2502.06415, section 3.2")
+        .from(0),
+    x.score);
+  v(field("axis", "whether that is a row or a column"), x.axis);
+  v(field("index", "and which").from(0), x.index);
+  v(field("max", "of abs W").from(0), x.max);
+  v(field("mean", "of abs W").from(0), x.mean);
+  v(field("median", "of abs W, exact").from(0), x.median);
+  v(field("kurtosis_pearson", "E(w-mu)^4 / std^4, no epsilon").from(0), x.kurtosis_pearson);
+  v(field("nonfinite", "entries that are NaN or infinite, left out").from(0), x.nonfinite);
+}
+
+template <typename V>
+void fields(V& v, Weight& x) {
+  fields(v, static_cast<MatrixScore&>(x));
+  v(field("top_columns",
+          "the columns with the largest max/mean: W is [out, in], a column is an input channel of the "
+          "projection"),
+    x.top_columns);
+  v(field("top_rows", "the rows: output channels"), x.top_rows);
+  v(field("expert", "in a layer of experts: whose it is, the one with the largest score"), x.expert);
+}
+
+template <typename V>
+void fields(V& v, ExpertWeights& x) {
+  v(field("expert"), x.expert);
+  v(field("modules").named(kExpertModules), x.modules);
+}
+
+template <typename V>
+void fields(V& v, Weights& x) {
+  v(field("modules", "the projections' matrices; no gate where the MLP has none").named(kModules), x.modules);
+  v(field("router", "in a layer of experts: the router's matrix [E, D]; a row is an expert"), x.router);
+  v(field("experts", "in a layer of experts: those that were read, which a token chose, and the shared one")
+        .or_left_out(),
+    x.experts);
+}
+
+template <typename V>
+void fields(V& v, Layer& x) {
+  v(field("layer").from(0), x.layer);
+  v(field("weights", "its matrices"), x.weights);
+  v(field("inputs", "what was measured on each input, by its name"), x.inputs);
+}
+
+}  // namespace outliers::results

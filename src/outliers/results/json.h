@@ -1,0 +1,36 @@
+// results.json: the one place that turns results into JSON and back.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "outliers/results/results.h"
+
+namespace outliers::results {
+
+/// The content of results.json, of schema outliers-results/2. indent -1: in one line.
+std::string to_text(const Results& results, int indent = 1);
+
+/// Reads results.json of schema outliers-results/2, or /1, which is converted. Nothing in it is believed
+/// before it is checked, because reports are sent around, edited and cut short. Throws an Error that names
+/// the file and the field ("layers[3].inputs.corpus.resid_out.top[0].channel") where something is missing, of
+/// another type, or out of its range. Unknown fields are left alone: later versions add some.
+Results read(const std::filesystem::path& file);
+
+/// docs/results.schema.json: the JSON Schema (2020-12) of the table of fields.
+std::string schema_text();
+
+/// A line of the tables of docs/results.md.
+struct Documented {
+  std::string path;  ///< "layers[].inputs.*.resid_out.massive"
+  std::string type;  ///< "number", "list of objects"
+  std::string what, source;
+};
+/// All fields, in the order of the file, each type's once, where it first stands.
+std::vector<Documented> documented();
+
+/// The definitions of results: all fields with a source or a threshold, with the criteria's numbers in them.
+Named<Definition> definitions(const Criteria& criteria);
+
+}  // namespace outliers::results

@@ -1,0 +1,368 @@
+// What a report found, as types: the content of results.json (schema outliers-results/2). fields.h says of
+// each field what it is called there and what it means; json.h reads and writes. Nothing above this room
+// touches the JSON. Everything counts from 0. NaN stands for a number that is not finite, null in the file.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "outliers/core/criteria.h"
+#include "outliers/results/named.h"
+
+namespace outliers::results {
+
+inline constexpr const char* kSchema = "outliers-results/2";
+inline constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+/// Which MLP of a layer of experts: a number, or the one that all tokens share.
+struct Expert {
+  int64_t number = 0;
+  static constexpr int64_t kShared = -2;
+  bool is_shared() const { return number == kShared; }
+  auto operator<=>(const Expert&) const = default;
+};
+
+struct Vision {
+  int64_t image_height = 0, image_width = 0, patch_height = 0, patch_width = 0, registers = 0;
+};
+
+struct Experts {
+  int64_t count = 0, used = 0, width = 0, shared_width = 0, layers = 0;
+};
+
+struct Model {
+  std::string name, family, format;
+  int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, head_width = 0, mlp_width = 0, vocabulary = 0,
+          positions = 0, parameters = 0, weight_bytes = 0;
+  std::optional<Vision> vision;
+  std::optional<Experts> experts;
+};
+
+struct Seconds {
+  double load = 0, forward = 0, statistics = 0, report = 0;
+};
+
+struct Run {
+  std::string version, commit, libtorch;
+  std::optional<std::string> machine;
+  std::string device, dtype;
+  int64_t threads = 1;
+  std::string bos;
+  int64_t seed = 0;
+  std::vector<std::string> measures;  ///< names of those that were computed, in the table's order
+  std::optional<int64_t> ranks;
+  Seconds seconds;
+  double first_product_seconds = 0;
+  std::optional<int64_t> weight_bytes_read, memory_limit_bytes, spilled_bytes;
+  int64_t peak_host_bytes = 0, peak_device_bytes = 0;
+};
+
+/// Largest and median abs x.
+struct Extent {
+  double max = 0, median = 0;
+  /// max/median; 0 where the median is none.
+  double ratio() const { return median > 0 ? max / median : 0; }
+};
+
+enum class InputKind { prompt, corpus };
+
+/// Sequences of one length that were measured together. A prompt is one sequence, looked at token by token.
+struct Input {
+  std::string name;  ///< "prompt", "prompt2", "corpus", ...
+  InputKind kind = InputKind::corpus;
+  std::string source;  ///< a prompt's text, or the image's name; what the corpus is called
+  int64_t sequences = 1, tokens_per_sequence = 1;
+  /// Of prompts only, one entry a token.
+  std::vector<int64_t> ids;
+  std::vector<std::string> tokens, classes;
+  int64_t kept_tokens = 0;          ///< whose activations arrays.npz has
+  bool attention_maps = false;      ///< whether arrays.npz has them
+  std::optional<Extent> embedding;  ///< of what layer 0 reads, of prompts
+
+  bool is_prompt() const { return kind == InputKind::prompt; }
+};
+
+/// The images that were read, where the model reads images.
+struct Images {
+  std::vector<std::string> names;
+  int64_t left_out = 0, height = 1, width = 1, patch_height = 1, patch_width = 1, rows = 1, columns = 1,
+          registers = 0;
+};
+
+/// One value of a tensor and where it stands.
+struct Place {
+  double value = 0;  ///< signed
+  int64_t sequence = 0, token = 0, channel = 0;
+  std::optional<Expert> expert;
+  std::optional<std::string> token_text, token_class;
+};
+
+struct ChannelMax {
+  int64_t channel = 0;
+  double max = 0;
+  std::optional<Expert> expert;
+};
+
+struct TokenCount {
+  std::string token_text, token_class;
+  int64_t count = 0;
+};
+
+/// One point of a layer over all tokens of an input.
+struct Activations {
+  double max = 0, median = 0, mean = 0, kurtosis_pearson = 0, infinity_norm = 0;
+  std::vector<double> top3_mean;
+  int64_t count = 0;
+  std::vector<Place> top;
+  std::vector<ChannelMax> top_channels;
+  std::vector<Place> massive;
+  int64_t massive_count = 0;
+  int64_t nonfinite = 0;
+  std::vector<TokenCount> massive_tokens;
+
+  Extent extent() const { return {max, median}; }
+};
+
+struct Key {
+  int64_t sequence = 0, key = 0;
+  double score = 0;
+  std::string token_text, token_class;
+};
+
+struct Head {
+  int64_t head = 0;
+  double outlier_share = 0, sink_rate = 0;
+};
+
+struct Attention {
+  std::vector<Key> top_keys, outlier_keys;
+  double median = 0;
+  std::vector<double> top3_mean;
+  std::vector<Head> heads;
+  int64_t nonfinite = 0;
+};
+
+/// A neuron's part in a value of the residual stream.
+struct Neuron {
+  int64_t neuron = 0;
+  double down_in = 0, weight = 0, product = 0;
+  std::optional<Expert> expert;
+  std::optional<double> expert_weight;
+};
+
+/// Who made one value of the residual stream in one layer.
+struct Write {
+  int64_t token = 0, channel = 0;
+  double resid_in = 0, attention = 0, mlp = 0, resid_out = 0;
+  std::vector<Neuron> neurons;
+};
+
+struct Writes {
+  Write largest;
+  std::optional<Write> followed;
+};
+
+/// Norms of one kind of token.
+struct NormExtent {
+  double median = kNone, max = kNone;
+};
+
+struct RegisterNorms {
+  double median = kNone, max = kNone;
+  std::vector<double> each;
+};
+
+struct PatchPlace {
+  int64_t sequence = 0, token = 0;
+  std::string token_text, token_class;
+};
+
+struct PatchNorms {
+  double median = kNone, max = kNone;
+  PatchPlace largest;
+  int64_t high = 0, count = 0;
+};
+
+struct Norms {
+  NormExtent cls;
+  std::optional<RegisterNorms> registers;
+  PatchNorms patches;
+};
+
+/// What passed one expert of a layer.
+struct ExpertInput {
+  Expert expert;
+  int64_t tokens = 0;
+  double down_in_max = 0, down_out_max = 0;
+};
+
+/// A measure's numbers by name; which they are, and their shapes, is told by Results::definitions.
+using Values = Named<std::vector<double>>;
+
+/// One input in one layer; a measure that was not chosen leaves its part empty.
+struct LayerInput {
+  std::optional<Activations> resid_out, down_in;
+  std::optional<Attention> attention;
+  std::optional<Writes> writes;
+  std::optional<Norms> norms;
+  std::vector<ExpertInput> experts;
+  Values values;
+
+  /// By the point's name; nullptr where there is none.
+  const Activations* activations(std::string_view point) const {
+    const std::optional<Activations>& found = point == "resid_out" ? resid_out : down_in;
+    return found ? &*found : nullptr;
+  }
+};
+
+/// Points whose activations are measured.
+inline constexpr const char* kPoints[] = {"resid_out", "down_in"};
+
+/// A column of a matrix and how far its largest entry, which stands in `row`, exceeds the column's mean.
+struct ColumnLine {
+  int64_t column = 0;
+  double ratio = 0;
+  int64_t row = 0;
+  double value = 0;
+};
+
+struct RowLine {
+  int64_t row = 0;
+  double ratio = 0;
+  int64_t column = 0;
+  double value = 0;
+};
+
+enum class Axis { column, row };
+
+struct MatrixScore {
+  double score = 0;
+  Axis axis = Axis::column;
+  int64_t index = 0;
+  double max = 0, mean = 0, median = 0, kurtosis_pearson = 0;
+  int64_t nonfinite = 0;
+};
+
+struct Weight : MatrixScore {
+  std::vector<ColumnLine> top_columns;
+  std::vector<RowLine> top_rows;
+  std::optional<Expert> expert;  ///< whose it is, where it stands for all of them
+};
+
+/// The matrices of one expert; without lines.
+struct ExpertWeights {
+  Expert expert;
+  Named<MatrixScore> modules;  ///< gate, up, down
+};
+
+/// The matrices of one layer.
+struct Weights {
+  Named<Weight> modules;  ///< q, k, v, o, gate, up, down
+  std::optional<Weight> router;
+  std::vector<ExpertWeights> experts;
+};
+
+struct Layer {
+  int64_t layer = 0;
+  std::optional<Weights> weights;
+  Named<LayerInput> inputs;
+};
+
+/// Where values first stop being finite.
+struct Before {
+  int64_t layer = 0;
+  std::string point;
+  double value = 0;
+  std::optional<int64_t> sequence, token, channel;
+  std::optional<Expert> expert;
+  std::optional<std::string> token_text, token_class;
+};
+
+struct FirstNonfinite {
+  int64_t layer = 0;
+  std::string point, value, input;  ///< value: "NaN", "Inf", "-Inf"
+  int64_t sequence = 0, token = 0, channel = 0;
+  std::optional<Expert> expert;
+  std::string token_text, token_class;
+  std::optional<Before> before;
+};
+
+struct MassiveToken {
+  int64_t token = 0;
+  std::string text, token_class;
+  int64_t first_layer = 0, last_layer = 0;
+};
+
+/// What a prompt tells of an outlier's life.
+struct Life {
+  std::string input;
+  bool found = false;
+  std::optional<int64_t> born_layer, peak_layer, removed_layer;
+  std::vector<int64_t> massive_channels;
+  std::vector<MassiveToken> massive_tokens;
+};
+
+struct Alignment {
+  std::optional<double> weight_activation, activation_attention;
+};
+
+struct Headroom {
+  int64_t layer = 0;
+  std::string input;
+  double max = 0;
+  std::optional<double> max_over_median;
+  double of_fp16_max = 0, of_fp8_e4m3_max = 0;
+  std::optional<double> int8_step_over_median;
+  int64_t nonfinite = 0;
+};
+
+struct NormSummary {
+  int64_t layer = 0;
+  double cls_median = kNone, register_median = kNone, patch_median = kNone, patch_max = kNone;
+  int64_t high_patches = 0;
+  double high_share = 0;
+};
+
+struct Summary {
+  std::optional<FirstNonfinite> first_nonfinite;
+  std::vector<Life> lives;  ///< one a prompt
+  Alignment alignment;
+  std::optional<double> sink_rate;
+  Named<std::optional<Headroom>> headroom;  ///< by point
+  std::optional<NormSummary> norms;
+};
+
+/// What a field of these results is.
+struct Definition {
+  std::string shape;       ///< of a measure's values: "[H]"
+  std::string title;       ///< of a measure's values: what a chart calls them
+  std::string definition;  ///< a sentence
+  std::string source;      ///< paper and place
+};
+
+struct Results {
+  std::string schema = kSchema;
+  Model model;
+  Run run;
+  Criteria criteria;
+  std::vector<Input> inputs;
+  std::optional<Images> images;
+  std::vector<Layer> layers;
+  Summary summary;
+  Named<Definition> definitions;  ///< by the field's path
+
+  /// nullptr where there is none of the name.
+  const Input* input(std::string_view name) const;
+  /// The first prompt and the first corpus; nullptr without.
+  const Input* prompt() const;
+  const Input* corpus() const;
+  /// Layers before the first value that is not finite: of these the summary tells.
+  int64_t told_layers() const;
+};
+
+}  // namespace outliers::results

@@ -1,0 +1,342 @@
+#include "outliers/run/memory_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <fmt/format.h>
+
+#include "outliers/core/dtype.h"
+#include "outliers/core/error.h"
+#include "outliers/io/dequantize.h"
+#include "outliers/ops/cpu/attention.h"
+#include "outliers/run/block.h"
+#include "outliers/run/image_embedding.h"
+#include "outliers/run/layer_weights.h"
+#include "outliers/run/tap.h"
+
+namespace outliers::run {
+
+namespace {
+
+/// A row of the embedding maps whole pages, and the kernel maps those around them.
+constexpr int64_t kPagesOfRow = int64_t{64} << 10;
+/// float32 copies that computing a tensor from others takes at most (GPTQ's bits, scales, zeros).
+constexpr int64_t kDerivedCopies = 6;
+/// Queries that share an array of column sums in attention on the CPU, at least.
+constexpr int64_t kQueriesOfSums = 192;
+/// Scores that attention in float64 forms at a time, and copies of them.
+constexpr int64_t kScoreBytes = int64_t{64} << 20, kScoreCopies = 5;
+
+int64_t size_of(at::ScalarType dtype) {
+  return static_cast<int64_t>(c10::elementSize(dtype));
+}
+
+/// Sizes that are added and multiplied here are of a model that opened and of tokens that exist, so they stay
+/// far below 2^63.
+class Planner {
+ public:
+  Planner(const models::Model& model, const std::vector<Input>& inputs,
+          const std::vector<Observer*>& observers, const RunOptions& options)
+      : model_(model),
+        c_(model.config()),
+        inputs_(inputs),
+        observers_(observers),
+        options_(options),
+        e_(size_of(options.dtype)),
+        w_(size_of(wide_type(options.dtype))),
+        on_host_(options.device.is_cpu()) {
+    for (const Input& input : inputs) tokens_ += input.ids.numel();
+    layers_ = options.layers < 0 ? c_.layers : options.layers;
+    for (int64_t layer = 0; layer < layers_; ++layer) {
+      for (size_t b = 0; b < inputs.size(); ++b) taps_.emplace_back(observers, layer, b, asking_);
+    }
+    for (size_t b = 0; b < inputs.size() && options.logits && has_head(c_); ++b) {
+      has_logits_ = has_logits_ || Tap(observers, -1, b, asking_).wants(Point::logits);
+    }
+  }
+
+  MemoryPlan plan(int64_t chunk_tokens, bool spills, uint64_t process) const {
+    MemoryPlan plan;
+    plan.chunk_tokens = chunk_tokens;
+    plan.spills = spills && on_host_;
+    plan.process = process;
+    plan.reserve = kMemoryReserve + static_cast<uint64_t>(at::get_num_threads()) * kThreadReserve +
+                   (on_host_ ? 0 : kDeviceReserve);
+    plan.largest_layer = largest_layer();
+    plan.weights = static_cast<uint64_t>(layer_bytes(plan.largest_layer));
+    plan.mapped = largest_mapped();
+    plan.work = static_cast<uint64_t>(work_bytes(chunk_tokens));
+    const auto hidden = static_cast<uint64_t>(on_host_ ? tokens_ * c_.width * e_ : 0);
+    plan.hidden = plan.spills ? 0 : hidden;
+    plan.hidden_on_disk = plan.spills ? hidden : 0;
+    uint64_t at_end = 0, held = 0;
+    for (const Observer* observer : observers_) {
+      const ObserverMemory memory = observer->memory(inputs_, options_.dtype, chunk_tokens);
+      held += memory.held;
+      plan.observers += memory.held + (plan.spills || !on_host_ ? 0 : memory.spillable);
+      at_end += memory.at_end;
+    }
+    const uint64_t always = process + plan.reserve + held;
+    const uint64_t layers = plan.hidden + (plan.observers - held) + plan.weights + plan.work;
+    const auto embedding =
+        static_cast<uint64_t>(reads_images(c_) ? image_bytes(chunk_tokens) : embedding_bytes());
+    plan.total = always + std::max({layers, plan.hidden + embedding, at_end});
+    if (has_logits_) {
+      const uint64_t logits = always + plan.hidden + static_cast<uint64_t>(logit_bytes(chunk_tokens));
+      plan.keeps_head = logits + static_cast<uint64_t>(head_bytes(true)) <= options_.memory_limit;
+      plan.total = std::max(plan.total, logits + static_cast<uint64_t>(head_bytes(plan.keeps_head)));
+    }
+    return plan;
+  }
+
+  int64_t longest() const {
+    int64_t longest = 1;
+    for (const Input& input : inputs_) longest = std::max(longest, input.ids.size(1));
+    return longest;
+  }
+
+ private:
+  /// Layers differ where some are of experts.
+  int64_t largest_layer() const {
+    int64_t largest = 0;
+    for (int64_t layer = 1; layer < layers_; ++layer) {
+      if (is_routed(c_, layer) != is_routed(c_, largest) && layer_bytes(layer) > layer_bytes(largest)) {
+        largest = layer;
+      }
+    }
+    return largest;
+  }
+
+  int64_t layer_bytes(int64_t layer) const {
+    const std::string prefix = fmt::format("layer.{}.", layer);
+    const int64_t chosen = std::min(c_.experts.count, tokens_ * c_.experts.used);
+    int64_t sum = 0, largest = 0;
+    for (const models::StoredWeight& weight : model_.weights().all()) {
+      if (!std::string_view(weight.name).starts_with(prefix)) continue;
+      const int64_t parts = weight.of_experts ? weight.shape.front() : 1;
+      const int64_t elements = c10::multiply_integers(weight.shape) / std::max<int64_t>(parts, 1);
+      const int64_t bytes = elements * width_of(weight);
+      if (on_host_) sum += bytes * (weight.of_experts ? chosen : 1);
+      largest = std::max(largest, moment_of(weight, elements) + (on_host_ ? 0 : bytes));
+    }
+    return sum + largest;
+  }
+
+  /// Vectors are those of norms, which are wide.
+  int64_t width_of(const models::StoredWeight& weight) const { return weight.shape.size() == 1 ? w_ : e_; }
+
+  /// The pages of one tensor, or of one expert's part of it.
+  int64_t mapped_bytes(const models::StoredWeight& weight) const {
+    const io::TensorInfo& info = *model_.checkpoint().find(weight.stored.front());
+    const int64_t share = weight.of_experts && weight.stored.size() == 1 ? weight.shape.front() : 1;
+    return static_cast<int64_t>(info.bytes) / std::max<int64_t>(share, 1);
+  }
+
+  uint64_t largest_mapped() const {
+    int64_t largest = 0;
+    for (const models::StoredWeight& weight : model_.weights().all()) {
+      if (weight.name.starts_with("layer.")) largest = std::max(largest, mapped_bytes(weight));
+    }
+    return static_cast<uint64_t>(largest);
+  }
+
+  /// What reading one tensor, or one expert's part of it, takes beside the result.
+  int64_t moment_of(const models::StoredWeight& weight, int64_t elements) const {
+    const io::TensorInfo& info = *model_.checkpoint().find(weight.stored.front());
+    int64_t bytes = mapped_bytes(weight);
+    if (io::find_encoding(info.encoding) == nullptr) bytes += kDerivedCopies * elements * size_of(at::kFloat);
+    const bool rearranged = weight.transform == models::Transform::unpermute ||
+                            weight.transform == models::Transform::ungroup_qkv;
+    // Halves of one tensor, and the parts of queries, keys and values, are copied once more.
+    bytes += elements * e_ * (rearranged ? 2 : 1);
+    // Statistics of a matrix keep a few of its values.
+    return bytes + elements / 4;
+  }
+
+  /// Of one chunk, at the layer where most is shown.
+  int64_t work_bytes(int64_t chunk_tokens) const {
+    if (!on_host_) return 0;
+    int64_t largest = 0;
+    for (size_t i = 0; i < taps_.size(); ++i) {
+      const size_t b = i % inputs_.size();
+      const auto layer = static_cast<int64_t>(i / inputs_.size());
+      const int64_t T = inputs_[b].ids.size(1);
+      const int64_t B = std::min(inputs_[b].ids.size(0), chunk_sequences(chunk_tokens, T));
+      largest =
+          std::max(largest, std::max(attention_bytes(B, T, taps_[i]), mlp_bytes(layer, B, T, taps_[i])));
+    }
+    return largest;
+  }
+
+  int64_t attention_bytes(int64_t B, int64_t T, const Tap& tap) const {
+    const int64_t n = B * T, H = c_.heads, d = c_.head_width, qkv = (H + 2 * c_.kv_heads) * d;
+    // Input, its norm (in parallel blocks two), the attention's output and the sum.
+    int64_t bytes = n * c_.width * (5 * e_ + norm_copies());
+    bytes += n * qkv * 2 * e_;  // queries, keys and values, and what the rotary made of them
+    if (c_.qk_norm != models::QkNorm::none) bytes += n * qkv * (e_ + w_);
+    bytes += n * H * d * 2 * e_;
+    // 16-bit dtypes attend in float32; values are padded to whole vectors.
+    if (options_.dtype != at::kDouble) {
+      bytes += n * (qkv + 16 * c_.kv_heads) * w_;
+      bytes += at::get_num_threads() * ops::cpu::attention_workspace_bytes(T, d, d);
+    }
+    if (options_.dtype == at::kDouble || !options_.device.is_cpu())
+      bytes += kScoreCopies * std::max(kScoreBytes, B * H * T * w_);
+    if (tap.wants_attention_sums()) bytes += B * H * T * w_ * ((T + kQueriesOfSums - 1) / kQueriesOfSums + 3);
+    if (tap.wants(Point::attn_logits) || tap.wants(Point::attn_probs)) {
+      bytes += B * H * T * T * w_ * kScoreCopies + T * T * 32 + n * qkv * w_;
+    }
+    return bytes;
+  }
+
+  int64_t mlp_bytes(int64_t layer, int64_t B, int64_t T, const Tap& tap) const {
+    const int64_t n = B * T, D = c_.width;
+    int64_t bytes = n * D * (5 * e_ + norm_copies());
+    const auto shown = [&](std::initializer_list<Point> points) {
+      int64_t count = 0;
+      for (const Point point : points) count += tap.wants(point);
+      return count;
+    };
+    if (!is_routed(c_, layer)) {
+      const int64_t F = c_.mlp_width;
+      return bytes + pass_bytes(n, F) +
+             n * F * e_ * shown({Point::gate_out, Point::act_out, Point::up_out, Point::down_in});
+    }
+    const int64_t E = c_.experts.count, k = c_.experts.used, Fe = c_.experts.width,
+                  Fs = c_.experts.shared_width;
+    const int64_t products = shown(
+        {Point::experts_gate_out, Point::experts_act_out, Point::experts_up_out, Point::experts_down_in});
+    bytes += n * E * (e_ + 2 * w_) + n * k * 8 * size_of(at::kLong);
+    bytes += n * D * 3 * e_ + pass_bytes(n, Fe);  // the tokens of one expert, at most all
+    bytes += (n * k + n) * Fe * e_ * products;    // theirs, and those of all experts
+    bytes += n * k * D * e_ * shown({Point::experts_down_out});
+    if (Fs > 0) {
+      bytes += n * D * e_ + pass_bytes(n, Fs) +
+               n * Fs * e_ *
+                   shown({Point::shared_gate_out, Point::shared_act_out, Point::shared_up_out,
+                          Point::shared_down_in});
+    }
+    return bytes;
+  }
+
+  /// Space of gate and up for the tokens that pass an MLP together, and what its functions copy.
+  int64_t pass_bytes(int64_t n, int64_t F) const {
+    const int64_t copies = (c_.gated_mlp ? 2 : 1) + (c_.mlp_clamp > 0) + c_.up_adds_one +
+                           (c_.activation == models::Activation::quick_gelu);
+    return std::min(n, kMlpTokens) * F * e_ * copies;
+  }
+
+  /// A LayerNorm of a 16-bit dtype is computed in float32.
+  int64_t norm_copies() const { return c_.norm == models::NormKind::layer && e_ < w_ ? 2 * w_ : 0; }
+
+  int64_t embedding_bytes() const {
+    const io::TensorInfo& info =
+        *model_.checkpoint().find(model_.weights().find("embedding.weight")->stored.front());
+    const int64_t V = std::max<int64_t>(c_.vocabulary, 1), rows = std::min(tokens_, V);
+    const auto stored = static_cast<int64_t>(info.bytes);
+    int64_t bytes = tokens_ * 3 * size_of(at::kLong) + rows * c_.embedding_width * e_;
+    bytes += std::min(stored, rows * (stored / V + kPagesOfRow));
+    if (c_.embedding_width != c_.width) bytes += (rows + c_.embedding_width) * c_.width * e_;
+    if (c_.positions == models::Positions::learned) bytes += longest() * c_.width * 2 * w_;
+    return bytes;
+  }
+
+  /// What makes tokens of a chunk of images: the weights, positions that are interpolated, and the patches,
+  /// which are laid out for one product.
+  int64_t image_bytes(int64_t chunk_tokens) const {
+    const models::Vision& v = c_.vision;
+    int64_t weights = 0, largest = 0;
+    for (const models::StoredWeight& weight : model_.weights().all()) {
+      if (weight.name.starts_with("layer.")) continue;
+      weights += c10::multiply_integers(weight.shape) * width_of(weight) + mapped_bytes(weight);
+    }
+    const int64_t learnt = (v.image_height / v.patch_height) * (v.image_width / v.patch_width);
+    for (const Input& input : inputs_) {
+      const int64_t T = input.ids.size(1), B = std::min(input.ids.size(0), chunk_sequences(chunk_tokens, T));
+      const int64_t interpolated = (learnt + T) * c_.width * 3 * size_of(at::kFloat);
+      const int64_t pixels = input.pixels.numel() / input.pixels.size(0) * e_;
+      const int64_t tokens = T * c_.width * (3 * e_ + norm_copies());
+      largest = std::max(largest, interpolated + (on_host_ ? B * (3 * pixels + tokens) : 0));
+    }
+    return weights + largest;
+  }
+
+  /// Of one group of sequences, from the hidden states of its chunk on.
+  int64_t logit_bytes(int64_t chunk_tokens) const {
+    if (!on_host_) return 0;
+    int64_t largest = 0;
+    for (const Input& input : inputs_) {
+      const int64_t T = input.ids.size(1), B = std::min(input.ids.size(0), chunk_sequences(chunk_tokens, T));
+      const int64_t group = std::min(B, logit_group(c_, T));
+      largest = std::max(largest, B * T * (c_.width * (3 * e_ + norm_copies()) + c_.embedding_width * e_) +
+                                      group * T * c_.vocabulary * e_);
+    }
+    return largest;
+  }
+
+  int64_t head_bytes(bool whole) const {
+    const io::TensorInfo& info = *model_.checkpoint().find(model_.head().stored.front());
+    const int64_t V = std::max<int64_t>(c_.vocabulary, 1), rows = std::min(V, kVocabularyRows);
+    const int64_t stored = static_cast<int64_t>(info.bytes) / V * rows;
+    const int64_t derived =
+        io::find_encoding(info.encoding) == nullptr ? kDerivedCopies * size_of(at::kFloat) : 0;
+    const int64_t kept = on_host_ ? (whole ? V : rows) : 0;
+    return stored + c_.embedding_width * (rows * derived + kept * e_ + (on_host_ ? 0 : rows * e_)) +
+           (c_.embedding_width != c_.width ? c_.embedding_width * c_.width * e_ : 0);
+  }
+
+  const models::Model& model_;
+  const models::Config& c_;
+  const std::vector<Input>& inputs_;
+  const std::vector<Observer*>& observers_;
+  const RunOptions& options_;
+  const int64_t e_, w_;  ///< bytes of an element, of a wide one
+  const bool on_host_;
+  int64_t tokens_ = 0, layers_ = 0;
+  bool has_logits_ = false;
+  Stopwatch asking_;
+  std::vector<Tap> taps_;  // by layer, and in a layer by input
+};
+
+/// "3.42 GB", "812 MB": rounded up, so that what is named is enough.
+std::string size_text(uint64_t bytes) {
+  if (bytes < 1'000'000'000) return fmt::format("{} MB", (bytes + 999'999) / 1'000'000);
+  return fmt::format("{:.2f} GB", std::ceil(static_cast<double>(bytes) / 1e7) / 100);
+}
+
+}  // namespace
+
+int64_t chunk_sequences(int64_t chunk_tokens, int64_t T) {
+  return std::max<int64_t>(1, chunk_tokens / T);
+}
+
+int64_t logit_group(const models::Config& config, int64_t T) {
+  return std::max<int64_t>(1, kLogitElements / (T * config.vocabulary));
+}
+
+MemoryPlan plan_memory(const models::Model& model, const std::vector<Input>& inputs,
+                       const std::vector<Observer*>& observers, const RunOptions& options,
+                       uint64_t process_bytes) {
+  MemoryPlan plan;
+  plan.chunk_tokens = options.chunk_tokens;
+  if (options.memory_limit == 0) return plan;
+  const Planner planner(model, inputs, observers, options);
+  plan = planner.plan(options.chunk_tokens, false, process_bytes);
+  for (int64_t chunk = options.chunk_tokens; plan.total > options.memory_limit && chunk >= 1; chunk /= 2) {
+    plan = planner.plan(chunk, true, process_bytes);
+  }
+  require(
+      plan.total <= options.memory_limit,
+      "{} of memory are too few to run {} in {}: {} are needed, of which {} are the weights of layer {}, {} "
+      "the work space of one sequence of {} tokens, {} what is measured and {} the program; raise --memory, "
+      "or take a 16-bit --dtype or fewer tokens",
+      size_text(options.memory_limit), printable(model.config().name), dtype_name(options.dtype),
+      size_text(plan.total), size_text(plan.weights), plan.largest_layer, size_text(plan.work),
+      planner.longest(), size_text(plan.observers), size_text(plan.process + plan.reserve));
+  return plan;
+}
+
+}  // namespace outliers::run

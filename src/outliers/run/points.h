@@ -1,0 +1,92 @@
+// The named places of a forward pass. Capture and statistics use this one table.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "outliers/models/config.h"
+
+namespace outliers::run {
+
+/// Points of one layer in the order they are computed, then the model's own.
+/// query, key: after QK-norm, before rotary; value: before anything; attn_out, down_out: after the
+/// projection, before any post-norm; resid_mid, resid_out: after the addition; attn_norm_out, mlp_norm_out:
+/// what the projections read. Where a layer's MLP is of experts, down_out is the weighted sum of their
+/// outputs. Where the residual itself is normed after an addition (OPT 350M), resid_mid and resid_out are
+/// what the norm gives. A parallel block's resid_mid is the sum of its input and attn_out. attn_out and
+/// down_out are before LayerScale too.
+enum class Point {
+  resid_in,
+  attn_norm_out,
+  query,
+  key,
+  value,
+  attn_logits,
+  attn_probs,
+  attn_out,
+  resid_mid,
+  mlp_norm_out,
+  router_logits,
+  experts_index,
+  experts_weight,
+  experts_gate_out,
+  experts_act_out,
+  experts_up_out,
+  experts_down_in,
+  experts_down_out,
+  shared_weight,
+  shared_gate_out,
+  shared_act_out,
+  shared_up_out,
+  shared_down_in,
+  shared_down_out,
+  gate_out,
+  act_out,
+  up_out,
+  down_in,
+  down_out,
+  resid_out,
+  final_norm_out,
+  logits,  // not of a layer: named without "layer.N."
+};
+
+struct PointInfo {
+  Point point;
+  const char* name;
+  bool per_layer;
+  const char* shape;        ///< symbolic: "[B, T, D]"
+  const char* description;  ///< one line
+};
+
+/// The table, in order.
+const std::vector<PointInfo>& point_table();
+const char* point_name(Point point);
+
+/// One place: layer.3.down_in, or final_norm_out (layer -1).
+struct Site {
+  int64_t layer;
+  Point point;
+  bool operator==(const Site&) const = default;
+  bool operator<(const Site& o) const { return layer != o.layer ? layer < o.layer : point < o.point; }
+};
+std::string site_name(Site site);
+/// "layer.3.experts.index" -> the point's name and its layer's ("3", "*", "2..5"), which is empty where it is
+/// of no layer.
+struct SiteName {
+  std::string layers, point;
+};
+SiteName split_site_name(const std::string& name);
+/// Whether the layer has the point: an MLP without a gate has no gate_out, one of experts no down_in of its
+/// own.
+bool has_point(const models::Config& config, Site site);
+/// Whether any layer, or the model itself, has it.
+bool has_anywhere(const models::Config& config, Point point);
+
+/// Parses "layer.*.resid_out,layer.3.down_in,logits" against a model's layers and points: each item may use *
+/// (any layer), a..b ranges with both ends included (layer.2..5.down_in) and negative layers
+/// (layer.-1.resid_out). Names may hold * too (layer.0.*, layer.3.down_*). Each site once, in the order of
+/// computation. Unknown names and layers throw, with the nearest known name.
+std::vector<Site> parse_sites(const std::string& text, const models::Config& config);
+
+}  // namespace outliers::run
