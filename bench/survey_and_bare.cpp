@@ -75,9 +75,13 @@ void measure(Options options) {
                                   {"tokens", options.survey.tokens}};
     row["bare"] = bare(*model, options);
     const studies::Survey survey = studies::survey(*model, options.survey);
-    row["survey"] = survey.results["run"]["seconds"];
-    row["peak_host_bytes"] = survey.results["run"]["peak_host_bytes"];
-    row["peak_device_bytes"] = survey.results["run"]["peak_device_bytes"];
+    const results::Run& measured = survey.results.run;
+    row["survey"] = {{"load", measured.seconds.load},
+                     {"forward", measured.seconds.forward},
+                     {"statistics", measured.seconds.statistics},
+                     {"report", measured.seconds.report}};
+    row["peak_host_bytes"] = measured.peak_host_bytes;
+    row["peak_device_bytes"] = measured.peak_device_bytes;
     std::puts(row.dump().c_str());
     std::fflush(stdout);
   }

@@ -61,7 +61,7 @@ for path in sorted((ROOT / "src/outliers").rglob("*")):
 families = set(re.findall(r'\.name = "([a-z0-9_]+)"',
                           "".join(p.read_text() for p in (ROOT / "src/outliers/models").glob("families/*.cpp"))))
 assert {"llama", "qwen2", "gemma3"} <= families
-for room in ("ops", "stats", "studies", "report", "io", "models", "run"):
+for room in ("ops", "stats", "measures", "studies", "report", "io", "models", "run"):
     for path in (ROOT / "src/outliers" / room).rglob("*.cpp"):
         if path.parent.name == "families":
             continue
@@ -74,7 +74,7 @@ for room in ("ops", "stats", "studies", "report", "io", "models", "run"):
 LONGEST_FILE, LONGEST_LINE = 450, 140
 CODE, SCRIPTS = {".cpp", ".h", ".cu", ".js", ".py", ".sh", ".css"}, {".py", ".sh"}
 # What is still too long; an exception that is no longer needed has to go.
-LONG_FILES = {"src/outliers/report/figures.cpp", "src/outliers/report/page/report.js", "src/outliers/studies/survey_observer.cpp"}
+LONG_FILES = {"src/outliers/report/figures.cpp", "src/outliers/report/page/report.js"}
 LONG_LINES = {"tests/apps/commands_test.py"}
 long_files, long_lines = set(), set()
 for folder in ("apps", "bench", "scripts", "src", "tests"):

@@ -83,9 +83,7 @@ CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos) {
 }
 
 CLI::Option* add_prompt_file(CLI::App& command, std::string& path, CLI::Option* prompt) {
-  return command.add_option("--prompt-file", path, "a file that holds the prompt; - is standard input")
-      ->excludes(prompt)
-      ->type_name("FILE");
+  return command.add_option("--prompt-file", path, kPromptFileUse)->excludes(prompt)->type_name("FILE");
 }
 
 CLI::Option* add_force(CLI::App& command, bool& force) {

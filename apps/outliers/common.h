@@ -39,6 +39,8 @@ CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos);
 /// --images PATH..., for models of images. `use`: what they are for.
 CLI::Option* add_images(CLI::App& command, std::vector<std::string>& images, const char* use);
 
+/// What --prompt-file is, in all commands.
+inline constexpr const char* kPromptFileUse = "a file that holds the prompt; - is standard input";
 /// --prompt-file, whose text takes the place of --prompt.
 CLI::Option* add_prompt_file(CLI::App& command, std::string& path, CLI::Option* prompt);
 /// --force, of a command with --output.

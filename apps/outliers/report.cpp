@@ -1,17 +1,17 @@
+#include <algorithm>
 #include <memory>
+
+#include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/core/ranks.h"
 #include "outliers/core/terminal.h"
 #include "outliers/core/warning.h"
+#include "outliers/measures/measure.h"
 #include "outliers/models/model.h"
-#include "outliers/report/figures.h"
 #include "outliers/report/format.h"
-#include "outliers/report/gnuplot.h"
-#include "outliers/report/page.h"
-#include "outliers/report/results.h"
-#include "outliers/report/summary_text.h"
+#include "outliers/results/json.h"
 #include "outliers/studies/survey.h"
 
 #include "commands.h"
@@ -25,10 +25,17 @@ constexpr int64_t kImages = 64;
 /// Exact in the JSON of every language.
 constexpr uint64_t kLargestSeed = (uint64_t{1} << 53) - 1;
 
+/// A --prompt, or a --prompt-file.
+struct Prompt {
+  std::string text;
+  bool is_file;
+};
+
 struct Options {
   ModelArgument model;
-  std::string output, prompt_file, corpus;
-  std::vector<std::string> images;
+  std::string output, measures;
+  std::vector<Prompt> prompts;
+  std::vector<std::string> corpora, images;
   std::vector<CLI::Option*> of_text;  // options that models of images have no use for
   CLI::Option* sequences = nullptr;
   studies::SurveyOptions survey;
@@ -36,24 +43,23 @@ struct Options {
   bool force = false, json = false, no_figures = false;
 };
 
-/// Draws what the report in `directory` shows; a report without figures is still one, so what stops them is a
-/// warning. Whether they were drawn.
-bool draw_figures(const std::string& directory) {
-  try {
-    const std::filesystem::path path = directory;
-    report::draw(report::make_figures(report::read_results(path), {}), report::palettes().front(),
-                 {"pdf", "svg", "png"}, path / "figures");
-    return true;
-  } catch (const Interrupted&) {
-    throw;
-  } catch (const Error& error) {
-    warn_message(error.what());
-    return false;
+/// What --measures names; `all` by default.
+std::vector<std::string> names_in(const std::string& list) {
+  std::vector<std::string> names;
+  for (const std::string& name : CLI::detail::split(list, ',')) {
+    if (!name.empty()) names.push_back(name);
   }
+  return names;
 }
 
-void write_page(const std::filesystem::path& directory) {
-  report::write_page(report::read_results(directory), directory / "index.html");
+void list_measures() {
+  std::string table;
+  for (const measures::MeasureInfo& measure : measures::measure_table()) {
+    std::string line = fmt::format("{:15} {}", measure.name, measure.description);
+    if (!measure.needs.empty()) line += fmt::format("; takes along {}", fmt::join(measure.needs, ", "));
+    table += line + "\n";
+  }
+  print(table);
 }
 
 /// The model, and what the survey has to know of it.
@@ -90,31 +96,36 @@ void run_rank(Options& options, Ranks* ranks) {
   const auto model = open(options);
   const studies::Survey result = studies::survey(*model, survey);
   studies::write_survey(result, output.temporary());
-  write_page(output.temporary());
+  // Page, figures and summary come back once the report room reads results of this schema.
   output.commit();
-  const bool figures = !options.no_figures && draw_figures(options.output);
-  if (figures) write_page(options.output);  // again: it lists them
   if (options.json) {
-    print(result.results.dump(1) + "\n");
+    print(results::to_text(result.results) + "\n");
   } else {
-    const std::string files =
-        fmt::format("{}/index.html, results.json, arrays.npz{}", printable(options.output, std::string::npos),
-                    figures ? ", figures" : "");
-    print(report::summary_text(result.results, text_columns()) +
-          report::labelled("files", files, text_columns()));
+    print(report::labelled(
+        "files", printable(options.output, std::string::npos) + "/results.json, arrays.npz", text_columns()));
   }
 }
 
 void run(Options& options) {
+  if (options.measures == "list") {
+    list_measures();
+    return;
+  }
+  if (options.output.empty()) throw UsageError("--output is required: a directory");
   RankPlace place = RankPlace::from_environment();
   if (place.size > 1 && options.compute.device == "cuda")
     options.compute.device = fmt::format("cuda:{}", place.local_rank);
-  if (!options.prompt_file.empty()) {
-    if (options.prompt_file == "-" && options.corpus == "-")
-      throw UsageError("--prompt-file and --corpus cannot both be standard input");
-    options.survey.prompt = read_text(options.prompt_file);
+  const auto is_standard_input = [](const std::string& path) { return path == "-"; };
+  std::vector<std::string> files = options.corpora;
+  for (const Prompt& prompt : options.prompts) {
+    if (prompt.is_file) files.push_back(prompt.text);
   }
-  options.survey.corpus = options.corpus;
+  if (std::count_if(files.begin(), files.end(), is_standard_input) > 1)
+    throw UsageError("--prompt-file and --corpus cannot both be standard input, nor twice");
+  for (const Prompt& prompt : options.prompts)
+    options.survey.prompts.push_back(prompt.is_file ? read_text(prompt.text) : prompt.text);
+  options.survey.corpora.assign(options.corpora.begin(), options.corpora.end());
+  options.survey.measures = names_in(options.measures);
   options.survey.memory_limit = options.compute.memory;
   options.survey.spill_directory = spill_directory(options.output);
   // First, so that the others hear of all that fails here.
@@ -138,19 +149,29 @@ void add_report(CLI::App& app) {
   command
       ->add_option("-o,--output", options->output,
                    "directory for the page, results.json, arrays.npz and figures")
-      ->required()
       ->type_name("DIR");
-  CLI::Option* prompt = command
-                            ->add_option("--prompt", options->survey.prompt,
-                                         "text to look at token by token (default: the paper's)")
-                            ->type_name("TEXT");
-  CLI::Option* prompt_file = add_prompt_file(*command, options->prompt_file, prompt);
+  // Each may be given again and again.
+  const auto add_prompt = [&](const char* name, bool is_file, const char* use, const char* value) {
+    return command
+        ->add_option_function<std::string>(
+            name,
+            [options, is_file](const std::string& text) {
+              options->prompts.push_back({text, is_file});
+            },
+            use)
+        ->trigger_on_parse()
+        ->type_name(value);
+  };
+  CLI::Option* prompt = add_prompt(
+      "--prompt", false, "text to look at token by token (default: the paper's); may be repeated", "TEXT");
+  CLI::Option* prompt_file = add_prompt("--prompt-file", true, kPromptFileUse, "FILE");
   CLI::Option* corpus =
       command
-          ->add_option(
-              "--corpus", options->corpus,
+          ->add_option_function<std::string>(
+              "--corpus", [options](const std::string& path) { options->corpora.push_back(path); },
               "text to measure on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd; - is "
-              "standard input (default: one that comes along)")
+              "standard input (default: one that comes along); may be repeated")
+          ->trigger_on_parse()
           ->type_name("FILE");
   CLI::Option* text_field =
       command
@@ -171,6 +192,11 @@ void add_report(CLI::App& app) {
           ->default_str("1024, or the positions there are")
           ->type_name("N");
   CLI::Option* bos = add_bos(*command, options->survey.bos);
+  command
+      ->add_option("--measures", options->measures,
+                   "what is measured, names with commas between: nothing else is computed; 'list' prints all")
+      ->default_str("all")
+      ->type_name("NAMES");
   options->compute.add(*command);
   CLI::Option* seed = command
                           ->add_option("--seed", options->survey.seed,

@@ -100,7 +100,7 @@ TEST(AttentionAccumulator, LeavesOutWhatIsNotFinite) {
   sums[1].select(1, 4).fill_(std::numeric_limits<float>::infinity());
   rates[1][0] = std::numeric_limits<float>::quiet_NaN();
   rates[0][0] = 0.5F;
-  AttentionAccumulator accumulator({.top = 3, .outlier_share = 0.2, .sink_epsilon = 0.3});
+  AttentionAccumulator accumulator({.top = 3, .criteria = {.outlier_key_share = 0.2, .sink_epsilon = 0.3}});
   accumulator.add(sums, rates, 0);
   const AttentionSummary got = accumulator.finish();
   EXPECT_EQ(got.nonfinite, 4);

@@ -5,6 +5,7 @@
 namespace outliers::studies {
 namespace {
 
+using results::Extent;
 using testing::Optional;
 
 constexpr Extent kEmbedding = {0.5, 0.25};  // ratio 2
@@ -32,7 +33,7 @@ TEST(LifeSpan, NothingIsFoundBelowTheRatio) {
   EXPECT_EQ(span.peak, std::nullopt);
   EXPECT_EQ(span.removed, std::nullopt);
   EXPECT_EQ(life_span(kEmbedding, {}).peak, std::nullopt);
-  EXPECT_THAT(life_span(kEmbedding, {{0.75, 0.25}, {kFoundRatio, 1}, {1, 1}}).peak, Optional(1));
+  EXPECT_THAT(life_span(kEmbedding, {{0.75, 0.25}, {Criteria{}.found_ratio, 1}, {1, 1}}).peak, Optional(1));
 }
 
 TEST(LifeSpan, HalfOfThePeakIsNotBelowHalf) {

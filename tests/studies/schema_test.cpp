@@ -1,22 +1,23 @@
-// docs/results.schema.json against what the program writes: each of its enumerations is a list that the code
+// The schema of results against what the program writes: each of its enumerations is a list that the code
 // has, so a value that one of them lacks fails here.
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 #include "outliers/core/dtype.h"
 #include "outliers/io/checkpoint.h"
-#include "outliers/report/results.h"
+#include "outliers/measures/measure.h"
+#include "outliers/measures/token_names.h"
+#include "outliers/results/field.h"
+#include "outliers/results/json.h"
 #include "outliers/run/layer_weights.h"
-#include "outliers/run/runner.h"
-#include "outliers/studies/to_json.h"
-#include "outliers/studies/token_names.h"
 #include "outliers/text/token_class.h"
 #include "outliers/text/tokenizer.h"
 
 namespace outliers::studies {
 namespace {
 
-using nlohmann::ordered_json;
+using nlohmann::json;
 using testing::ElementsAreArray;
 using testing::UnorderedElementsAreArray;
 
@@ -31,9 +32,13 @@ Names names_of(const char* (*name)(Value)) {
 }
 
 /// What stands at a JSON pointer of the schema.
-Names schema_at(const char* pointer) {
-  return report::results_schema().at(ordered_json::json_pointer(pointer)).get<Names>();
+json schema_at(const std::string& pointer) {
+  return json::parse(results::schema_text()).at(json::json_pointer(pointer));
 }
+
+const std::string kLayer = "/properties/layers/items/properties";
+const std::string kWeights = kLayer + "/weights/properties";
+const std::string kInput = kLayer + "/inputs/additionalProperties/properties";
 
 TEST(ResultsSchema, KnowsEveryFormat) {
   EXPECT_THAT(schema_at("/properties/model/properties/format/enum"),
@@ -54,18 +59,9 @@ TEST(ResultsSchema, KnowsEveryDtypeThatIsComputedIn) {
 
 TEST(ResultsSchema, KnowsEveryClassOfTokens) {
   Names names = names_of(text::token_class_name);
-  names.insert(names.end(), kImageClasses.begin(), kImageClasses.end());
-  EXPECT_THAT(schema_at("/$defs/class/enum"), ElementsAreArray(names));
-}
-
-TEST(ResultsSchema, KnowsBothAxes) {
-  Names names;
-  for (const bool row : {true, false}) {
-    stats::WeightSummary summary;
-    summary.score_is_row = row;
-    names.push_back(to_json(summary)["axis"]);
-  }
-  EXPECT_THAT(schema_at("/$defs/axis/enum"), ElementsAreArray(names));
+  names.insert(names.end(), measures::kImageClasses.begin(), measures::kImageClasses.end());
+  EXPECT_THAT(schema_at(kInput + "/resid_out/properties/massive/items/properties/class/enum"),
+              ElementsAreArray(names));
 }
 
 TEST(ResultsSchema, KnowsEveryProjection) {
@@ -75,16 +71,22 @@ TEST(ResultsSchema, KnowsEveryProjection) {
   run::LayerWeights weights;
   weights.qkv = weights.o = weights.router = w;
   weights.mlp.gate = weights.mlp.up = weights.mlp.down = w;
-  Names names;
+  Names names, of_experts;
   for (const run::LayerWeight& weight : run::projections(weights, config)) {
     if (weight.module != "router") names.push_back(weight.module);  // stands beside the modules
   }
-  EXPECT_THAT(schema_at("/properties/weights/items/properties/modules/propertyNames/enum"),
-              ElementsAreArray(names));
-  const ordered_json& layer = report::results_schema()["properties"]["weights"]["items"]["properties"];
-  EXPECT_TRUE(layer.contains("router"));
-  for (const run::LayerWeight& weight : run::projections(weights.mlp, 0))
-    EXPECT_TRUE(layer["experts"]["items"]["properties"].contains(weight.module)) << weight.module;
+  for (const run::LayerWeight& weight : run::projections(weights.mlp, 0)) of_experts.push_back(weight.module);
+  EXPECT_THAT(schema_at(kWeights + "/modules/propertyNames/enum"), ElementsAreArray(names));
+  EXPECT_TRUE(schema_at(kWeights).contains("router"));
+  EXPECT_THAT(schema_at(kWeights + "/experts/items/properties/modules/propertyNames/enum"),
+              ElementsAreArray(of_experts));
+}
+
+TEST(ResultsSchema, KnowsTheMeasureOfEveryArray) {
+  Names known = {""};
+  for (const measures::MeasureInfo& measure : measures::measure_table()) known.emplace_back(measure.name);
+  for (const results::ArrayField& array : results::array_table())
+    EXPECT_THAT(known, testing::Contains(array.measure)) << array.name;
 }
 
 }  // namespace

@@ -14,14 +14,14 @@ struct Criteria {
   double outlier_token_ratio = 1000;
   /// Outlier key: score >= this x tokens of the sequence (arXiv 2502.06415, section 3.3).
   double outlier_key_share = 0.1;
-  /// Sink of the first key: its mean probability over the first sink_queries queries is above this (Gu et al.,
-  /// arXiv 2410.10781, Sink_1).
+  /// Sink of the first key: its mean probability over the first sink_queries queries is above this (Gu et
+  /// al., arXiv 2410.10781, Sink_1).
   double sink_epsilon = 0.3;
   int64_t sink_queries = 64;
   /// High norm of a patch in the last layer's output (Darcet et al., arXiv 2309.16588, for DINOv2-g).
   double high_patch_norm = 150;
-  /// An outlier is found where max/median of a layer's output reaches this: ordinary layers of language models
-  /// stay below 50.
+  /// An outlier is found where max/median of a layer's output reaches this: ordinary layers of language
+  /// models stay below 50.
   double found_ratio = 100;
   /// The outlier is removed where the max stays below this part of the peak's.
   double removed_share = 0.5;

@@ -6,6 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/criteria.h"
+
 namespace outliers::ops {
 
 /// How queries see keys, and what happens to the scores. Query i of T stands at position p = S - T + i of the
@@ -27,7 +29,7 @@ struct AttentionSums {
   at::Tensor sink_rates;  ///< [B,H]: mean over the first min(T, 64) queries of A[:, :, i, 0] (Gu et al.
                           ///< 2410.10781, alpha_1)
 };
-inline constexpr int64_t kSinkTokens = 64;
+inline constexpr int64_t kSinkTokens = Criteria{}.sink_queries;
 
 /// q [B,H,T,d], k and v [B,Hk,S,d] (H a multiple of Hk; any strides) -> [B,H,T,d] in q's dtype.
 /// Softmax and sums are float32 (float64 for float64 inputs). Fills `sums` when given, from the same scores.

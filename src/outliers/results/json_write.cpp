@@ -69,4 +69,8 @@ std::string to_text(const Results& results, int indent) {
   return json_of(const_cast<Results&>(results)).dump(indent);
 }
 
+std::string to_text(const Model& model) {
+  return json_of(const_cast<Model&>(model)).dump();
+}
+
 }  // namespace outliers::results

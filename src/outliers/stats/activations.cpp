@@ -52,16 +52,14 @@ struct ActivationAccumulator::State {
   void trim_largest() {
     std::sort(largest.begin(), largest.end(), stands_before);
     const auto end = std::find_if(largest.begin(), largest.end(), [&](const ActivationValue& v) {
-      return !(std::abs(v.value) > options.massive_above);
+      return !(std::abs(v.value) > options.criteria.massive_above);
     });
     const int64_t above = std::min<int64_t>(end - largest.begin(), listed());
     const int64_t keep = std::max(above, options.top);
     if (keep < static_cast<int64_t>(largest.size())) largest.resize(static_cast<size_t>(keep));
   }
 
-  double threshold(double median) const {
-    return std::max(options.massive_above, options.massive_ratio * median);
-  }
+  double threshold(double median) const { return massive_threshold(median, options.criteria); }
 
   /// Whether every value above the threshold is in `largest`.
   bool lists_all_above(double threshold) const {
@@ -132,8 +130,8 @@ void ActivationAccumulator::add(const at::Tensor& tensor, int64_t first_sequence
     s.magnitudes.emplace(x.scalar_type());
     s.magnitudes->guess(x);
   }
-  ActivationPartial partial =
-      activation_partial(x, {s.magnitudes->keep(), s.options.top, s.listed(), s.options.massive_above});
+  ActivationPartial partial = activation_partial(
+      x, {s.magnitudes->keep(), s.options.top, s.listed(), s.options.criteria.massive_above});
   s.magnitudes->add(partial);
   for (int64_t b = 0; b < x.size(0); ++b) {
     s.sequences.emplace(first_sequence + b,

@@ -3,12 +3,14 @@
 // histogram; for bfloat16 and float16 the first pass is exact. Definitions: docs/results.md.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "outliers/core/bytes.h"
+#include "outliers/core/criteria.h"
 
 namespace outliers::stats {
 
@@ -23,11 +25,10 @@ struct ChannelMax {
 };
 
 struct ActivationOptions {
-  int64_t top = 10;               ///< entries of `top` and `top_channels`
-  double massive_above = 100.0;   ///< massive activation: abs x > this ...
-  double massive_ratio = 1000.0;  ///< ... and abs x > this x median abs x (Sun et al. 2402.17762)
+  int64_t top = 10;  ///< entries of `top` and `top_channels`
   int64_t massive_limit =
       1000;  ///< entries of `massive` at most, the largest first; `massive_count` is never cut
+  Criteria criteria;
 };
 
 /// All of abs x unless it says otherwise. NaN and Inf are counted in nan_count/inf_count and left out of
@@ -43,11 +44,16 @@ struct ActivationSummary {
       top3_mean;  ///< largest, second, third of each sequence, mean over sequences (paper's Fig. 3)
   std::vector<ActivationValue> top;      ///< by abs, ties by (sequence, token, channel)
   std::vector<ChannelMax> top_channels;  ///< channels with the largest maxima
-  std::vector<ActivationValue> massive;  ///< Sun et al.'s criterion, largest first
+  std::vector<ActivationValue> massive;  ///< above massive_threshold(), largest first
   int64_t massive_count = 0;
   at::Tensor channel_max;  ///< [C] float32, CPU
   at::Tensor token_max;    ///< [N,T] float32, CPU: N sequences in the order of their numbers
 };
+
+/// abs x above this is a massive activation.
+inline double massive_threshold(double median, const Criteria& criteria) {
+  return std::max(criteria.massive_above, criteria.massive_ratio * median);
+}
 
 /// x is [B,T,C] float32, float16, bfloat16 (or float64, taken as float32), B sequences numbered from
 /// first_sequence. All tensors of one accumulator have the same T and C. CPU or CUDA; only small results

@@ -31,8 +31,10 @@ AttentionAccumulator::AttentionAccumulator(AttentionOptions options) : options_(
 void AttentionAccumulator::add(const at::Tensor& key_sums, const at::Tensor& sink_rates,
                                int64_t first_sequence) {
   constexpr const char* kHere = "AttentionAccumulator::add";
+  const bool first = sequences_.empty();
   check_shape(key_sums, kHere, "key_sums",
-              {-1, sequences_.empty() ? -1 : sequences_.front().key_sums.size(0), -1});
+              {-1, first ? -1 : sequences_.front().key_sums.size(0),
+               first ? -1 : sequences_.front().key_sums.size(1)});
   check_shape(sink_rates, kHere, "sink_rates", {key_sums.size(0), key_sums.size(1)});
   const at::Tensor sums = key_sums.detach().to(at::kCPU, at::kFloat).contiguous();
   const at::Tensor rates = sink_rates.detach().to(at::kCPU, at::kFloat).contiguous();
@@ -76,20 +78,21 @@ AttentionAccumulator AttentionAccumulator::load(ByteReader& in, AttentionOptions
 AttentionSummary AttentionAccumulator::finish() const {
   AttentionSummary out;
   if (sequences_.empty()) return out;
-  const int64_t H = sequences_.front().key_sums.size(0);
+  const int64_t H = sequences_.front().key_sums.size(0), T = sequences_.front().key_sums.size(1);
   const auto heads = static_cast<size_t>(H);
   out.heads.resize(heads);
   std::vector<double> mass(heads, 0.0), outlier_mass(heads, 0.0);
   std::vector<int64_t> sinks(heads, 0), sink_sequences(heads, 0);
   std::vector<KeyScore> scores;
+  out.key_scores = at::full({static_cast<int64_t>(sequences_.size()), T}, NAN);
+  float* listed = out.key_scores.data_ptr<float>();
   std::array<double, 3> top3{};
   std::array<int64_t, 3> have{};
 
   for (const Sequence& s : sequences_) {
-    const int64_t T = s.key_sums.size(1);
     const float* sums = s.key_sums.const_data_ptr<float>();
     const size_t first = scores.size();
-    for (int64_t key = 0; key < T; ++key) {
+    for (int64_t key = 0; key < T; ++key, ++listed) {
       double score = 0;
       int64_t finite = 0;
       for (int64_t h = 0; h < H; ++h) {
@@ -102,7 +105,8 @@ AttentionSummary AttentionAccumulator::finish() const {
       if (finite == 0) continue;
       score /= static_cast<double>(finite);
       scores.push_back({s.number, key, score});
-      const bool outlier = score >= options_.outlier_share * static_cast<double>(T);
+      *listed = static_cast<float>(score);
+      const bool outlier = score >= options_.criteria.outlier_key_share * static_cast<double>(T);
       if (outlier) out.outlier_keys.push_back(scores.back());
       for (int64_t h = 0; h < H; ++h) {
         const double sum = static_cast<double>(sums[h * T + key]);
@@ -125,7 +129,7 @@ AttentionSummary AttentionAccumulator::finish() const {
         continue;
       }
       ++sink_sequences[h];
-      if (static_cast<double>(rates[h]) > options_.sink_epsilon) ++sinks[h];
+      if (static_cast<double>(rates[h]) > options_.criteria.sink_epsilon) ++sinks[h];
     }
   }
 

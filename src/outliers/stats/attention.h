@@ -6,18 +6,18 @@
 #include <ATen/core/Tensor.h>
 
 #include "outliers/core/bytes.h"
+#include "outliers/core/criteria.h"
 
 namespace outliers::stats {
 
 struct KeyScore {
   int64_t sequence, key;
-  double score;  ///< mean over heads of the sum over queries of A: between 0 and T
+  double score;  ///< mean over heads of the sum over queries of A, of those that are finite: between 0 and T
 };
 
 struct AttentionOptions {
   int64_t top = 10;
-  double outlier_share = 0.1;  ///< a key is an outlier at score >= this x T (paper, section 3.3)
-  double sink_epsilon = 0.3;   ///< Sink_1^eps of Gu et al. 2410.10781
+  Criteria criteria;
 };
 
 struct HeadSummary {
@@ -27,6 +27,7 @@ struct HeadSummary {
 };
 
 struct AttentionSummary {
+  at::Tensor key_scores;               ///< [N,T] float32, CPU: of all keys; NaN where no head's sum is finite
   std::vector<KeyScore> top_keys;      ///< largest score first
   std::vector<KeyScore> outlier_keys;  ///< all at or above the threshold, by sequence and key
   std::vector<double> top3_mean;       ///< largest, second, third score of each sequence, mean over sequences

@@ -48,7 +48,7 @@ struct ActivationQuery {
   BinRange keep;         ///< gather the keys of these bins (float32 only; empty for the others)
   int64_t top = 10;      ///< list so many of the largest values ...
   int64_t limit = 1000;  ///< ... and so many, at least `top`, where they are above `above`
-  double above = 100.0;
+  double above = Criteria{}.massive_above;
 };
 
 struct ActivationPartial {

@@ -48,6 +48,23 @@ std::vector<WeightLine> top_lines(const at::Tensor& w, int64_t along, const Line
 
 }  // namespace
 
+void WeightSummary::save(ByteWriter& out) const {
+  for (const double number : {score, max, mean, median, kurtosis_pearson}) out.put(number);
+  out.put(score_is_row);
+  for (const int64_t number : {score_index, nonfinite}) out.put(number);
+  for (const std::vector<WeightLine>* lines : {&top_columns, &top_rows}) out.put(*lines);
+}
+
+WeightSummary WeightSummary::load(ByteReader& in) {
+  WeightSummary s;
+  for (double* number : {&s.score, &s.max, &s.mean, &s.median, &s.kurtosis_pearson})
+    *number = in.get<double>();
+  s.score_is_row = in.get<bool>();
+  for (int64_t* number : {&s.score_index, &s.nonfinite}) *number = in.get<int64_t>();
+  for (std::vector<WeightLine>* lines : {&s.top_columns, &s.top_rows}) *lines = in.get_vector<WeightLine>();
+  return s;
+}
+
 WeightSummary weight_summary(const at::Tensor& tensor, int64_t top) {
   constexpr const char* kHere = "weight_summary";
   check_shape(tensor, kHere, "w", {-1, -1});

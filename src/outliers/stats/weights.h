@@ -6,6 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/bytes.h"
+
 namespace outliers::stats {
 
 /// A column (or row) and how far its largest entry stands out.
@@ -24,6 +26,10 @@ struct WeightSummary {
   double kurtosis_pearson = 0;                    ///< of W, no epsilon; 0 where all are equal
   int64_t nonfinite = 0;                          ///< NaN and Inf, left out of everything else
   std::vector<WeightLine> top_columns, top_rows;  ///< by ratio
+
+  /// For another process.
+  void save(ByteWriter& out) const;
+  static WeightSummary load(ByteReader& in);
 };
 
 /// w is [out, in] (PyTorch's Linear: column = input channel), any float dtype, CPU or CUDA.

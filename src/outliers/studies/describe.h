@@ -1,14 +1,15 @@
-// What a checkpoint is, as JSON: for `outliers inspect` and the first part of results.json.
+// What a checkpoint is: for `outliers inspect`, as JSON, and the first part of results.
 #pragma once
 
 #include <nlohmann/json.hpp>
 
 #include "outliers/models/model.h"
+#include "outliers/results/results.h"
 
 namespace outliers::studies {
 
-/// results.json's `model`: name, family, format and the sizes.
-nlohmann::ordered_json describe_model(const models::Model& model);
+/// Name, family, format and the sizes.
+results::Model describe_model(const models::Model& model);
 
 /// Everything `outliers inspect` shows: path, model, traits, tokenizer (null without one), encodings,
 /// tensors. Throws for a damaged tokenizer.

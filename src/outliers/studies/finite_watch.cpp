@@ -5,41 +5,25 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/bytes.h"
-#include "outliers/studies/to_json.h"
 
 namespace outliers::studies {
 namespace {
 
-using nlohmann::ordered_json;
 using run::Point;
-
-constexpr size_t kPrompt = 0;
 
 bool all_finite(const at::Tensor& x) {
   // A sum is the quickest look. Only where it is not finite each value is asked: finite ones can overflow it.
   return std::isfinite(x.sum(at::kFloat).item<float>()) || at::isfinite(x).all().item<bool>();
 }
 
-/// The largest value of a layer's point, with its place; null where not all of them are finite.
-ordered_json largest_of(const ordered_json& layers, int64_t layer, const char* point) {
-  const ordered_json& of = layers[static_cast<size_t>(layer)];
-  if (of["nonfinite"] != 0 || of["top"].empty()) return nullptr;
-  ordered_json largest = {{"layer", layer}, {"point", point}};
-  largest.update(of["top"][0]);
-  return largest;
-}
-
-/// The nearest point before `first` at which all of its batch's values are finite.
-ordered_json before(const FiniteWatch::First& first, const ordered_json& of_batch,
-                    const ordered_json& embedding) {
-  const int64_t layer = first.site.layer;
-  ordered_json largest;
-  if (first.site.point == Point::down_out || first.site.point == Point::resid_out)
-    largest = largest_of(of_batch["down_in"], layer, "down_in");
-  if (largest.is_null() && layer > 0) largest = largest_of(of_batch["resid_out"], layer - 1, "resid_out");
-  if (largest.is_null() && layer == 0 && first.batch == kPrompt && first.site.point != Point::resid_in)
-    largest = {{"layer", 0}, {"point", "resid_in"}, {"value", embedding["max"]}};
-  return largest;
+/// The largest value of a layer's point, with its place; nothing where not all of them are finite.
+std::optional<results::Before> largest_of(const results::Results& results, const std::string& input,
+                                          int64_t layer, const char* point) {
+  const results::LayerInput& here = *results.layers[static_cast<size_t>(layer)].inputs.find(input);
+  const results::Activations* of = here.activations(point);
+  if (of == nullptr || of->nonfinite != 0 || of->top.empty()) return std::nullopt;
+  const results::Place& top = of->top[0];
+  return results::Before{layer, point, top.value, top.sequence, top.token, top.channel, top.expert, {}, {}};
 }
 
 }  // namespace
@@ -71,15 +55,15 @@ void FiniteWatch::on_point(const run::Site& site, const run::Slice& slice, const
     case Point::experts_down_in:
     case Point::shared_down_in:
     case Point::down_in:
-      inputs_.push_back({site.point, x});
+      read_.push_back({site.point, x});
       return;
     case Point::down_out:
       // What is not finite in a product's input is not finite in its output.
       if (!all_finite(x)) {
-        for (const Input& input : inputs_) note({site.layer, input.point}, slice, input.x);
+        for (const Read& read : read_) note({site.layer, read.point}, slice, read.x);
         note(site, slice, x);
       }
-      inputs_.clear();
+      read_.clear();
       experts_ = at::Tensor();
       return;
     default:
@@ -96,7 +80,7 @@ void FiniteWatch::note(const run::Site& site, const run::Slice& slice, const at:
   const int64_t token = place / C / routes, route = place / C % routes;
   First found{site,
               slice.input,
-              slice.first_sequence + token / T + (slice.input == kPrompt ? 0 : first_sequence_),
+              inputs_[slice.input].first_sequence + slice.first_sequence + token / T,
               token % T,
               place % C,
               run::kNoExpert,
@@ -118,26 +102,44 @@ void FiniteWatch::merge(Ranks& ranks) {
   }
 }
 
-ordered_json describe_first(const std::optional<FiniteWatch::First>& first, const ordered_json& activations,
-                            const ordered_json& embedding, const std::vector<run::Input>& batches,
-                            const TokenNames& names) {
-  if (!first) return nullptr;
-  const run::Input& batch = batches[first->batch];
-  ordered_json described = ordered_json::array({{{"layer", first->site.layer},
-                                                 {"point", run::point_name(first->site.point)},
-                                                 {"value", std::isnan(first->value) ? "NaN"
-                                                           : first->value > 0       ? "Inf"
-                                                                                    : "-Inf"},
-                                                 {"batch", batch.name},
-                                                 {"sequence", first->sequence},
-                                                 {"token", first->token},
-                                                 {"channel", first->channel}}});
-  if (first->expert != run::kNoExpert) described[0]["expert"] = expert_name(first->expert);
-  name_tokens(described, batch.ids, names);
-  ordered_json largest = ordered_json::array({before(*first, activations[batch.name], embedding)});
-  if (largest[0].contains("token")) name_tokens(largest, batch.ids, names);
-  described[0]["before"] = std::move(largest[0]);
-  return std::move(described[0]);
+results::FirstNonfinite describe_first(const FiniteWatch::First& first,
+                                       const std::vector<measures::Input>& inputs,
+                                       const measures::TokenNames& names) {
+  const measures::Input& input = inputs[first.input];
+  const measures::TokenNames::Name name = names.name(input.ids, first.sequence, first.token);
+  results::FirstNonfinite described;
+  described.layer = first.site.layer;
+  described.point = run::point_name(first.site.point);
+  described.value = std::isnan(first.value) ? "NaN" : first.value > 0 ? "Inf" : "-Inf";
+  described.input = input.name;
+  described.sequence = first.sequence;
+  described.token = first.token;
+  described.channel = first.channel;
+  if (first.expert != run::kNoExpert) described.expert = results::Expert{first.expert};
+  described.token_text = name.text;
+  described.token_class = name.kind;
+  return described;
+}
+
+std::optional<results::Before> largest_before(const FiniteWatch::First& first,
+                                              const results::Results& results,
+                                              const std::vector<measures::Input>& inputs,
+                                              const measures::TokenNames& names) {
+  const results::Input& input = results.inputs[first.input];
+  const auto [layer, point] = first.site;
+  std::optional<results::Before> largest;
+  if (point == Point::down_out || point == Point::resid_out)
+    largest = largest_of(results, input.name, layer, "down_in");
+  if (!largest && layer > 0) largest = largest_of(results, input.name, layer - 1, "resid_out");
+  if (!largest && layer == 0 && input.embedding && point != Point::resid_in)
+    largest = results::Before{0, "resid_in", input.embedding->max, {}, {}, {}, {}, {}, {}};
+  if (largest && largest->token) {
+    const measures::TokenNames::Name name =
+        names.name(inputs[first.input].ids, *largest->sequence, *largest->token);
+    largest->token_text = name.text;
+    largest->token_class = name.kind;
+  }
+  return largest;
 }
 
 }  // namespace outliers::studies

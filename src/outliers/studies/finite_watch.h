@@ -7,11 +7,11 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
-#include <nlohmann/json.hpp>
 
 #include "outliers/core/ranks.h"
-#include "outliers/run/runner.h"
-#include "outliers/studies/token_names.h"
+#include "outliers/measures/measure.h"
+#include "outliers/results/results.h"
+#include "outliers/run/observer.h"
 
 namespace outliers::studies {
 
@@ -20,20 +20,20 @@ namespace outliers::studies {
 /// So of points in between the next one that it sees is named.
 class FiniteWatch : public run::Observer {
  public:
-  /// The first of several values is the one of the earliest point, then batch, sequence, token, channel.
+  /// The first of several values is the one of the earliest point, then input, sequence, token, channel.
   struct First {
     run::Site site;
-    size_t batch;
+    size_t input;
     int64_t sequence, token, channel;
     int64_t expert;  ///< run::kNoExpert where the layer's MLP is one
     float value;     ///< NaN or an infinity
-    auto order() const { return std::tuple(site, batch, sequence, token, channel); }
+    auto order() const { return std::tuple(site, input, sequence, token, channel); }
   };
 
-  /// first_sequence: the number in the corpus of this rank's first, whose batch is not the prompt's.
-  explicit FiniteWatch(int64_t first_sequence = 0) : first_sequence_(first_sequence) {}
+  /// The inputs of the run.
+  explicit FiniteWatch(const std::vector<measures::Input>& inputs) : inputs_(inputs) {}
 
-  bool wants(const run::Site& site, size_t batch) const override;
+  bool wants(const run::Site& site, size_t input) const override;
   void on_point(const run::Site& site, const run::Slice& slice, const at::Tensor& x) override;
 
   /// Rank 0 gets the first of all ranks; all ranks call it, after the run.
@@ -43,21 +43,26 @@ class FiniteWatch : public run::Observer {
  private:
   void note(const run::Site& site, const run::Slice& slice, const at::Tensor& x);
 
-  int64_t first_sequence_;
+  const std::vector<measures::Input>& inputs_;
   std::optional<First> first_;
-  struct Input {
+  struct Read {
     run::Point point;
     at::Tensor x;
   };
-  std::vector<Input> inputs_;  // of this slice's down projections, until their output is seen
-  at::Tensor experts_;         // of this slice's tokens, [b,T,k]
+  std::vector<Read> read_;  // by this slice's down projections, until their output is seen
+  at::Tensor experts_;      // of this slice's tokens, [b,T,k]
 };
 
-/// results.json's summary.first_nonfinite: null without one. `activations` and `embedding` are those of the
-/// results; what stood before is taken from them.
-nlohmann::ordered_json describe_first(const std::optional<FiniteWatch::First>& first,
-                                      const nlohmann::ordered_json& activations,
-                                      const nlohmann::ordered_json& embedding,
-                                      const std::vector<run::Input>& batches, const TokenNames& names);
+/// As results have it, without what stood before.
+results::FirstNonfinite describe_first(const FiniteWatch::First& first,
+                                       const std::vector<measures::Input>& inputs,
+                                       const measures::TokenNames& names);
+
+/// The largest value of the nearest point before `first` at which all of its input's values are finite;
+/// nothing without one, or where activations were not measured.
+std::optional<results::Before> largest_before(const FiniteWatch::First& first,
+                                              const results::Results& results,
+                                              const std::vector<measures::Input>& inputs,
+                                              const measures::TokenNames& names);
 
 }  // namespace outliers::studies

@@ -4,129 +4,134 @@
 #include <map>
 #include <span>
 
-#include "outliers/studies/norms.h"
-
 namespace outliers::studies {
 namespace {
 
-using nlohmann::ordered_json;
+using results::Extent;
+using results::Input;
 
-constexpr double kFloat16Max = 65504, kE4m3Max = 448, kInt8Steps = 127;
-
-ordered_json or_null(std::optional<int64_t> value) {
-  return value ? ordered_json(*value) : ordered_json(nullptr);
+/// The layers that the summary tells of.
+std::span<const results::Layer> told(const results::Results& results) {
+  return std::span(results.layers).first(static_cast<size_t>(results.told_layers()));
 }
 
-Extent extent_of(const ordered_json& layer) {
-  return {layer["max"], layer["median"]};
-}
-
-/// One object a layer.
-using Layers = std::span<const ordered_json>;
-
-/// The first `told` of the layers.
-Layers first_layers(const ordered_json& layers, size_t told) {
-  const auto& all = layers.get_ref<const ordered_json::array_t&>();
-  return Layers(all).first(std::min(told, all.size()));
+const results::LayerInput& part(const results::Layer& layer, const Input& input) {
+  return *layer.inputs.find(input.name);
 }
 
 /// Channels that are massive in any layer, those of most layers first.
-ordered_json massive_channels(Layers layers) {
+std::vector<int64_t> massive_channels(std::span<const results::Layer> layers, const Input& prompt) {
   std::map<int64_t, int64_t> layers_of;
-  for (const auto& layer : layers) {
+  for (const results::Layer& layer : layers) {
     std::map<int64_t, int64_t> here;
-    for (const auto& value : layer["massive"]) here[value["channel"]] = 1;
+    for (const results::Place& place : part(layer, prompt).resid_out->massive) here[place.channel] = 1;
     for (const auto& [channel, one] : here) layers_of[channel] += one;
   }
   std::vector<std::pair<int64_t, int64_t>> order(layers_of.begin(), layers_of.end());
   std::stable_sort(order.begin(), order.end(), [](auto a, auto b) { return a.second > b.second; });
-  ordered_json result = ordered_json::array();
-  for (const auto& [channel, count] : order) result.push_back(channel);
-  return result;
+  std::vector<int64_t> channels;
+  for (const auto& [channel, count] : order) channels.push_back(channel);
+  return channels;
 }
 
-ordered_json massive_tokens(Layers layers, const ordered_json& prompt) {
-  struct Span {
-    int64_t first, last;
-  };
-  std::map<int64_t, Span> spans;
-  for (const auto& layer : layers) {
-    const int64_t l = layer["layer"];
-    for (const auto& value : layer["massive"]) {
-      const auto [place, is_new] = spans.try_emplace(value["token"], Span{l, l});
-      place->second.last = l;
+std::vector<results::MassiveToken> massive_tokens(std::span<const results::Layer> layers,
+                                                  const Input& prompt) {
+  std::map<int64_t, results::MassiveToken> tokens;
+  for (const results::Layer& layer : layers) {
+    for (const results::Place& place : part(layer, prompt).resid_out->massive) {
+      const auto t = static_cast<size_t>(place.token);
+      const auto [known, is_new] = tokens.try_emplace(place.token);
+      if (is_new)
+        known->second = {place.token, prompt.tokens[t], prompt.classes[t], layer.layer, layer.layer};
+      known->second.last_layer = layer.layer;
     }
   }
-  ordered_json result = ordered_json::array();
-  for (const auto& [token, span] : spans) {
-    const auto t = static_cast<size_t>(token);
-    result.push_back({{"token", token},
-                      {"text", prompt["tokens"][t]},
-                      {"class", prompt["classes"][t]},
-                      {"first_layer", span.first},
-                      {"last_layer", span.last}});
-  }
-  return result;
+  std::vector<results::MassiveToken> list;
+  for (const auto& [token, massive] : tokens) list.push_back(massive);
+  return list;
 }
 
-/// Share of layers whose top down column is the top channel of down_in over the corpus.
-ordered_json weight_activation(const ordered_json& results, size_t told) {
-  int64_t same = 0, layers = 0;
-  for (const auto& layer : first_layers(results["activations"]["corpus"]["down_in"], told)) {
-    const ordered_json& modules = results["weights"][static_cast<size_t>(layers++)]["modules"];
-    const ordered_json& columns = modules["down"]["top_columns"];
-    if (columns.empty() || layer["top_channels"].empty()) continue;
-    const ordered_json& channel = layer["top_channels"][0];
-    const bool same_expert =
-        modules["down"].value("expert", ordered_json()) == channel.value("expert", ordered_json());
-    if (columns[0]["column"] == channel["channel"] && same_expert) ++same;
-  }
-  return layers > 0 ? ordered_json(static_cast<double>(same) / static_cast<double>(layers)) : nullptr;
+results::Life life_of(const results::Results& results, const Input& prompt) {
+  const std::span<const results::Layer> layers = told(results);
+  std::vector<Extent> extents;
+  for (const results::Layer& layer : layers) extents.push_back(part(layer, prompt).resid_out->extent());
+  const LifeSpan span = life_span(*prompt.embedding, extents, results.criteria);
+  return {prompt.name,
+          span.peak.has_value(),
+          span.born,
+          span.peak,
+          span.removed,
+          massive_channels(layers, prompt),
+          massive_tokens(layers, prompt)};
 }
 
-/// The heads' sink rates, mean over heads and layers.
-ordered_json sink_rate(Layers layers) {
+/// The heads' sink rates, mean over heads, layers and corpora.
+std::optional<double> sink_rate(const results::Results& results) {
   double sum = 0;
   int64_t heads = 0;
-  for (const auto& layer : layers) {
-    for (const auto& head : layer["heads"]) {
-      sum += head["sink_rate"].get<double>();
-      ++heads;
+  for (const results::Layer& layer : told(results)) {
+    for (const Input& input : results.inputs) {
+      const std::optional<results::Attention>& attention = part(layer, input).attention;
+      if (input.is_prompt() || !attention) continue;
+      for (const results::Head& head : attention->heads) sum += head.sink_rate;
+      heads += static_cast<int64_t>(attention->heads.size());
     }
   }
-  return heads > 0 ? ordered_json(sum / static_cast<double>(heads)) : nullptr;
+  if (heads == 0) return std::nullopt;
+  return sum / static_cast<double>(heads);
 }
 
-ordered_json headroom(const ordered_json& activations, const char* point, size_t told) {
-  const ordered_json* largest = nullptr;
-  const char* where = nullptr;
+/// Of the layer with the largest abs x, over all inputs; the first of equal ones.
+std::optional<results::Headroom> headroom(const results::Results& results, const char* point) {
+  const Criteria& c = results.criteria;
+  std::optional<results::Headroom> found;
+  double median = 0;
   int64_t nonfinite = 0;
-  for (const char* batch : {"prompt", "corpus"}) {
-    for (const auto& layer : activations[batch][point]) nonfinite += layer.value("nonfinite", int64_t{0});
-    for (const auto& layer : first_layers(activations[batch][point], told)) {
-      if (largest != nullptr && !(layer["max"] > (*largest)["max"])) continue;
-      largest = &layer;
-      where = batch;
+  for (const Input& input : results.inputs) {
+    for (const results::Layer& layer : results.layers) {
+      const results::Activations& of = *part(layer, input).activations(point);
+      nonfinite += of.nonfinite;
+      if (layer.layer >= results.told_layers() || (found && !(of.max > found->max))) continue;
+      results::Headroom& largest = found.emplace();
+      largest.layer = layer.layer;
+      largest.input = input.name;
+      largest.max = of.max;
+      median = of.median;
     }
   }
-  if (largest == nullptr) return nullptr;
-  const Extent extent = extent_of(*largest);
-  const bool any = extent.median > 0;
-  return {{"layer", (*largest)["layer"]},
-          {"batch", where},
-          {"max", extent.max},
-          {"max_over_median", any ? ordered_json(extent.ratio()) : nullptr},
-          {"of_fp16_max", extent.max / kFloat16Max},
-          {"of_fp8_e4m3_max", extent.max / kE4m3Max},
-          {"int8_step_over_median", any ? ordered_json(extent.ratio() / kInt8Steps) : nullptr},
-          {"nonfinite", nonfinite}};
+  if (!found) return found;
+  found->of_fp16_max = found->max / c.fp16_max;
+  found->of_fp8_e4m3_max = found->max / c.fp8_e4m3_max;
+  if (median > 0) {
+    found->max_over_median = found->max / median;
+    found->int8_step_over_median = found->max / median / c.int8_steps;
+  }
+  found->nonfinite = nonfinite;
+  return found;
+}
+
+std::optional<results::NormSummary> norms(const results::Results& results) {
+  const Input* corpus = results.corpus();
+  if (results.summary.first_nonfinite || corpus == nullptr || results.layers.empty()) return std::nullopt;
+  const results::Layer& last = results.layers.back();
+  const std::optional<results::Norms>& of = part(last, *corpus).norms;
+  if (!of) return std::nullopt;
+  const results::PatchNorms& patches = of->patches;
+  return results::NormSummary{last.layer,
+                              of->cls.median,
+                              of->registers ? of->registers->median : results::kNone,
+                              patches.median,
+                              patches.max,
+                              patches.high,
+                              static_cast<double>(patches.high) / static_cast<double>(patches.count)};
 }
 
 }  // namespace
 
-LifeSpan life_span(const Extent& embedding, const std::vector<Extent>& layers) {
+LifeSpan life_span(const Extent& embedding, const std::vector<Extent>& layers, const Criteria& criteria) {
   const auto taller = [](const Extent& a, const Extent& b) { return a.ratio() < b.ratio(); };
-  if (layers.empty() || std::max_element(layers.begin(), layers.end(), taller)->ratio() < kFoundRatio)
+  if (layers.empty() ||
+      std::max_element(layers.begin(), layers.end(), taller)->ratio() < criteria.found_ratio)
     return {};
   const auto peak = std::max_element(layers.begin(), layers.end(),
                                      [](const Extent& a, const Extent& b) { return a.max < b.max; });
@@ -146,38 +151,24 @@ LifeSpan life_span(const Extent& embedding, const std::vector<Extent>& layers) {
   }
 
   auto removed = layers.end();
-  while (removed - 1 != peak && (removed - 1)->max < peak->max / 2) --removed;
+  while (removed - 1 != peak && (removed - 1)->max < criteria.removed_share * peak->max) --removed;
   if (removed != layers.end()) span.removed = removed - layers.begin();
   return span;
 }
 
-ordered_json summarise(const ordered_json& results, std::optional<double> activation_attention,
-                       const ordered_json& first_nonfinite) {
-  const ordered_json& all = results["activations"]["prompt"]["resid_out"];
-  const size_t told = first_nonfinite.is_null() ? all.size() : first_nonfinite["layer"].get<size_t>();
-  const Layers layers = first_layers(all, told);
-  std::vector<Extent> extents;
-  for (const auto& layer : layers) extents.push_back(extent_of(layer));
-  const LifeSpan life = life_span(extent_of(results["prompt"]["embedding"]), extents);
-
-  ordered_json summary;
-  summary["first_nonfinite"] = first_nonfinite;
-  summary["found"] = life.peak.has_value();
-  summary["born_layer"] = or_null(life.born);
-  summary["peak_layer"] = or_null(life.peak);
-  summary["removed_layer"] = or_null(life.removed);
-  summary["massive_channels"] = massive_channels(layers);
-  summary["massive_tokens"] = massive_tokens(layers, results["prompt"]);
-  summary["alignment"] = {
-      {"weight_activation", weight_activation(results, told)},
-      {"activation_attention", activation_attention ? ordered_json(*activation_attention) : nullptr}};
-  if (results.contains("attention"))
-    summary["sink_rate"] = sink_rate(first_layers(results["attention"]["corpus"], told));
-  summary["headroom"] = {{"resid_out", headroom(results["activations"], "resid_out", told)},
-                         {"down_in", headroom(results["activations"], "down_in", told)}};
-  if (results.contains("norms") && first_nonfinite.is_null())
-    summary["norms"] = summarise_norms(results["norms"]["corpus"]);
-  return summary;
+void summarise(results::Results& results) {
+  results::Summary& summary = results.summary;
+  const bool activations =
+      !results.layers.empty() && !results.inputs.empty() &&
+      part(results.layers.front(), results.inputs.front()).activations("resid_out") != nullptr;
+  if (activations) {
+    for (const Input& input : results.inputs) {
+      if (input.is_prompt()) summary.lives.push_back(life_of(results, input));
+    }
+    for (const char* point : results::kPoints) summary.headroom[point] = headroom(results, point);
+  }
+  summary.sink_rate = sink_rate(results);
+  summary.norms = norms(results);
 }
 
 }  // namespace outliers::studies

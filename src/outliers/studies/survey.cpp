@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <memory>
 
 #include <ATen/ATen.h>
 #include <ATen/DeviceAccelerator.h>
@@ -10,35 +9,30 @@
 
 #include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
-#include "outliers/core/interrupt.h"
 #include "outliers/core/machine.h"
 #include "outliers/core/memory.h"
 #include "outliers/core/output.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/version.h"
 #include "outliers/io/npz.h"
-#include "outliers/models/config_reader.h"
+#include "outliers/measures/measure_set.h"
+#include "outliers/results/json.h"
 #include "outliers/run/runner.h"
-#include "outliers/studies/definitions.h"
 #include "outliers/studies/describe.h"
 #include "outliers/studies/finite_watch.h"
+#include "outliers/studies/subjects.h"
 #include "outliers/studies/summary.h"
-#include "outliers/studies/survey_observer.h"
-#include "outliers/studies/token_names.h"
-#include "outliers/text/corpus.h"
 
 namespace outliers::studies {
 namespace {
 
-using nlohmann::ordered_json;
-
-constexpr int64_t kDefaultTokens = 1024;
-
 /// Tokens that have passed the whole model, a layer of L counted as a part of 1/L.
 class ProgressObserver : public run::Observer {
  public:
-  ProgressObserver(int64_t layers, int64_t tokens, bool shown)
-      : layers_(layers), shown_(shown && Progress::visible()), progress_("measuring", tokens, "tokens") {}
+  ProgressObserver(int64_t layers, const std::vector<run::Input>& inputs, bool shown)
+      : layers_(layers),
+        shown_(shown && Progress::visible()),
+        progress_("measuring", tokens_of(inputs), "tokens") {}
   bool wants(const run::Site& site, size_t) const override {
     return site.point == run::Point::resid_out && shown_;
   }
@@ -48,196 +42,129 @@ class ProgressObserver : public run::Observer {
   }
 
  private:
+  static int64_t tokens_of(const std::vector<run::Input>& inputs) {
+    int64_t tokens = 0;
+    for (const run::Input& input : inputs) tokens += input.ids.numel();
+    return tokens;
+  }
+
   int64_t layers_, passed_ = 0;
   bool shown_;
   Progress progress_;
 };
 
-at::Tensor prompt_ids(const models::Model& model, const SurveyOptions& options) {
-  require(!options.prompt.empty(), "the prompt is empty; give some text with --prompt");
-  const std::vector<int32_t> ids = model.tokenizer().encode(options.prompt, options.bos);
-  require(!ids.empty(), "the prompt has no tokens; give some text with --prompt");
-  models::check_positions(model.config(), static_cast<int64_t>(ids.size()), "the prompt has", "shorten it");
-  return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
-}
-
-ordered_json describe_prompt(const std::string& text, const at::Tensor& ids, const TokenNames& names) {
-  ordered_json prompt = {{"text", text},
-                         {"ids", ordered_json::array()},
-                         {"tokens", ordered_json::array()},
-                         {"classes", ordered_json::array()}};
-  const auto id = ids.accessor<int64_t, 2>();
-  for (int64_t t = 0; t < ids.size(1); ++t) {
-    const int64_t token = id[0][t];
-    prompt["ids"].push_back(token);
-    prompt["tokens"].push_back(names.text(token));
-    prompt["classes"].push_back(names.kind(token, t));
-  }
-  return prompt;
-}
-
-uint64_t peak_device_bytes(at::Device device) {
+int64_t peak_device_bytes(at::Device device) {
   if (device.is_cpu()) return 0;
   const auto stats = at::accelerator::getDeviceStats(device.index());
   const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-  return static_cast<uint64_t>(stats.allocated_bytes[all].peak);
+  return stats.allocated_bytes[all].peak;
 }
 
-/// What a survey runs, and how results describe it.
-struct Input {
-  std::vector<run::Input> batches;  // prompt, corpus
-  std::unique_ptr<TokenNames> names;
-  std::string prompt, corpus;
-};
-
-Input text_input(const models::Model& model, const SurveyOptions& options) {
-  const models::Config& config = model.config();
-  const text::Tokenizer& tokenizer = model.tokenizer();
-  int64_t tokens = options.tokens;
-  if (tokens == 0) {
-    tokens = config.max_positions > 0 ? std::min(kDefaultTokens, config.max_positions) : kDefaultTokens;
+/// Cuts the corpora down to this rank's part.
+void split(Subjects& subjects, const Ranks& ranks) {
+  for (size_t i = 0; i < subjects.runs.size(); ++i) {
+    if (subjects.measured[i].is_prompt()) continue;
+    at::Tensor &ids = subjects.runs[i].ids, &pixels = subjects.runs[i].pixels;
+    require(ids.size(0) >= ranks.size(),
+            "{} sequences cannot be split over {} ranks; ask for more with --sequences", ids.size(0),
+            ranks.size());
+    const auto [first, last] = ranks.part(ids.size(0));
+    ids = ids.slice(0, first, last);
+    if (pixels.defined()) pixels = pixels.slice(0, first, last);
+    subjects.measured[i].first_sequence = first;
   }
-  models::check_positions(config, tokens, "a window should have", "ask for fewer with --tokens");
-  const at::Tensor prompt = prompt_ids(model, options);
-  require(options.ranks == nullptr || options.corpus != "-",
-          "every rank reads the corpus, which standard input cannot give to all; name a file with --corpus");
-  text::Corpus corpus =
-      options.corpus.empty() ? text::default_corpus() : text::read_corpus(options.corpus, options.text_field);
-  check_interrupt();
-  const std::string corpus_name = corpus.name;
-  const at::Tensor windows =
-      text::make_windows(tokenizer, std::move(corpus), options.sequences, tokens, options.bos, options.seed);
-  return {{{"prompt", prompt}, {"corpus", windows}},
-          std::make_unique<TextNames>(tokenizer),
-          text::replace_invalid_utf8(options.prompt),
-          corpus_name};
 }
 
-Input image_input(const models::Model& model, const models::Images& images) {
-  const models::Config& config = model.config();
-  require(images.pixels.defined(),
-          "{} reads images, but there are none; name PNG, JPEG or .npy files, or a folder "
-          "of them, with --images",
-          printable(config.name));
-  const auto batch = [&](const char* name, const at::Tensor& pixels) {
-    return run::image_input(config, name, pixels);
-  };
-  const int64_t height = images.pixels.size(2), width = images.pixels.size(3);
-  const models::PatchGrid grid = models::patch_grid(config, height, width, "images");
-  return {{batch("prompt", images.pixels.narrow(0, 0, 1)), batch("corpus", images.pixels)},
-          std::make_unique<PatchNames>(config, grid),
-          text::replace_invalid_utf8(images.names.front()),
-          fmt::format("{} image{} of {} x {} pixels{}", images.names.size(),
-                      images.names.size() == 1 ? "" : "s", height, width,
-                      images.left_out > 0 ? fmt::format(" ({} more left out)", images.left_out) : "")};
+results::Run describe_run(const SurveyOptions& options, const run::RunTimes& times,
+                          const std::vector<const measures::MeasureInfo*>& chosen) {
+  results::Run run;
+  run.version = version();
+  run.commit = commit();
+  run.libtorch = libtorch_version();
+  run.machine = machine_description();
+  run.device = options.device.str();
+  run.dtype = dtype_name(options.dtype);
+  run.threads = at::get_num_threads();
+  run.bos = text::bos_policy_name(options.bos);
+  run.seed = static_cast<int64_t>(options.seed);
+  for (const measures::MeasureInfo* measure : chosen) run.measures.emplace_back(measure->name);
+  if (options.ranks != nullptr) run.ranks = options.ranks->size();
+  run.seconds = {times.load_seconds, times.forward_seconds, times.observer_seconds, 0};
+  run.first_product_seconds = times.first_product_seconds;
+  run.weight_bytes_read = static_cast<int64_t>(times.weight_bytes_read);
+  if (options.memory_limit > 0) {
+    run.memory_limit_bytes = static_cast<int64_t>(options.memory_limit);
+    run.spilled_bytes = static_cast<int64_t>(times.spilled_bytes);
+  }
+  return run;
 }
 
-ordered_json describe_images(const models::Config& config, const models::Images& images) {
-  const models::Vision& vision = config.vision;
-  const models::PatchGrid grid =
-      models::patch_grid(config, images.pixels.size(2), images.pixels.size(3), "images");
-  ordered_json names = ordered_json::array();
-  for (const std::string& name : images.names) names.push_back(text::replace_invalid_utf8(name));
-  return {{"names", names},
-          {"left_out", images.left_out},
-          {"height", images.pixels.size(2)},
-          {"width", images.pixels.size(3)},
-          {"patch_height", vision.patch_height},
-          {"patch_width", vision.patch_width},
-          {"rows", grid.rows},
-          {"columns", grid.columns},
-          {"registers", vision.registers}};
+/// What the fields are, those of the measures among them.
+results::Named<results::Definition> definitions(const Criteria& criteria,
+                                                const std::vector<const measures::MeasureInfo*>& chosen) {
+  auto list = results::definitions(criteria);
+  for (const measures::MeasureInfo* measure : chosen) {
+    for (const measures::Value& value : measure->values) {
+      list[std::string("layers[].inputs.*.values.") + value.name] = {value.shape, value.title,
+                                                                     value.definition, value.source};
+    }
+  }
+  return list;
 }
 
 }  // namespace
 
 Survey survey(const models::Model& model, const SurveyOptions& options) {
   const models::Config& config = model.config();
-  const bool of_images = models::reads_images(config);
-  const Input input = of_images ? image_input(model, options.images) : text_input(model, options);
-  const std::vector<run::Input>& batches = input.batches;
-  const at::Tensor &prompt = batches[0].ids, &windows = batches[1].ids;
-  std::vector<run::Input> mine = batches;
-  if (options.ranks != nullptr) {
-    const int ranks = options.ranks->size();
-    require(windows.size(0) >= ranks,
-            "{} sequences cannot be split over {} ranks; ask for more with --sequences", windows.size(0),
-            ranks);
-    const auto [first, last] = options.ranks->part(windows.size(0));
-    mine[1].ids = windows.slice(0, first, last);
-    if (of_images) mine[1].pixels = batches[1].pixels.slice(0, first, last);
-  }
-  SurveyObserver observer(config, *input.names, batches, options.ranks);
-  FiniteWatch finite(options.ranks == nullptr ? 0 : options.ranks->part(windows.size(0)).first);
+  const std::vector<const measures::MeasureInfo*> chosen =
+      measures::choose_measures(options.measures, config);
+  Subjects subjects = subjects_of(model, options);
+  if (options.ranks != nullptr) split(subjects, *options.ranks);
+  measures::MeasureSet set({config, *subjects.names, subjects.measured, options.ranks}, chosen);
+  FiniteWatch finite(subjects.measured);
+  const bool is_root = options.ranks == nullptr || options.ranks->is_root();
   run::RunTimes times;
   {
-    ProgressObserver progress(config.layers, prompt.numel() + mine[1].ids.numel(),
-                              options.ranks == nullptr || options.ranks->is_root());
+    ProgressObserver progress(config.layers, subjects.runs, is_root);
     run::RunOptions run_options;
     run_options.dtype = options.dtype;
     run_options.device = options.device;
     run_options.memory_limit = options.memory_limit;
     run_options.spill_directory = options.spill_directory;
-    times = run::forward(model, mine, {&observer, &finite, &progress}, run_options);
+    times = run::forward(model, subjects.runs, {&set, &finite, &progress}, run_options);
   }
 
   const auto begin = std::chrono::steady_clock::now();
   if (options.ranks != nullptr) finite.merge(*options.ranks);
   Survey survey;
-  if (options.ranks != nullptr && !options.ranks->is_root()) return survey;
-  ordered_json measured = observer.results();
-  ordered_json& results = survey.results;
-  results["schema"] = "outliers-results/1";
-  results["model"] = describe_model(model);
-  results["run"] = {{"version", version()},
-                    {"commit", commit()},
-                    {"libtorch", libtorch_version()},
-                    {"machine", machine_description()},
-                    {"device", options.device.str()},
-                    {"dtype", dtype_name(options.dtype)},
-                    {"threads", at::get_num_threads()},
-                    {"bos", text::bos_policy_name(options.bos)},
-                    {"sequences", windows.size(0)},
-                    {"tokens_per_sequence", windows.size(1)},
-                    {"corpus", printable(input.corpus)},
-                    {"seed", options.seed}};
-  if (options.ranks != nullptr) results["run"]["ranks"] = options.ranks->size();
-  results["prompt"] = describe_prompt(input.prompt, prompt, *input.names);
-  results["prompt"]["embedding"] = std::move(measured["embedding"]);
-  results["prompt"]["kept_tokens"] = std::min(kKeptTokens, prompt.size(1));
-  for (const char* part : {"activations", "weights", "attention", "writes"}) {
-    results[part] = std::move(measured[part]);
+  if (!is_root) return survey;
+  results::Results& results = survey.results;
+  results.model = describe_model(model);
+  results.run = describe_run(options, times, chosen);
+  results.inputs = std::move(subjects.listed);
+  results.images = std::move(subjects.images);
+  results.layers = set.take_layers();
+  std::optional<results::FirstNonfinite>& first = results.summary.first_nonfinite;
+  if (finite.first()) first = describe_first(*finite.first(), subjects.measured, *subjects.names);
+  set.finish(results);
+  if (first) first->before = largest_before(*finite.first(), results, subjects.measured, *subjects.names);
+  summarise(results);
+  results.definitions = definitions(results.criteria, chosen);
+  for (const measures::Input& input : subjects.measured) {
+    if (!input.is_prompt()) survey.arrays.emplace_back(input.name + ".ids", input.ids);
   }
-  if (of_images) {
-    results["images"] = describe_images(config, options.images);
-    results["norms"] = std::move(measured["norms"]);
-  }
-  results["summary"] = summarise(results, observer.activation_attention(),
-                                 describe_first(finite.first(), results["activations"],
-                                                results["prompt"]["embedding"], batches, *input.names));
-  results["definitions"] = definitions(of_images);
-  survey.arrays = observer.arrays();
+  for (auto& array : set.take_arrays()) survey.arrays.push_back(std::move(array));
 
   const std::chrono::duration<double> report = std::chrono::steady_clock::now() - begin;
-  ordered_json& run = results["run"];
-  run["seconds"] = {{"load", times.load_seconds},
-                    {"forward", times.forward_seconds},
-                    {"statistics", times.observer_seconds},
-                    {"report", report.count()}};
-  run["first_product_seconds"] = times.first_product_seconds;
-  run["weight_bytes_read"] = times.weight_bytes_read;
-  if (options.memory_limit > 0) {
-    run["memory_limit_bytes"] = options.memory_limit;
-    run["spilled_bytes"] = times.spilled_bytes;
-  }
-  run["peak_host_bytes"] = peak_resident_bytes();
-  run["peak_device_bytes"] = peak_device_bytes(options.device);
+  results.run.seconds.report = report.count();
+  results.run.peak_host_bytes = static_cast<int64_t>(peak_resident_bytes());
+  results.run.peak_device_bytes = peak_device_bytes(options.device);
   return survey;
 }
 
 void write_survey(const Survey& survey, const std::filesystem::path& directory) {
   OutputFile results(directory / "results.json", false);
-  results.write(survey.results.dump(1) + "\n");
+  results.write(results::to_text(survey.results) + "\n");
   results.commit();
   io::NpzWriter arrays(directory / "arrays.npz");
   for (const auto& [name, tensor] : survey.arrays) arrays.add(name, tensor);

@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <string>
 
+#include <ATen/core/Tensor.h>
+
 #include "outliers/models/config.h"
-#include "outliers/run/image_embedding.h"
+#include "outliers/models/patch_grid.h"
 #include "outliers/text/tokenizer.h"
 
-namespace outliers::studies {
+namespace outliers::measures {
 
 class TokenNames {
  public:
@@ -18,6 +20,12 @@ class TokenNames {
   virtual std::string text(int64_t id) const = 0;
   /// Its class at `position` of its sequence.
   virtual const char* kind(int64_t id, int64_t position) const = 0;
+
+  struct Name {
+    std::string text, kind;
+  };
+  /// Of one token of a sequence; ids int64 [N,T].
+  Name name(const at::Tensor& ids, int64_t sequence, int64_t token) const;
 };
 
 /// Pieces of text; classes of text/token_class.h.
@@ -48,4 +56,4 @@ class PatchNames : public TokenNames {
   int64_t registers_, columns_;
 };
 
-}  // namespace outliers::studies
+}  // namespace outliers::measures

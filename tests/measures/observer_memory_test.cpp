@@ -1,38 +1,24 @@
 // What a survey says it takes against the tensors that are alive in it, in memory and with a disk.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "outliers/core/memory.h"
+#include "outliers/measures/measure_set.h"
 #include "outliers/run/memory_plan.h"
 #include "outliers/run/runner.h"
-#include "outliers/studies/survey_observer.h"
-#include "outliers/studies/token_names.h"
 
+#include "measures/measured.h"
 #include "run/counting_allocator.h"
 #include "support.h"
 
-namespace outliers::studies {
+namespace outliers::measures {
 namespace {
-
-/// As many tokens as the model has, of one or two letters.
-std::unique_ptr<text::Tokenizer> letters(int64_t vocabulary) {
-  nlohmann::json file = {{"model", {{"type", "BPE"}, {"merges", nlohmann::json::array()}}},
-                         {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
-                         {"decoder", {{"type", "ByteLevel"}}}};
-  for (int64_t i = 0; i < vocabulary; ++i) {
-    std::string piece(1, static_cast<char>('a' + i % 26));
-    if (i >= 26) piece += static_cast<char>('a' + i / 26);
-    file["model"]["vocab"][piece] = i;
-  }
-  return text::Tokenizer::from_json(file.dump());
-}
 
 /// The observer's histograms, which are no tensors.
 constexpr uint64_t kHistograms = uint64_t{45} << 20;
 
 /// A prompt and a corpus of some 24,000 tokens.
-std::vector<run::Input> batches_for(const models::Config& c) {
+std::vector<run::Input> inputs_for(const models::Config& c) {
   at::manual_seed(3);
   if (!models::reads_images(c)) {
     return {{"prompt", at::randint(c.vocabulary, {1, 6}, at::kLong)},
@@ -50,27 +36,27 @@ TEST(ObserverMemory, CoversWhatASurveyKeeps) {
     const auto model =
         models::Model::open(tests::golden(std::string("models/") + name + "/model.safetensors"));
     const models::Config& c = model->config();
-    const bool of_images = models::reads_images(c);
-    const auto tokenizer = letters(of_images ? 26 : c.vocabulary);
-    const TextNames texts(*tokenizer);
-    const PatchNames patches(c, {1, 1});
-    const TokenNames& names = of_images ? static_cast<const TokenNames&>(patches) : texts;
-    const std::vector<run::Input> batches = batches_for(c);
+    const std::vector<run::Input> inputs = inputs_for(c);
+    const tests::Numbers numbers;
+    const auto new_set = [&] {
+      return std::make_unique<MeasureSet>(Setting{c, numbers, tests::measured_inputs(inputs)},
+                                          choose_measures({}, c));
+    };
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       run::RunOptions options;
       options.dtype = dtype;
       options.memory_limit = uint64_t{1} << 60;
       const auto plan = [&] {
-        SurveyObserver observer(c, names, batches);
-        return run::plan_memory(*model, batches, {&observer}, options, 0);
+        const auto set = new_set();
+        return run::plan_memory(*model, inputs, {set.get()}, options, 0);
       };
       const auto peak = [&](uint64_t limit) {
         options.memory_limit = limit;
-        SurveyObserver observer(c, names, batches);
+        const auto set = new_set();
         const tests::CountingAllocator counting;
-        const run::RunTimes times = run::forward(*model, batches, {&observer}, options);
+        const run::RunTimes times = run::forward(*model, inputs, {set.get()}, options);
         EXPECT_EQ(times.spilled_bytes > 0, limit > 0);
-        EXPECT_FALSE(observer.arrays().empty());
+        EXPECT_FALSE(set->take_arrays().empty());
         return tests::CountingAllocator::peak();
       };
       const run::MemoryPlan free = plan();
@@ -89,4 +75,4 @@ TEST(ObserverMemory, CoversWhatASurveyKeeps) {
 }
 
 }  // namespace
-}  // namespace outliers::studies
+}  // namespace outliers::measures

@@ -1,10 +1,15 @@
-#include "outliers/studies/token_names.h"
+#include "outliers/measures/token_names.h"
 
 #include <fmt/format.h>
 
 #include "outliers/text/token_class.h"
 
-namespace outliers::studies {
+namespace outliers::measures {
+
+TokenNames::Name TokenNames::name(const at::Tensor& ids, int64_t sequence, int64_t token) const {
+  const int64_t id = ids.accessor<int64_t, 2>()[sequence][token];
+  return {text(id), kind(id, token)};
+}
 
 std::string TextNames::text(int64_t id) const {
   return tokenizer_.display(static_cast<int32_t>(id));
@@ -25,4 +30,4 @@ const char* PatchNames::kind(int64_t id, int64_t) const {
   return kImageClasses[id == 0 ? 0 : is_patch(id) ? 2 : 1];
 }
 
-}  // namespace outliers::studies
+}  // namespace outliers::measures

@@ -1,0 +1,152 @@
+#include "outliers/measures/measure_set.h"
+
+#include <algorithm>
+
+#include "outliers/run/memory_plan.h"
+
+namespace outliers::measures {
+
+MeasureSet::MeasureSet(Setting setting, const std::vector<const MeasureInfo*>& chosen)
+    : setting_(std::move(setting)) {
+  for (const MeasureInfo* row : chosen) {
+    if (row->of == Of::model) members_.push_back({row->make(setting_, kNone), kNone, false});
+    for (size_t i = 0; i < setting_.inputs.size() && row->of != Of::model; ++i) {
+      const bool prompt = setting_.inputs[i].is_prompt();
+      if (prompt || row->of == Of::inputs) members_.push_back({row->make(setting_, i), i, prompt});
+    }
+  }
+}
+
+template <typename Action>
+void MeasureSet::each(int64_t layer, size_t input, const Action& action) const {
+  for (const Member& member : members_) {
+    if (!is_here(member) || (input != kNone && member.input != input)) continue;
+    action(*member.measure, member.measure->wants(layer));
+  }
+}
+
+bool MeasureSet::wants(const run::Site& site, size_t input) const {
+  bool any = false;
+  if (site.layer < 0) return any;
+  each(site.layer, input, [&](const Measure&, const Wants& w) { any |= w.points.contains(site.point); });
+  return any;
+}
+
+bool MeasureSet::wants_attention_sums(int64_t layer, size_t input) const {
+  bool any = false;
+  each(layer, input, [&](const Measure&, const Wants& w) { any |= w.attention_sums; });
+  return any;
+}
+
+bool MeasureSet::wants_weights(int64_t layer) const {
+  bool any = false;
+  each(layer, kNone, [&](const Measure&, const Wants& w) { any |= w.weights; });
+  return any;
+}
+
+void MeasureSet::on_point(const run::Site& site, const run::Slice& slice, const at::Tensor& x) {
+  if (setting_.ranks != nullptr) setting_.ranks->check();
+  each(site.layer, slice.input, [&](Measure& measure, const Wants& w) {
+    if (w.points.contains(site.point)) measure.add(site, x, number_of(slice));
+  });
+}
+
+void MeasureSet::on_attention_sums(int64_t layer, const run::Slice& slice, const ops::AttentionSums& sums) {
+  each(layer, slice.input, [&](Measure& measure, const Wants& w) {
+    if (w.attention_sums) measure.add_attention_sums(sums, number_of(slice));
+  });
+}
+
+void MeasureSet::on_weight(int64_t layer, const run::LayerWeight& weight) {
+  each(layer, kNone, [&](Measure& measure, const Wants& w) {
+    if (w.weights) measure.add_weight(layer, weight);
+  });
+}
+
+void MeasureSet::on_layer_end(int64_t layer) {
+  if (setting_.ranks != nullptr) merge();
+  look_again();
+  if (setting_.is_root()) {
+    results::Layer& record = layers_.emplace_back();
+    record.layer = layer;
+    for (const Input& input : setting_.inputs) record.inputs[input.name];
+    for (const Member& member : members_) member.measure->end_layer(record, arrays_);
+  }
+  for (const Member& member : members_) member.measure->forget_layer();
+  if (setting_.spill != nullptr) setting_.spill->clear();
+}
+
+/// One message a rank: what its measures saved, one behind the other.
+void MeasureSet::merge() {
+  ByteWriter mine;
+  for (const Member& member : members_) {
+    if (!member.of_prompt && !setting_.is_root()) member.measure->save(mine);
+  }
+  const std::vector<std::string> all = setting_.ranks->gather(mine.bytes());
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    ByteReader theirs(all[rank]);
+    for (const Member& member : members_) {
+      if (!member.of_prompt) member.measure->merge(theirs);
+    }
+  }
+}
+
+void MeasureSet::look_again() {
+  ByteWriter asked;
+  if (setting_.is_root()) {
+    for (const Member& member : members_) asked.put(std::string_view(member.measure->question()));
+  }
+  const std::string bytes =
+      setting_.ranks == nullptr ? asked.bytes() : setting_.ranks->broadcast(asked.bytes());
+  ByteReader read(bytes);
+  std::vector<std::string> questions(members_.size());
+  for (std::string& question : questions) question = read.get_text();
+  if (std::all_of(questions.begin(), questions.end(), [](const auto& q) { return q.empty(); })) return;
+
+  ByteWriter answers;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    if (questions[i].empty() || !is_here(members_[i])) continue;
+    answers.put(std::string_view(members_[i].measure->answer(questions[i])));
+  }
+  const std::vector<std::string> all =
+      setting_.ranks == nullptr ? std::vector{answers.bytes()} : setting_.ranks->gather(answers.bytes());
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    ByteReader theirs(all[rank]);
+    for (size_t i = 0; i < members_.size(); ++i) {
+      if (questions[i].empty() || (rank > 0 && members_[i].of_prompt)) continue;
+      members_[i].measure->hear(theirs.get_text());
+    }
+  }
+}
+
+void MeasureSet::finish(results::Results& results) const {
+  for (const Member& member : members_) member.measure->finish(results);
+}
+
+run::ObserverMemory MeasureSet::memory(const std::vector<run::Input>& inputs, at::ScalarType dtype,
+                                       int64_t chunk_tokens) const {
+  constexpr int64_t kListed = int64_t{50} << 10;  // of an input in a layer: lists of what stands out
+  Memory sum;
+  for (const Member& member : members_) {
+    Load load{dtype};
+    if (member.input != kNone) {
+      const at::Tensor& ids = inputs[member.input].ids;
+      load.sequences = ids.size(0);
+      load.tokens = ids.size(1);
+      load.chunk = std::min(load.sequences, run::chunk_sequences(chunk_tokens, load.tokens)) * load.tokens;
+    }
+    const Memory memory = member.measure->memory(load);
+    sum.held += memory.held;
+    sum.moment = std::max(sum.moment, memory.moment);
+    sum.arrays += memory.arrays;
+    sum.spillable += memory.spillable;
+    sum.on_disk += memory.on_disk;
+  }
+  const int64_t listed = kListed * setting_.config.layers * static_cast<int64_t>(inputs.size());
+  return {.held = static_cast<uint64_t>(sum.arrays + sum.held + sum.moment + listed),
+          .spillable = static_cast<uint64_t>(sum.spillable),
+          .on_disk = static_cast<uint64_t>(sum.on_disk),
+          .at_end = static_cast<uint64_t>(sum.arrays)};
+}
+
+}  // namespace outliers::measures

@@ -1,0 +1,23 @@
+// Small operations that several measures need.
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace outliers::measures {
+
+/// float32, contiguous, on the CPU.
+inline at::Tensor on_host(const at::Tensor& x) {
+  return x.to(at::kCPU, at::kFloat).contiguous();
+}
+
+/// x with zeros behind its last dimension, `size` in all.
+inline at::Tensor padded(const at::Tensor& x, int64_t size) {
+  return x.size(-1) == size ? x : at::constant_pad_nd(x, {0, size - x.size(-1)});
+}
+
+/// abs x in float32, 0 where x is not finite.
+inline at::Tensor finite_abs(const at::Tensor& x) {
+  return x.to(at::kFloat).abs().nan_to_num(0, 0, 0);
+}
+
+}  // namespace outliers::measures
