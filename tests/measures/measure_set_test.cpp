@@ -98,7 +98,8 @@ TEST(MeasureSet, AsksForNothingThatNoMeasureWants) {
       {"experts", {{"experts.index", "experts.down_in", "experts.down_out"}, false, false}},
       {"writes", {{}, false, true}},
       {"prompt_values", {}},
-      {"alignment", {}}};
+      {"alignment", {}},
+      {"value_drain", {{"value"}, true, false}}};
   const auto model = golden_model("qwen2_moe_mixed");
   for (const auto& [name, wanted] : of_corpora) {
     std::vector<const MeasureInfo*> alone;
@@ -120,7 +121,8 @@ const std::map<std::string, std::vector<std::string>> kParts = {{"activations", 
                                                                 {"weights", {"weights"}},
                                                                 {"experts", {"experts"}},
                                                                 {"writes", {"writes"}},
-                                                                {"norms", {"norms"}}};
+                                                                {"norms", {"norms"}},
+                                                                {"value_drain", {"values"}}};
 
 TEST(MeasureSet, FindsTheSameWhoeverLooksBeside) {
   for (const char* name : {"llama_untied", "qwen2_moe_mixed", "vit_rectangle"}) {

@@ -12,7 +12,7 @@ namespace outliers::measures {
 // A row a measure; table/NAME.cpp has it.
 #define OUTLIERS_MEASURES(row)                                                              \
   row(activations) row(attention) row(attention_maps) row(weights) row(experts) row(writes) \
-      row(prompt_values) row(norms) row(alignment)
+      row(prompt_values) row(norms) row(alignment) row(value_drain)
 
 #define OUTLIERS_DECLARE(name) MeasureInfo name##_measure();
 OUTLIERS_MEASURES(OUTLIERS_DECLARE)

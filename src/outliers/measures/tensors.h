@@ -1,6 +1,8 @@
 // Small operations that several measures need.
 #pragma once
 
+#include <vector>
+
 #include <ATen/ATen.h>
 
 namespace outliers::measures {
@@ -8,6 +10,12 @@ namespace outliers::measures {
 /// float32, contiguous, on the CPU.
 inline at::Tensor on_host(const at::Tensor& x) {
   return x.to(at::kCPU, at::kFloat).contiguous();
+}
+
+/// As results have them; x of one dimension.
+inline std::vector<double> numbers(const at::Tensor& x) {
+  const at::Tensor all = x.to(at::kCPU, at::kDouble).contiguous();
+  return {all.const_data_ptr<double>(), all.const_data_ptr<double>() + all.numel()};
 }
 
 /// x with zeros behind its last dimension, `size` in all.
