@@ -8,6 +8,7 @@ namespace outliers::results {
 
 inline constexpr const char* kModules[] = {"q", "k", "v", "o", "gate", "up", "down"};
 inline constexpr const char* kExpertModules[] = {"gate", "up", "down"};
+inline constexpr const char* kPatchClass[] = {"patch"};
 
 template <typename V>
 void fields(V& v, Place& x) {
@@ -16,8 +17,8 @@ void fields(V& v, Place& x) {
   v(field("token").from(0), x.token);
   v(field("channel", "in a layer of experts a neuron of the one beside it").from(0), x.channel);
   v(field("expert", "a number, or \"shared\" of the one that all tokens pass"), x.expert);
-  v(field("token_text"), x.token_text);
-  v(field("class").among(kClasses), x.token_class);
+  v(field("token_text", "the token's text, as in inputs[].tokens"), x.token_text);
+  v(field("class", "the token's class, as in inputs[].classes").among(kClasses), x.token_class);
 }
 
 template <typename V>
@@ -172,7 +173,7 @@ void fields(V& v, PatchPlace& x) {
   v(field("sequence").from(0), x.sequence);
   v(field("token").from(0), x.token);
   v(field("token_text"), x.token_text);
-  v(field("class").among(kClasses), x.token_class);
+  v(field("class").among(kPatchClass), x.token_class);
 }
 
 template <typename V>
@@ -247,8 +248,8 @@ void fields(V& v, MatrixScore& x) {
           "arXiv 2502.06415, section 3.2")
         .from(0),
     x.score);
-  v(field("axis", "whether the score is of a row or a column"), x.axis);
-  v(field("index", "which row or column it is of").from(0), x.index);
+  v(field("axis", "whether it is of a row or a column"), x.axis);
+  v(field("index", "which row or column that is").from(0), x.index);
   v(field("max", "the largest abs W").from(0), x.max);
   v(field("mean", "the mean of abs W").from(0), x.mean);
   v(field("median", "the median of abs W, exact").from(0), x.median);

@@ -100,7 +100,7 @@ void fields(V& v, Headroom& x) {
   v(field("layer", "the layer where the largest abs x is").from(0), x.layer);
   v(field("input", "the input where it is; the first reports do not say").or_left_out(), x.input);
   v(field("max", "the largest abs x at the point").from(0), x.max);
-  v(field("max_over_median", "it over the median of abs x in its layer and input; null where the median is 0")
+  v(field("max_over_median", "the largest abs x over the median in its layer and input; null where that is 0")
         .from(0)
         .or_null(),
     x.max_over_median);

@@ -12,6 +12,8 @@ namespace outliers::results {
 /// The content of results.json, of schema outliers-results/2. indent -1: in one line. Bytes of texts that are
 /// no UTF-8 become U+FFFD.
 std::string to_text(const Results& results, int indent = 1);
+/// Its `model` alone, in one line.
+std::string to_text(const Model& model);
 
 /// Reads results.json of schema outliers-results/2, or /1, which is converted. Nothing in it is believed
 /// before it is checked, because reports are sent around, edited and cut short. Throws an Error that names

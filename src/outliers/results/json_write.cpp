@@ -66,10 +66,20 @@ ordered_json criteria_json() {
   return json_of(criteria);
 }
 
-std::string to_text(const Results& results, int indent) {
+namespace {
+template <typename T>
+std::string text_of(const T& x, int indent) {
   // Visitors take what they may change; this one only reads.
-  const ordered_json json = json_of(const_cast<Results&>(results));
-  return json.dump(indent, ' ', false, ordered_json::error_handler_t::replace);
+  return json_of(const_cast<T&>(x)).dump(indent, ' ', false, ordered_json::error_handler_t::replace);
+}
+}  // namespace
+
+std::string to_text(const Results& results, int indent) {
+  return text_of(results, indent);
+}
+
+std::string to_text(const Model& model) {
+  return text_of(model, -1);
 }
 
 }  // namespace outliers::results

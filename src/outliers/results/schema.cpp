@@ -51,6 +51,17 @@ void put_range(ordered_json& schema, const Field& field) {
   if (std::isfinite(field.maximum)) schema["maximum"] = number(field.maximum);
 }
 
+/// What stands in many places has a schema of its own: its name, and how others refer to it.
+constexpr const char *kClass = "class", *kAxis = "axis", *kExpert = "expert";
+ordered_json reference(const char* name) {
+  return {{"$ref", fmt::format("#/$defs/{}", name)}};
+}
+ordered_json shared_schemas() {
+  return {{kClass, {{"enum", kClasses}}},
+          {kAxis, {{"enum", kNames<Axis>}}},
+          {kExpert, {{"anyOf", {{{"type", "integer"}, {"minimum", 0}}, {{"const", "shared"}}}}}}};
+}
+
 template <typename T>
 ordered_json schema_of(const Field& field) {
   ordered_json schema;
@@ -66,7 +77,9 @@ ordered_json schema_of(const Field& field) {
     if (!field.names.empty()) schema["propertyNames"]["enum"] = field.names;
     schema["additionalProperties"] = schema_of<typename T::value_type::second_type>(of_named<T>(field));
   } else if constexpr (std::is_same_v<T, Expert>) {
-    schema = {{"anyOf", {{{"type", "integer"}, {"minimum", 0}}, {{"const", "shared"}}}}};
+    schema = reference(kExpert);
+  } else if constexpr (std::is_same_v<T, Axis>) {
+    schema = reference(kAxis);
   } else if constexpr (std::is_enum_v<T>) {
     schema = {{"enum", kNames<T>}};
   } else if constexpr (std::is_same_v<T, double>) {
@@ -80,6 +93,8 @@ ordered_json schema_of(const Field& field) {
   } else if constexpr (std::is_same_v<T, std::string>) {
     if (field.values.empty()) {
       schema = {{"type", "string"}};
+    } else if (field.values.data() == std::data(kClasses)) {
+      schema = reference(kClass);
     } else {
       schema = {{"enum", field.values}};
     }
@@ -212,6 +227,7 @@ std::string schema_text() {
        "Everything counts from 0. docs/results.md says more of what the numbers mean."}};
   schema.update(schema_of<Results>(field("")));
   schema["properties"]["schema"] = {{"const", kSchema}};
+  schema["$defs"] = shared_schemas();
   return schema.dump(1) + "\n";
 }
 
