@@ -125,7 +125,10 @@ ordered_json weights_of(const ordered_json& layer) {
   put(weights, "modules", part(layer, "modules"));
   put(weights, "router", part(layer, "router"));
   const ordered_json& experts = part(layer, "experts");
-  if (!experts.is_array()) return weights;
+  if (!experts.is_array()) {
+    put(weights, "experts", experts);
+    return weights;
+  }
   for (const ordered_json& expert : experts) {
     ordered_json listed = {{"expert", part(expert, "expert")}, {"modules", ordered_json::object()}};
     for (const char* module : {"gate", "up", "down"}) put(listed["modules"], module, part(expert, module));
@@ -177,6 +180,7 @@ size_t layers_of_1(const ordered_json& json) {
 }
 
 ordered_json layer_of_1(const ordered_json& json, size_t l) {
+  // What /1 always had stands there where it is missing too, as null, which the reader refuses.
   LayerParts parts(l);
   const ordered_json stored = parts(part(json, "weights"));
   ordered_json inputs = ordered_json::object();
@@ -184,16 +188,16 @@ ordered_json layer_of_1(const ordered_json& json, size_t l) {
     const bool prompt = name == kPrompt;
     ordered_json& input = inputs[name] = ordered_json::object();
     for (const char* point : {"resid_out", "down_in"})
-      put(input, point, parts.activations(part(json, "activations", name, point)));
-    put(input, "attention",
-        parts(prompt ? part(json, "attention", "prompt", "layers") : part(json, "attention", "corpus")));
-    if (prompt) put(input, "writes", parts(part(json, "writes")));
-    put(input, "norms", parts(part(json, "norms", name)));
+      input[point] = parts.activations(part(json, "activations", name, point));
+    input["attention"] =
+        parts(prompt ? part(json, "attention", "prompt", "layers") : part(json, "attention", "corpus"));
+    if (prompt) input["writes"] = parts(part(json, "writes"));
+    if (json.contains("norms") || json.contains("images")) input["norms"] = parts(part(json, "norms", name));
     ordered_json experts = expert_inputs(part(stored, "experts"), name);
     if (!experts.empty()) input["experts"] = std::move(experts);
   }
   ordered_json layer = {{"layer", parts.number()}};
-  put(layer, "weights", weights_of(stored));
+  layer["weights"] = weights_of(stored);
   layer["inputs"] = std::move(inputs);
   return layer;
 }
