@@ -10,7 +10,12 @@
 #include "outliers/core/warning.h"
 #include "outliers/measures/measure.h"
 #include "outliers/models/model.h"
+#include "outliers/report/figures.h"
 #include "outliers/report/format.h"
+#include "outliers/report/gnuplot.h"
+#include "outliers/report/page.h"
+#include "outliers/report/results.h"
+#include "outliers/report/summary_text.h"
 #include "outliers/results/json.h"
 #include "outliers/studies/survey.h"
 
@@ -62,6 +67,26 @@ void list_measures() {
   print(table);
 }
 
+/// Draws what the report in `directory` shows; a report without figures is still one, so what stops them is a
+/// warning. Whether they were drawn.
+bool draw_figures(const std::string& directory) {
+  try {
+    const std::filesystem::path path = directory;
+    report::draw(report::make_figures(report::read_results(path), {}), report::palettes().front(),
+                 {"pdf", "svg", "png"}, path / "figures");
+    return true;
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& error) {
+    warn_message(error.what());
+    return false;
+  }
+}
+
+void write_page(const std::filesystem::path& directory) {
+  report::write_page(report::read_results(directory), directory / "index.html");
+}
+
 /// The model, and what the survey has to know of it.
 std::unique_ptr<models::Model> open(Options& options) {
   studies::SurveyOptions& survey = options.survey;
@@ -96,13 +121,18 @@ void run_rank(Options& options, Ranks* ranks) {
   const auto model = open(options);
   const studies::Survey result = studies::survey(*model, survey);
   studies::write_survey(result, output.temporary());
-  // Page, figures and summary come back once the report room reads results of this schema.
+  write_page(output.temporary());
   output.commit();
+  const bool figures = !options.no_figures && draw_figures(options.output);
+  if (figures) write_page(options.output);  // again: it lists them
   if (options.json) {
     print(results::to_text(result.results) + "\n");
   } else {
-    print(report::labelled(
-        "files", printable(options.output, std::string::npos) + "/results.json, arrays.npz", text_columns()));
+    const std::string files =
+        fmt::format("{}/index.html, results.json, arrays.npz{}", printable(options.output, std::string::npos),
+                    figures ? ", figures" : "");
+    print(report::summary_text(result.results, text_columns()) +
+          report::labelled("files", files, text_columns()));
   }
 }
 
