@@ -7,7 +7,8 @@ in NEW (outliers-results/2), and has to be equal to the last bit. What NEW says 
 OLD and NEW are directories with results.json and arrays.npz. Differences are listed by their path in NEW; exit code 1 where there
 are any. What changed in meaning may differ where an option allows it, and is counted:
 
-  --products      the neurons of writes: under a norm or LayerScale after the projection, a product is now what is added
+  --products      writes: under a norm or LayerScale after the projection, a neuron's product is now what is added; what attention and
+                  MLP add is now what was added, where it was the difference of two sums, which are rounded
   --key-scores    scores of keys in layers where sums of attention are not finite: now the mean of the heads that are; in arrays.npz
                   all of them in their last bits: now rounded once, from the mean in float64
 
@@ -124,7 +125,7 @@ class Comparison:
                     self.not_finite.add((name, layer["layer"]))
 
     def may_differ(self, path):
-        if self.allow_products and re.search(r"\.writes\.(largest|followed)\.neurons\b", path):
+        if self.allow_products and re.search(r"\.writes\.(largest|followed)\.(neurons|attention|mlp)\b", path):
             return True
         at = re.match(r"layers\[(\d+)\]\.inputs\.([^.]+)\.attention\b", path)
         if at:

@@ -17,10 +17,13 @@ class Writes : public Measure {
   using Measure::Measure;
 
   Wants wants(int64_t) const override {
-    return {.points = {Point::resid_in, Point::resid_mid, Point::resid_out, Point::down_in,
-                       Point::experts_index, Point::experts_weight, Point::experts_down_in,
-                       Point::shared_weight, Point::shared_down_in},
-            .weights = true};
+    PointSet points = {Point::resid_in,       Point::attn_added,      Point::mlp_added,
+                       Point::resid_out,      Point::down_in,         Point::experts_index,
+                       Point::experts_weight, Point::experts_down_in, Point::shared_weight,
+                       Point::shared_down_in};
+    if (config().residual_norms) points.add(Point::resid_mid);
+    if (changes_down_out()) points.add(Point::down_out);
+    return {.points = points, .weights = true};
   }
   void add(const run::Site& site, const at::Tensor& x, int64_t) override { shown_[site.point] = x[0]; }
   void add_weight(int64_t, const run::LayerWeight& weight) override {
@@ -46,7 +49,7 @@ class Writes : public Measure {
     const models::Experts& experts = config().experts;
     const int64_t side_by_side = experts.used * experts.width + experts.shared_width;
     const int64_t inputs = std::max(models::widest_mlp(config()), side_by_side);
-    return {.held = load.all() * (3 * config().width + inputs) *
+    return {.held = load.all() * (6 * config().width + inputs) *
                     static_cast<int64_t>(c10::elementSize(load.dtype))};
   }
 
@@ -61,6 +64,8 @@ class Writes : public Measure {
     at::Tensor down_in;  // [F]
   };
 
+  /// Whether something stands between down_out and mlp_added.
+  bool changes_down_out() const { return config().branch_norms || config().branch_scales; }
   bool has(Point point) const { return shown_.contains(point); }
   const at::Tensor& shown(Point point) const { return shown_.at(point); }
 
@@ -86,19 +91,30 @@ class Writes : public Measure {
     write.token = place.token;
     write.channel = place.channel;
     write.resid_in = value(Point::resid_in);
-    write.attention = value(Point::resid_mid) - write.resid_in;
     write.resid_out = value(Point::resid_out);
-    write.mlp = write.resid_out - value(Point::resid_mid);
-    write.neurons = neurons(place);
+    write.attention = value(Point::attn_added);
+    write.mlp = value(Point::mlp_added);
+    if (config().residual_norms) {  // a norm of the residual counts to the part that it follows
+      write.attention = value(Point::resid_mid) - write.resid_in;
+      write.mlp = write.resid_out - value(Point::resid_mid);
+    }
+    // A post-norm (by its root mean square) and LayerScale multiply what a channel has from all neurons.
+    double factor = 1;
+    if (changes_down_out()) {
+      const double down_out = value(Point::down_out);
+      factor = down_out == 0 ? 0 : value(Point::mlp_added) / down_out;
+    }
+    write.neurons = neurons(place, factor);
     return write;
   }
 
-  /// Those with the largest products.
-  std::vector<results::Neuron> neurons(Place place) const {
+  /// Those with the largest products; `factor`: what is added over the sum of all that neurons give.
+  std::vector<results::Neuron> neurons(Place place, double factor) const {
     const std::vector<Source> all = sources(place.token);
     std::vector<at::Tensor> parts;
     for (const Source& source : all) {
-      parts.push_back(source.down_in * on_host(downs_.at(source.expert)[place.channel]) * source.weight);
+      parts.push_back(source.down_in * on_host(downs_.at(source.expert)[place.channel]) *
+                      (source.weight * factor));
     }
     const at::Tensor products = at::cat(parts);
     const auto [sizes, places] = products.abs().topk(std::min(kNeurons, products.size(0)));
