@@ -2,13 +2,14 @@
 """Whether a report says what an older one of the same run said: every number and text of OLD (outliers-results/1 or /2) is looked for
 in NEW (outliers-results/2), and has to be equal to the last bit. What NEW says beside that is not looked at.
 
-  same_numbers.py OLD NEW [--products] [--key-scores] [--most N]
+  same_numbers.py OLD NEW [--products] [--key-scores] [--rounding] [--most N]
 
 OLD and NEW are directories with results.json and arrays.npz. Differences are listed by their path in NEW; exit code 1 where there
 are any. What changed in meaning may differ where an option allows it, and is counted:
 
   --products      the neurons of writes: under a norm or LayerScale after the projection, a product is now what is added
   --key-scores    scores of keys in layers where sums of attention are not finite: now the mean of the heads that are
+  --rounding      scores of keys in arrays.npz by 4 units in the last place: their mean over heads may be summed in another way
 
 Nothing here comes from the program: the form of /1 is told anew, as docs/results.md has it.
 """
@@ -106,8 +107,8 @@ def lost(old, new):
 
 
 class Comparison:
-    def __init__(self, allow_products, allow_key_scores):
-        self.allow_products, self.allow_key_scores = allow_products, allow_key_scores
+    def __init__(self, options):
+        self.allow_products, self.allow_key_scores, self.allow_rounding = options.products, options.key_scores, options.rounding
         self.compared, self.allowed, self.differences = 0, 0, []
         self.not_finite = set()  # (input, layer) whose sums of attention are not all finite
 
@@ -153,6 +154,16 @@ class Comparison:
             if not same:
                 self.differ(path, short(old), short(new))
 
+    def scores_that_may_not(self, name, old, new, different):
+        """Which of the different scores of keys, [L, N, T], are not allowed to be."""
+        may_not = different.copy()
+        if self.allow_rounding:
+            may_not &= ~(np.abs(old - new) <= 4 * np.spacing(np.maximum(np.abs(old), np.abs(new))))
+        if self.allow_key_scores:
+            may_not[[(name, layer) in self.not_finite for layer in range(len(old))]] = False
+        self.allowed += int(different.sum() - may_not.sum())
+        return may_not
+
     def compare_arrays(self, old, new):
         for name in old.files:
             path = f"arrays.npz: {name}"
@@ -165,11 +176,8 @@ class Comparison:
                 self.differences.append(f"{path}: {a.dtype} {list(a.shape)} -> {b.dtype} {list(b.shape)}")
                 continue
             different = ~((a == b) | (np.isnan(a) & np.isnan(b))) if a.dtype.kind == "f" else a != b
-            if name.endswith(".attention.key_scores") and self.allow_key_scores:
-                for layer in range(len(a)):
-                    if (name.split(".")[0], layer) in self.not_finite:
-                        self.allowed += int(different[layer].sum())
-                        different[layer] = False
+            if name.endswith(".attention.key_scores"):
+                different = self.scores_that_may_not(name.split(".")[0], a, b, different)
             if different.any():
                 first = tuple(int(i) for i in np.argwhere(different)[0])
                 largest = np.nanmax(np.abs(a[different].astype(np.float64) - b[different]))
@@ -197,12 +205,13 @@ def main():
     parser.add_argument("new")
     parser.add_argument("--products", action="store_true")
     parser.add_argument("--key-scores", action="store_true")
+    parser.add_argument("--rounding", action="store_true")
     parser.add_argument("--most", type=int, default=100, help="differences that are listed")
     options = parser.parse_args()
     old, new = read(options.old), read(options.new)
     old.pop("definitions", None)
     old["run"] = without(old["run"], *OF_THE_RUN)
-    comparison = Comparison(options.products, options.key_scores)
+    comparison = Comparison(options)
     comparison.note_not_finite(old)
     comparison.compare(old, new)
     with np.load(pathlib.Path(options.old) / "arrays.npz") as before, np.load(pathlib.Path(options.new) / "arrays.npz") as after:
