@@ -2,14 +2,14 @@
 """Whether a report says what an older one of the same run said: every number and text of OLD (outliers-results/1 or /2) is looked for
 in NEW (outliers-results/2), and has to be equal to the last bit. What NEW says beside that is not looked at.
 
-  same_numbers.py OLD NEW [--products] [--key-scores] [--rounding] [--most N]
+  same_numbers.py OLD NEW [--products] [--key-scores] [--most N]
 
 OLD and NEW are directories with results.json and arrays.npz. Differences are listed by their path in NEW; exit code 1 where there
 are any. What changed in meaning may differ where an option allows it, and is counted:
 
   --products      the neurons of writes: under a norm or LayerScale after the projection, a product is now what is added
-  --key-scores    scores of keys in layers where sums of attention are not finite: now the mean of the heads that are
-  --rounding      scores of keys in arrays.npz by 4 units in the last place: their mean over heads may be summed in another way
+  --key-scores    scores of keys in arrays.npz, the mean over heads: now of those that are finite, as in results.json, so where it was
+                  not finite it may be; and it is rounded once, so by 4 units in the last place
 
 Nothing here comes from the program: the form of /1 is told anew, as docs/results.md has it.
 """
@@ -108,26 +108,11 @@ def lost(old, new):
 
 class Comparison:
     def __init__(self, options):
-        self.allow_products, self.allow_key_scores, self.allow_rounding = options.products, options.key_scores, options.rounding
+        self.allow_products, self.allow_key_scores = options.products, options.key_scores
         self.compared, self.allowed, self.differences = 0, 0, []
-        self.not_finite = set()  # (input, layer) whose sums of attention are not all finite
-
-    def note_not_finite(self, results):
-        for layer in results["layers"]:
-            for name, measured in layer["inputs"].items():
-                if measured.get("attention", {}).get("nonfinite", 0) > 0:
-                    self.not_finite.add((name, layer["layer"]))
-
-    def may_differ(self, path):
-        if self.allow_products and re.search(r"\.writes\.(largest|followed)\.neurons\b", path):
-            return True
-        at = re.match(r"layers\[(\d+)\]\.inputs\.([^.]+)\.attention\b", path)
-        if at:
-            return self.allow_key_scores and (at[2], int(at[1])) in self.not_finite
-        return path == "summary.alignment.activation_attention" and self.allow_key_scores and bool(self.not_finite)
 
     def differ(self, path, old, new):
-        if self.may_differ(path):
+        if self.allow_products and re.search(r"\.writes\.(largest|followed)\.neurons\b", path):
             self.allowed += 1
         else:
             self.differences.append(f"{path}: {old} -> {new}")
@@ -154,15 +139,14 @@ class Comparison:
             if not same:
                 self.differ(path, short(old), short(new))
 
-    def scores_that_may_not(self, name, old, new, different):
-        """Which of the different scores of keys, [L, N, T], are not allowed to be."""
-        may_not = different.copy()
-        if self.allow_rounding:
-            may_not &= ~(np.abs(old - new) <= 4 * np.spacing(np.maximum(np.abs(old), np.abs(new))))
-        if self.allow_key_scores:
-            may_not[[(name, layer) in self.not_finite for layer in range(len(old))]] = False
-        self.allowed += int(different.sum() - may_not.sum())
-        return may_not
+    def other_scores(self, old, new, different):
+        """Which of the different scores of keys are none of those that may be."""
+        if not self.allow_key_scores:
+            return different
+        rounded = np.abs(old - new) <= 4 * np.spacing(np.maximum(np.abs(old), np.abs(new)))
+        others = different & np.isfinite(old) & ~rounded
+        self.allowed += int(different.sum() - others.sum())
+        return others
 
     def compare_arrays(self, old, new):
         for name in old.files:
@@ -177,7 +161,7 @@ class Comparison:
                 continue
             different = ~((a == b) | (np.isnan(a) & np.isnan(b))) if a.dtype.kind == "f" else a != b
             if name.endswith(".attention.key_scores"):
-                different = self.scores_that_may_not(name.split(".")[0], a, b, different)
+                different = self.other_scores(a, b, different)
             if different.any():
                 first = tuple(int(i) for i in np.argwhere(different)[0])
                 largest = np.nanmax(np.abs(a[different].astype(np.float64) - b[different]))
@@ -205,14 +189,12 @@ def main():
     parser.add_argument("new")
     parser.add_argument("--products", action="store_true")
     parser.add_argument("--key-scores", action="store_true")
-    parser.add_argument("--rounding", action="store_true")
     parser.add_argument("--most", type=int, default=100, help="differences that are listed")
     options = parser.parse_args()
     old, new = read(options.old), read(options.new)
     old.pop("definitions", None)
     old["run"] = without(old["run"], *OF_THE_RUN)
     comparison = Comparison(options)
-    comparison.note_not_finite(old)
     comparison.compare(old, new)
     with np.load(pathlib.Path(options.old) / "arrays.npz") as before, np.load(pathlib.Path(options.new) / "arrays.npz") as after:
         comparison.compare_arrays(before, after)

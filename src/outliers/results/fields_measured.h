@@ -78,8 +78,8 @@ void fields(V& v, Key& x) {
   v(field("sequence").from(0), x.sequence);
   v(field("key", "its place in the sequence").from(0), x.key);
   v(field("score",
-          "the probability that it receives, summed over queries and averaged over heads: between 0 and the "
-          "number of tokens",
+          "the probability that it receives, summed over queries and averaged over the heads where that is "
+          "finite: between 0 and the number of tokens",
           "arXiv 2502.06415, section 3.3")
         .from(0),
     x.score);
