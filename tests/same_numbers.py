@@ -41,7 +41,8 @@ def expert_parts(layer):
         name = {"expert": expert["expert"]}
         matrices.append(name | {"modules": {module: expert[module] for module in MODULES if module in expert}})
         for one in INPUTS:
-            if one in expert:
+            # /1 listed those too that only tokens of the other input chose.
+            if one in expert and expert[one]["tokens"] > 0:
                 passed[one].append(name | expert[one])
     return matrices, passed
 
@@ -100,8 +101,9 @@ def values(value):
 
 
 def lost(old, new):
-    """What /1 says and its new form does not: but for the numbers of layers, which every part had, and the name of the maps."""
-    known = {repr(l) for l in range(old["model"]["layers"])} | {"'prompt.attention.probs_mean'", "None"}
+    """What /1 says and its new form does not: but for the numbers of layers, which every part had, the name of the maps, and the zeros
+    of experts without tokens."""
+    known = {repr(l) for l in range(old["model"]["layers"])} | {"'prompt.attention.probs_mean'", "None", "0.0"}
     gone = collections.Counter(values(without(old, "definitions"))) - collections.Counter(values(new))
     return [value for value in gone if value not in known]
 

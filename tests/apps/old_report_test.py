@@ -17,7 +17,7 @@ NAMES = ["plain", "experts", "images", "overflow"]
 TABLE = """\
 model     layers  born  largest  removed   max  x median  channels
 plain          4     1        1  3         997     2,621         3
-experts        2     -        -  -        31.0      7.97         -
+experts        2     -        -  -        12.5      6.04         -
 images         2     -        -  -        23.6      7.59         -
 overflow       4     1        1  ?         997     2,621         3
 """

@@ -221,7 +221,8 @@ void fields(V& v, LayerInput& x) {
   v(field("writes", "of prompts: who made the largest value, and who changed the one of the layer before"),
     x.writes);
   v(field("norms", "of images: L2 norms of the tokens' resid_out"), x.norms);
-  v(field("experts", "in a layer of experts: those that a token chose").or_left_out(), x.experts);
+  v(field("experts", "in a layer of experts: those that a token of the input chose").or_left_out(),
+    x.experts);
   v(field("values", "what other measures give, by name; definitions has each by this path and its name")
         .or_left_out(),
     x.values);
