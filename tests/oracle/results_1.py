@@ -48,8 +48,9 @@ def main(program):
         tiny.write_model(scratch / "plain")
         tiny.write_model(scratch / "overflow", overflow)
         options = {"plain": text, "overflow": [*text, "--dtype", "float16"]}
-        for name, model in {"experts": "qwen2_moe_shared", "images": "dinov2_with_registers_shrunk"}.items():
-            options[name] = golden_model(model, scratch / name) or text
+        options["images"] = golden_model("dinov2_with_registers_shrunk", scratch / "images")
+        golden_model("qwen2_moe_shared", scratch / "experts")
+        options["experts"] = ["--prompt", "we", *text[2:]]  # so short that it does not choose every expert
         for name, given in options.items():
             out, to = scratch / f"{name}.report", TARGET / name
             subprocess.run([program, "report", scratch / name, "-o", out, "--no-figures", "--threads", "1", *given], check=True,

@@ -184,6 +184,31 @@ TEST_F(Consistency, OfNorms) {
                 "layers[1].inputs.corpus.norms.registers.each has 3 entries, but images.registers says 2");
 }
 
+TEST_F(Consistency, OfValues) {
+  const auto define = [](Results& r, const char* shape) {
+    r.definitions[std::string(kValuesPath) + "corpus"].shape = shape;
+  };
+  EXPECT_BROKEN(corpus(r, 1).values["entropy"] = {1},
+                "layers[1].inputs.corpus.values.entropy is not in definitions");
+  EXPECT_BROKEN(corpus(r, 1).values["corpus"].pop_back(),
+                "layers[1].inputs.corpus.values.corpus has 1 entries, but its shape [H] here is 2");
+  EXPECT_BROKEN(define(r, "[]"),
+                "layers[0].inputs.corpus.values.corpus has 2 entries, but its shape [] here is 1");
+  EXPECT_BROKEN(define(r, "[D]"),
+                "layers[0].inputs.corpus.values.corpus has 2 entries, but its shape [D] here is {}", width_);
+  EXPECT_BROKEN(define(r, "[F]"),
+                "layers[0].inputs.corpus.values.corpus has 2 entries, but its shape [F] here is {}",
+                mlp_width_);
+  EXPECT_BROKEN(define(r, "[T]"),
+                "layers[0].inputs.corpus.values.corpus has 2 entries, but its shape [T] here is {}", tokens_);
+  EXPECT_BROKEN(define(r, "[N]"),
+                "layers[0].inputs.corpus.values.corpus has 2 entries, but its shape [N] here is {}", tokens_);
+  Results later = sample_;
+  define(later, "[H, later]");
+  tests::write_file(scratch_ / "results.json", to_text(later));
+  EXPECT_NO_THROW(read(scratch_ / "results.json"));
+}
+
 TEST_F(Consistency, OfTheFirstThatIsNotFinite) {
   EXPECT_BROKEN(r.summary.first_nonfinite->input = "prompt9",
                 "summary.first_nonfinite.input is prompt9, which is no input");

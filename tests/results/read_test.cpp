@@ -177,6 +177,22 @@ TEST_F(Read, RefusesAnotherSchema) {
     EXPECT_THAT(refusal_of(text), EndsWith("results.json is no report: it has no field schema")) << text;
 }
 
+TEST_F(Read, RefusesObjectsThatTakeForeverToRead) {
+  const auto with_names = [](int count) {
+    ordered_json json = whole();
+    std::string names;
+    for (int i = 0; i < count; ++i) names += fmt::format("\"{}\":\"{{:\\\\\",", i);
+    std::string text = json.dump();
+    text.insert(1, "\"more\":{" + names + "\"last\":[{\"a\":1}]},");
+    return text;
+  };
+  EXPECT_NO_THROW(read_text(with_names(9'999)));
+  EXPECT_THAT(refusal_of(with_names(10'000)),
+              EndsWith("is no report: an object in it has more than 10000 names"));
+  // Minutes, were it parsed.
+  EXPECT_THAT(refusal_of(with_names(1'000'000)), HasSubstr("more than 10000 names"));
+}
+
 TEST_F(Read, RefusesWhatIsCutShortOrNotThere) {
   const std::string text = to_text(tests::every_field(false));
   for (size_t size = 0; size < text.size(); size += 1 + text.size() / 100) {

@@ -97,6 +97,27 @@ class Consistency {
     if (x.norms) norms(*x.norms, input, path + ".norms");
     for (size_t i = 0; i < x.experts.size(); ++i)
       expert(x.experts[i].expert, at(path + ".experts", i) + ".expert");
+    values(x.values, input, path + ".values.");
+  }
+
+  /// Shapes that later versions add are left alone.
+  void values(const Values& x, const Input& input, const std::string& path) const {
+    const std::pair<const char*, int64_t> sizes[] = {{"[]", 1},
+                                                     {"[H]", m_.heads},
+                                                     {"[D]", m_.width},
+                                                     {"[F]", m_.mlp_width},
+                                                     {"[N]", input.sequences},
+                                                     {"[T]", input.tokens_per_sequence}};
+    for (const auto& [name, list] : x) {
+      const Definition* definition = r_.value_definition(name);
+      const std::string shown = path + printable(name, 40);
+      require(definition != nullptr, "{} is not in definitions", shown);
+      for (const auto& [shape, size] : sizes) {
+        if (definition->shape != shape) continue;
+        require(static_cast<int64_t>(list.size()) == size, "{} has {} entries, but its shape {} here is {}",
+                shown, list.size(), shape, size);
+      }
+    }
   }
 
   void activations(const Activations& x, const Input& input, int64_t channels,

@@ -111,7 +111,8 @@ ordered_json expert_inputs(const ordered_json& experts, const char* input) {
   if (!experts.is_array()) return list;
   for (const ordered_json& expert : experts) {
     const ordered_json& passed = part(expert, input);
-    if (passed.is_null()) continue;
+    // /1 listed those too that only tokens of the other input chose.
+    if (passed.is_null() || part(passed, "tokens") == 0) continue;
     ordered_json listed = {{"expert", part(expert, "expert")}};
     if (passed.is_object()) listed.update(passed);
     list.push_back(std::move(listed));

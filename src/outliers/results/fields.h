@@ -10,7 +10,9 @@ namespace outliers::results {
 
 template <typename V>
 void fields(V& v, Definition& x) {
-  v(field("shape", "of a measure's values: [H] is one a head, [] one number").or_left_out(), x.shape);
+  v(field("shape", "of a measure's values: [] is one number, [H] one a head; letters as of arrays.npz")
+        .or_left_out(),
+    x.shape);
   v(field("title", "of a measure's values: what a chart calls them").or_left_out(), x.title);
   v(field("definition"), x.definition);
   v(field("source", "the paper, and the place in it").or_left_out(), x.source);

@@ -78,8 +78,8 @@ void fields(V& v, Key& x) {
   v(field("sequence").from(0), x.sequence);
   v(field("key", "its place in the sequence").from(0), x.key);
   v(field("score",
-          "the probability that it receives, summed over queries and averaged over heads: between 0 and the "
-          "number of tokens",
+          "the probability that it receives, summed over queries and averaged over the heads where that is "
+          "finite: between 0 and the number of tokens",
           "arXiv 2502.06415, section 3.3")
         .from(0),
     x.score);
@@ -221,8 +221,10 @@ void fields(V& v, LayerInput& x) {
   v(field("writes", "of prompts: who made the largest value, and who changed the one of the layer before"),
     x.writes);
   v(field("norms", "of images: L2 norms of the tokens' resid_out"), x.norms);
-  v(field("experts", "in a layer of experts: those that a token chose").or_left_out(), x.experts);
-  v(field("values", "what other measures give, by name; definitions says what each is").or_left_out(),
+  v(field("experts", "in a layer of experts: those that a token of the input chose").or_left_out(),
+    x.experts);
+  v(field("values", "what other measures give, by name; definitions has each by this path and its name")
+        .or_left_out(),
     x.values);
 }
 

@@ -152,6 +152,31 @@ void take(T& x, const ordered_json& value, const Field& field, const At& at) {
   }
 }
 
+/// Whether `text`, as JSON, has an object of more than `most` names.
+bool has_wide_object(std::string_view text, size_t most) {
+  constexpr size_t deepest = 1000;  // parse_json() reads nothing deeper
+  std::vector<size_t> names;        // of the open objects; none of lists
+  bool inside_text = false;
+  for (size_t i = 0; i < text.size() && names.size() <= deepest; ++i) {
+    const char c = text[i];
+    if (inside_text) {
+      i += c == '\\';
+      inside_text = c != '"';
+    } else if (c == '"') {
+      inside_text = true;
+    } else if (c == '{' || c == '[') {
+      names.push_back(0);
+    } else if (!names.empty()) {
+      if (c == '}' || c == ']') {
+        names.pop_back();
+      } else if (c == ':' && ++names.back() > most) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 Results from_json(const ordered_json& json, const std::string& file) {
@@ -182,6 +207,10 @@ Results from_json_1(const ordered_json& json, const std::string& file) {
 
 Results read(const std::filesystem::path& path) {
   const std::string file = printable(path.string(), std::string::npos), text = read_own(path);
+  // For each name of an object that keeps their order all before it are looked through.
+  constexpr size_t most_names = 10'000;
+  require(!has_wide_object(text, most_names), "{} is no report: an object in it has more than {} names", file,
+          most_names);
   ordered_json json;
   try {
     // A null stands where a number was NaN or infinite, as outliers writes it.

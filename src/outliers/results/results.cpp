@@ -30,4 +30,8 @@ int64_t Results::told_layers() const {
   return summary.first_nonfinite ? summary.first_nonfinite->layer : static_cast<int64_t>(layers.size());
 }
 
+const Definition* Results::value_definition(std::string_view name) const {
+  return definitions.find(std::string(kValuesPath).append(name));
+}
+
 }  // namespace outliers::results

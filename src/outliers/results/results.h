@@ -203,6 +203,8 @@ struct ExpertInput {
 
 /// A measure's numbers by name; which they are, and their shapes, is told by Results::definitions.
 using Values = Named<std::vector<double>>;
+/// Results::definitions has them by this and their name.
+inline constexpr std::string_view kValuesPath = "layers[].inputs.*.values.";
 
 /// One input in one layer; a measure that was not chosen leaves its part empty.
 struct LayerInput {
@@ -363,6 +365,8 @@ struct Results {
   const Input* corpus() const;
   /// Layers before the first value that is not finite: of these the summary tells.
   int64_t told_layers() const;
+  /// What LayerInput::values of the name are; nullptr where there is none.
+  const Definition* value_definition(std::string_view name) const;
 };
 
 }  // namespace outliers::results
