@@ -105,7 +105,8 @@ void take(T& x, const ordered_json& value, const Field& field, const At& at) {
           std::find(field.names.begin(), field.names.end(), name) == field.names.end()) {
         at.fail(fmt::format("has an unknown entry {}", printable(name, 40)));
       }
-      take(x[name], item, field, at.child(name));
+      take(x[name], item, is_optional<typename T::value_type::second_type> ? field.or_null() : field,
+           at.child(name));
     }
   } else if constexpr (std::is_same_v<T, Expert>) {
     if (value == "shared") {
