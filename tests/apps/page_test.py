@@ -1,101 +1,24 @@
 #!/usr/bin/env python3
-"""The page of `outliers report` and of `outliers compare`, in headless Chromium on a tiny model's report."""
+"""The page of `outliers report`, in headless Chromium on a tiny model's report."""
 import base64
 import json
 import pathlib
 import re
 import shutil
 import sys
-import tempfile
-import unittest
 import zlib
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import browser  # noqa: E402
+import current  # noqa: E402
 import tiny  # noqa: E402
-from program import ROOT, ProgramTest, main  # noqa: E402
+from page_case import CANVAS_COLOURS, OVERFLOWING, SECTIONS, PageCase, block  # noqa: E402
+from program import main  # noqa: E402
 
-SECTIONS = ["answer", "activations", "weights", "attention", "tokens", "method"]
-CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
-HOSTILE = ["<img src=x onerror=\"window.pwned=1\">", "</script><script>window.pwned=2</script>", "<b>bold</b>", "&lt;i&gt;", "`touch pwned`", "'; system(\"touch pwned\") #",
-           "{{results}}", "$x^2$", "\u2028\u2029", "<!--", "]]>", "javascript:window.pwned=3", "\u202Eright to left", "\u65e5\u672c\u8a9e", "\U0001F9EA", "", " ", "a" * 500]
-
-# Colours of a canvas that differ: 1 means that nothing is drawn on it.
-CANVAS_COLOURS = """
-const c = document.querySelector(arguments[0]); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-const seen = new Set(); for (let i = 0; i < d.length; i += 4 * 7) seen.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]); return seen.size;"""
-OVERFLOWING = """
-const wide = []; for (const e of document.querySelectorAll('main *, header *')) {
-  if (e.closest('.scroll, .visually-hidden, .plot3d, nav')) continue;
-  const box = e.getBoundingClientRect(); if (box.width > 0 && box.right > innerWidth + 1) wide.push(e.tagName + '#' + e.id + '.' + e.className); }
-return document.documentElement.scrollWidth > innerWidth ? ['the document'].concat(wide) : wide;"""
-
-
-def block(html, name):
-    return re.search(rf'<script type="[^"]+" id="{name}">(.*?)</script>', html, re.S).group(1)
-
-
-def setUpModule():
-    if not browser.CHROMEDRIVER or not browser.CHROMIUM:
-        raise unittest.SkipTest("no chromium and chromedriver here; scripts/setup.sh installs them")
-    global page
-    page = browser.Browser()
-    unittest.addModuleCleanup(page.close)
-
-
-class PageCase(ProgramTest):
-    """A report of the tiny model to look at, and the window to look through."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(cls.folder.cleanup)
-        cls.dir = pathlib.Path(cls.folder.name)
-        cls.corpus = cls.dir / "corpus.txt"
-        cls.corpus.write_text(CORPUS)
-        cls.model = tiny.write_model(cls.dir / "tiny")
-        cls.report = cls.make(cls(), "report")
-
-    def make(self, name, *more, model=None):
-        out = self.dir / name
-        self.succeed("report", model or self.model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 40, "--no-figures", *more)
-        return out
-
-    def edited(self, name, edit):
-        """A copy of the report whose results and arrays went through edit(results, arrays), and its page drawn anew."""
-        out = self.dir / name
-        shutil.copytree(self.report, out)
-        results, arrays = json.loads((out / "results.json").read_text()), dict(np.load(out / "arrays.npz"))
-        edit(results, arrays)
-        (out / "results.json").write_text(json.dumps(results))
-        np.savez(out / "arrays.npz", **arrays)
-        self.succeed("plot", out, "--only", "page")
-        return out
-
-    def setUp(self):
-        page.size(1280, 900)
-        page.prefer(prefers_color_scheme="light")
-        page.requests(), page.console()
-
-    def open(self, directory, fragment=""):
-        page.open(directory / "index.html", fragment)
-        return json.loads((directory / "results.json").read_text())
-
-    def quiet(self, directory):
-        self.assertEqual(page.console(), [])
-        self.assertEqual({url for url in page.requests()}, {(directory / "index.html").resolve().as_uri()})
-
-    def text(self, selector):
-        return page.run("return document.querySelector(arguments[0]).textContent", selector)
-
-    def chosen(self):
-        return int(page.run("return document.getElementById('layer').value"))
-
-    def draw_3d(self):
-        page.run("document.getElementById('prompt-3d').scrollIntoView({behavior: 'instant'})")
-        page.wait("return document.querySelector('.plot3d').dataset.drawn")
+HOSTILE = ["<img src=x onerror=\"window.pwned=1\">", "</script><script>window.pwned=2</script>", "<b>bold</b>", "&lt;i&gt;",
+           "`touch pwned`", "'; system(\"touch pwned\") #", "{{results}}", "$x^2$", "\u2028\u2029", "<!--", "]]>",
+           "javascript:window.pwned=3", "\u202Eright to left", "\u65e5\u672c\u8a9e", "\U0001F9EA", "", " ", "a" * 500]
 
 
 class ReportPageTest(PageCase):
@@ -106,39 +29,46 @@ class ReportPageTest(PageCase):
         self.draw_3d()
         layers = results["model"]["layers"]
         for section in SECTIONS:
-            self.assertTrue(page.run("const s = document.getElementById(arguments[0]); return s.offsetHeight > 100 && s.querySelector('h1, h2').textContent.length > 0", section), section)
-        self.assertEqual(page.run("return document.querySelectorAll('#strip .layer rect.span').length"), layers)
+            self.assertTrue(self.page.run("const s = document.getElementById(arguments[0]); return s.offsetHeight > 100 && "
+                                          "s.querySelector('h1, h2').textContent.length > 0", section), section)
+        self.assertEqual(self.page.run("return document.querySelectorAll('#strip .layer rect.span').length"), layers)
         for chart, lines in (("activation-lines", 5), ("weight-lines", 8), ("attention-lines", 4)):
-            paths = page.run("return [...document.querySelectorAll(`#${arguments[0]} path.series`)].map((p) => p.getAttribute('d'))", chart)
+            paths = self.page.run("return [...document.querySelectorAll(`#${arguments[0]} path.series`)].map((p) => p.getAttribute('d'))",
+                                  chart)
             self.assertEqual([path.count("M") + path.count("L") for path in paths], [layers] * lines, chart)
         for canvas in ("#attention-map canvas", "#heads canvas"):
-            self.assertGreater(page.run(CANVAS_COLOURS, canvas), 3, canvas)
-        self.assertTrue(page.run("return Boolean(document.querySelector('.plot3d canvas')) && window.Plotly !== undefined"))
-        self.assertEqual(page.run("return document.querySelectorAll('#key-scores .bar-rect').length"), len(results["prompt"]["tokens"]))
-        self.assertEqual(page.run("return document.querySelectorAll('#prompt-text button').length"), len(results["prompt"]["tokens"]))
+            self.assertGreater(self.page.run(CANVAS_COLOURS, canvas), 3, canvas)
+        self.assertTrue(self.page.run("return Boolean(document.querySelector('.plot3d canvas')) && window.Plotly !== undefined"))
+        for drawn in ("#key-scores .bar-rect", "#prompt-text button"):
+            self.assertEqual(self.page.run("return document.querySelectorAll(arguments[0]).length", drawn),
+                             results["inputs"][0]["tokens_per_sequence"], drawn)
         for table in ("massive", "columns", "keys"):
-            self.assertGreater(page.run("return document.querySelectorAll(`#${arguments[0]} tbody tr`).length", table), 0, table)
-        self.assertGreaterEqual(page.run("return document.querySelectorAll('#definitions dt').length"), 10)
+            self.assertGreater(self.page.run("return document.querySelectorAll(`#${arguments[0]} tbody tr`).length", table), 0, table)
+        self.assertGreaterEqual(self.page.run("return document.querySelectorAll('#definitions dt').length"), 10)
         self.quiet(self.report)
 
     def test_answers_first_and_in_numbers(self):
         results = self.open(self.report)
         self.assertIn("Born in layer 1, carried to layer 2, removed in layer 3.", self.text("#lead"))
         self.assertIn("mlp.down_proj column 5", self.text("#words"))
-        largest = results["activations"]["prompt"]["resid_out"][1]
-        self.assertIn(f"largest {largest['max']:.0f}", page.run("return document.querySelector('#strip .layer[data-layer=\"1\"]').getAttribute('aria-label')"))
-        self.assertIn("born here", page.run("return document.querySelector('#strip .layer[data-layer=\"1\"]').getAttribute('aria-label')"))
+        largest = current.layers(results, "prompt", "resid_out")[1]
+        self.assertIn(f"largest {largest['max']:.0f}",
+                      self.page.run("return document.querySelector('#strip .layer[data-layer=\"1\"]').getAttribute('aria-label')"))
+        self.assertIn("born here",
+                      self.page.run("return document.querySelector('#strip .layer[data-layer=\"1\"]').getAttribute('aria-label')"))
         # Every drawing says in words what it shows.
-        silent = page.run("return [...document.querySelectorAll('main svg, main canvas')].filter((n) => !n.closest('.plot3d') && !(n.getAttribute('aria-label') || '').match(/[a-z]/)).length")
+        silent = self.page.run("return [...document.querySelectorAll('main svg, main canvas')].filter((n) => !n.closest('.plot3d') && "
+                               "!(n.getAttribute('aria-label') || '').match(/[a-z]/)).length")
         self.assertEqual(silent, 0)
 
     def test_numbers_stand_below_the_charts(self):
         results = self.open(self.report)
-        page.run("for (const d of document.querySelectorAll('details.numbers')) d.open = true")
-        page.wait("return [...document.querySelectorAll('details.numbers')].every((d) => d.querySelectorAll('tbody tr').length > 0)")
-        rows = page.run("return [...document.querySelector('#strip-readout ~ details.numbers').querySelectorAll('tbody tr')].map((r) => r.cells[1].textContent)")
+        self.page.run("for (const d of document.querySelectorAll('details.numbers')) d.open = true")
+        self.page.wait("return [...document.querySelectorAll('details.numbers')].every((d) => d.querySelectorAll('tbody tr').length > 0)")
+        rows = self.page.run("return [...document.querySelector('#strip-readout ~ details.numbers').querySelectorAll('tbody "
+                             "tr')].map((r) => r.cells[1].textContent)")
         self.assertEqual(len(rows), results["model"]["layers"])
-        self.assertEqual(rows[1], f"{results['activations']['prompt']['resid_out'][1]['max']:.0f}")
+        self.assertEqual(rows[1], f"{current.layers(results, 'prompt', 'resid_out')[1]['max']:.0f}")
 
     def test_arrays_are_the_report_s(self):
         """Decodes the page's arrays as docs/page.md describes them, and holds them against arrays.npz."""
@@ -151,12 +81,12 @@ class ReportPageTest(PageCase):
             return np.frombuffer(raw, "<f4", int(np.prod(spec["shape"])), spec["values"]).reshape(spec["shape"])
         # The numbers that a reader sees are those of the report, to the last bit.
         for point in ("resid_out", "down_in"):
-            np.testing.assert_array_equal(floats(point), arrays[f"prompt.{point}"])
-            np.testing.assert_array_equal(floats(f"token_max.{point}"), arrays[f"prompt.{point}.token_max"][:, 0])
-        np.testing.assert_array_equal(floats("key_scores"), arrays["prompt.attention.key_scores"][:, 0])
+            np.testing.assert_array_equal(floats(f"prompt.{point}"), arrays[f"prompt.{point}"])
+            np.testing.assert_array_equal(floats(f"prompt.token_max.{point}"), arrays[f"prompt.{point}.token_max"][:, 0])
+        np.testing.assert_array_equal(floats("prompt.key_scores"), arrays["prompt.attention.key_scores"][:, 0])
         np.testing.assert_array_equal(floats("columns"), arrays["weights.down.columns"])
         for name in ("probs", "probs_mean"):
-            spec, wanted = index[name], arrays[f"prompt.attention.{name}"]
+            spec, wanted = index[f"prompt.{name}"], arrays[f"prompt.attention.{name}"]
             rows, columns = np.tril_indices(wanted.shape[-1])
             lower = wanted[..., rows, columns]
             got = np.frombuffer(raw, "<u2", lower.size, spec["values"]).reshape(lower.shape) / 65534
@@ -168,75 +98,79 @@ class ReportPageTest(PageCase):
     def test_a_layer_chosen_anywhere_is_chosen_everywhere(self):
         self.open(self.report)
         self.assertEqual(self.chosen(), 1)
-        page.click("#strip .layer[data-layer='3']")
+        self.page.click("#strip .layer[data-layer='3']")
         self.assertEqual(self.chosen(), 3)
-        self.assertIn("layer=3", page.run("return location.hash"))
+        self.assertIn("layer=3", self.page.run("return location.hash"))
         for title in ("#prompt-3d-title", "#columns-title", "#map-title", "#scores-title", "#keys-title", "#token-detail h3"):
             self.assertIn("layer 3", self.text(title), title)
-        page.click("#layer-down")
+        self.page.click("#layer-down")
         self.assertEqual(self.chosen(), 2)
-        page.click("#lead button.link")
+        self.page.click("#lead button.link")
         self.assertEqual(self.chosen(), 1)
-        page.click("#words button.link")
-        page.run("const i = document.getElementById('layer'); i.value = 99; i.dispatchEvent(new Event('change'))")
+        self.page.click("#words button.link")
+        self.page.run("const i = document.getElementById('layer'); i.value = 99; i.dispatchEvent(new Event('change'))")
         self.assertEqual(self.chosen(), tiny.L - 1)
         # A chart takes a click at its layer too.
-        page.run("const s = document.querySelector('#weight-lines svg'); const b = s.getBoundingClientRect(); s.dispatchEvent(new MouseEvent('click', {bubbles: true, clientX: b.left + 60, clientY: b.top + 50}))")
+        self.page.run("const s = document.querySelector('#weight-lines svg'); const b = s.getBoundingClientRect(); "
+                      "s.dispatchEvent(new MouseEvent('click', {bubbles: true, clientX: b.left + 60, clientY: b.top + 50}))")
         self.assertEqual(self.chosen(), 0)
         self.quiet(self.report)
 
     def test_points_heads_columns_and_tokens_can_be_chosen(self):
         results = self.open(self.report)
-        before = page.run("return document.querySelector('#activation-lines path').getAttribute('d')")
-        page.click("#activation-controls [data-value='down_in']")
-        self.assertNotEqual(page.run("return document.querySelector('#activation-lines path').getAttribute('d')"), before)
+        before = self.page.run("return document.querySelector('#activation-lines path').getAttribute('d')")
+        self.page.click("#activation-controls [data-value='down_in']")
+        self.assertNotEqual(self.page.run("return document.querySelector('#activation-lines path').getAttribute('d')"), before)
         self.assertIn("down input", self.text("#prompt-3d-title"))
-        page.run("const s = document.querySelector('#head-picker select'); s.value = '2'; s.dispatchEvent(new Event('change'))")
+        self.page.run("const s = document.querySelector('#head-picker select'); s.value = '2'; s.dispatchEvent(new Event('change'))")
         self.assertIn("head 2", self.text("#map-title"))
-        page.click("#head-measure [data-value='outlier_share']")
-        second = results["weights"][1]["modules"]["down"]["top_columns"][1]["column"]
-        page.click("#columns tbody tr:nth-child(2) button")
+        self.page.click("#head-measure [data-value='outlier_share']")
+        modules = current.weights(results)[1]["modules"]
+        second = modules["down"]["top_columns"][1]["column"]
+        self.page.click("#columns tbody tr:nth-child(2) button")
         self.assertIn(f"down column {second}", self.text("#column-detail h3"))
-        self.assertGreater(page.run("return document.querySelectorAll('#column-detail svg').length"), 1)
-        page.run("const s = document.querySelector('#module-picker select'); s.value = 'q'; s.dispatchEvent(new Event('change'))")
-        self.assertIn(f"q column {results['weights'][1]['modules']['q']['top_columns'][0]['column']}", self.text("#column-detail h3"))
-        page.click("#prompt-text button[data-token='4']")
+        self.assertGreater(self.page.run("return document.querySelectorAll('#column-detail svg').length"), 1)
+        self.page.run("const s = document.querySelector('#module-picker select'); s.value = 'q'; s.dispatchEvent(new Event('change'))")
+        self.assertIn(f"q column {modules['q']['top_columns'][0]['column']}", self.text("#column-detail h3"))
+        self.page.click("#prompt-text button[data-token='4']")
         self.assertIn("Token 4", self.text("#token-detail h3"))
-        self.assertEqual(page.run("return [...new URLSearchParams(location.hash.slice(1)).keys()].sort()"), ["column", "head", "measure", "module", "point", "token"])
+        self.assertEqual(self.page.run("return [...new URLSearchParams(location.hash.slice(1)).keys()].sort()"),
+                         ["column", "head", "measure", "module", "point", "token"])
         self.quiet(self.report)
 
     def test_table_sorts_and_filters(self):
         self.open(self.report)
         values = "return [...document.querySelectorAll('#massive tbody tr')].map((r) => Number(r.cells[7].textContent.replace(/,/g, '')))"
-        first = [abs(v) for v in page.run(values)]
+        first = [abs(v) for v in self.page.run(values)]
         self.assertEqual(first, sorted(first, reverse=True))
-        page.run("[...document.querySelectorAll('#massive th button')].find((b) => b.textContent === 'value').click()")
-        again = [abs(v) for v in page.run(values)]
+        self.page.run("[...document.querySelectorAll('#massive th button')].find((b) => b.textContent === 'value').click()")
+        again = [abs(v) for v in self.page.run(values)]
         self.assertEqual(again, sorted(again))
-        self.assertEqual(page.run("return document.querySelector('#massive th[aria-sort]').getAttribute('aria-sort')"), "ascending")
-        page.run("const s = document.querySelector('#massive select'); s.value = 'corpus'; s.dispatchEvent(new Event('change'))")
-        self.assertEqual(set(page.run("return [...document.querySelectorAll('#massive tbody tr')].map((r) => r.cells[6].textContent)")), {"corpus"})
-        page.run("const i = document.querySelector('#massive input'); i.value = 'no such thing'; i.dispatchEvent(new Event('input'))")
+        self.assertEqual(self.page.run("return document.querySelector('#massive th[aria-sort]').getAttribute('aria-sort')"), "ascending")
+        self.page.run("const s = document.querySelector('#massive select'); s.value = 'corpus'; s.dispatchEvent(new Event('change'))")
+        batches = self.page.run("return [...document.querySelectorAll('#massive tbody tr')].map((r) => r.cells[6].textContent)")
+        self.assertEqual(set(batches), {"corpus"})
+        self.page.run("const i = document.querySelector('#massive input'); i.value = 'no such thing'; i.dispatchEvent(new Event('input'))")
         self.assertIn("nothing matches", self.text("#massive tbody"))
 
     def test_keyboard(self):
         self.open(self.report)
-        page.keys("Tab")
-        self.assertEqual(page.run("return document.activeElement.className"), "skip")
-        page.run("document.querySelector('#strip .layer[aria-checked=true]').focus()")
-        page.keys("ArrowRight")
+        self.page.keys("Tab")
+        self.assertEqual(self.page.run("return document.activeElement.className"), "skip")
+        self.page.run("document.querySelector('#strip .layer[aria-checked=true]').focus()")
+        self.page.keys("ArrowRight")
         self.assertEqual(self.chosen(), 2)
-        page.keys("End")
+        self.page.keys("End")
         self.assertEqual(self.chosen(), tiny.L - 1)
-        self.assertEqual(page.run("return document.activeElement.dataset.layer"), str(tiny.L - 1))
-        page.run("document.querySelector('#prompt-text button[tabindex=\"0\"]').focus()")
-        page.keys("ArrowRight", "ArrowRight")
+        self.assertEqual(self.page.run("return document.activeElement.dataset.layer"), str(tiny.L - 1))
+        self.page.run("document.querySelector('#prompt-text button[tabindex=\"0\"]').focus()")
+        self.page.keys("ArrowRight", "ArrowRight")
         self.assertIn("Token 2", self.text("#token-detail h3"))
-        page.run("document.querySelector('#heads canvas').focus()")
-        page.keys("ArrowDown", "ArrowRight", "Enter")
+        self.page.run("document.querySelector('#heads canvas').focus()")
+        self.page.keys("ArrowDown", "ArrowRight", "Enter")
         self.assertIn("layer 1, head 1", self.text("#map-title"))
-        page.run("document.querySelector('#activation-controls [role=radio][aria-checked=true]').focus()")
-        page.keys("ArrowRight")
+        self.page.run("document.querySelector('#activation-controls [role=radio][aria-checked=true]').focus()")
+        self.page.keys("ArrowRight")
         self.assertIn("down input", self.text("#prompt-3d-title"))
 
     def test_url_restores_the_view(self):
@@ -244,8 +178,8 @@ class ReportPageTest(PageCase):
         self.assertEqual(self.chosen(), 2)
         self.assertIn("layer 2, head 3", self.text("#map-title"))
         self.assertIn("Token 5", self.text("#token-detail h3"))
-        self.assertEqual(page.run("return document.documentElement.dataset.theme"), "dark")
-        self.assertGreater(page.run(CANVAS_COLOURS, "#prompt-3d canvas"), 3)
+        self.assertEqual(self.page.run("return document.documentElement.dataset.theme"), "dark")
+        self.assertGreater(self.page.run(CANVAS_COLOURS, "#prompt-3d canvas"), 3)
         self.open(self.report, "#layer=99&point=evil&head=-1&token=x&theme=%3Cscript%3E&nothing=1&layer=1.5")
         self.assertEqual(self.chosen(), 1)
         self.quiet(self.report)
@@ -253,34 +187,35 @@ class ReportPageTest(PageCase):
     def test_dark_and_light(self):
         paper = "return getComputedStyle(document.body).backgroundColor"
         self.open(self.report)
-        light = page.run(paper)
-        page.prefer(prefers_color_scheme="dark")
-        page.wait("return document.documentElement.dataset.theme === 'dark'")
-        self.assertNotEqual(page.run(paper), light)
-        page.click("#theme")
-        self.assertEqual(page.run(paper), light)
-        self.assertIn("theme=light", page.run("return location.hash"))
+        light = self.page.run(paper)
+        self.page.prefer(prefers_color_scheme="dark")
+        self.page.wait("return document.documentElement.dataset.theme === 'dark'")
+        self.assertNotEqual(self.page.run(paper), light)
+        self.page.click("#theme")
+        self.assertEqual(self.page.run(paper), light)
+        self.assertIn("theme=light", self.page.run("return location.hash"))
 
     def test_fits_a_telephone(self):
-        page.size(390, 844, mobile=True)
+        self.page.size(390, 844, mobile=True)
         self.open(self.report)
         self.draw_3d()
-        self.assertEqual(page.run(OVERFLOWING), [])
-        page.click("#strip .layer[data-layer='3']")
-        page.run("for (const d of document.querySelectorAll('details')) d.open = true")
-        self.assertEqual(page.run(OVERFLOWING), [])
+        self.assertEqual(self.page.run(OVERFLOWING), [])
+        self.page.click("#strip .layer[data-layer='3']")
+        self.page.run("for (const d of document.querySelectorAll('details')) d.open = true")
+        self.assertEqual(self.page.run(OVERFLOWING), [])
 
     def test_prints(self):
         self.open(self.report)
-        page.devtools("Emulation.setEmulatedMedia", media="print")
+        self.page.devtools("Emulation.setEmulatedMedia", media="print")
         try:
             for section in SECTIONS:
-                self.assertGreater(page.run("return document.getElementById(arguments[0]).offsetHeight", section), 80, section)
-            hidden = page.run("return ['.bar', '#activation-controls', '.plot3d'].map((s) => getComputedStyle(document.querySelector(s)).display)")
+                self.assertGreater(self.page.run("return document.getElementById(arguments[0]).offsetHeight", section), 80, section)
+            hidden = self.page.run("return ['.bar', '#activation-controls', '.plot3d'].map((s) => "
+                                   "getComputedStyle(document.querySelector(s)).display)")
             self.assertEqual(hidden, ["none"] * 3)
         finally:
-            page.devtools("Emulation.setEmulatedMedia", media="")
-        pdf = page.pdf()
+            self.page.devtools("Emulation.setEmulatedMedia", media="")
+        pdf = self.page.pdf()
         self.assertTrue(pdf.startswith(b"%PDF"))
         self.assertGreaterEqual(len(re.findall(rb"/Type\s*/Page\b", pdf)), 3)
         self.quiet(self.report)
@@ -289,53 +224,59 @@ class ReportPageTest(PageCase):
 
     def test_hostile_text_is_inert(self):
         def edit(results, _):
-            prompt = results["prompt"]
+            prompt, corpus = results["inputs"]
             for i in range(len(prompt["tokens"])):
                 prompt["tokens"][i] = HOSTILE[i % len(HOSTILE)]
-            prompt["text"] = "".join(HOSTILE)
+            prompt["source"] = "".join(HOSTILE)
             results["model"]["name"] = "</title><script>window.pwned=4</script>{{results}}"
-            results["run"]["corpus"] = "<script>window.pwned=5</script>"
-            for token in results["summary"]["massive_tokens"]:
+            corpus["source"] = "<script>window.pwned=5</script>"
+            for token in current.life(results)["massive_tokens"]:
                 token["text"] = HOSTILE[token["token"] % len(HOSTILE)]
-            for layer in results["attention"]["corpus"]:
+            for layer in current.layers(results, "corpus", "attention"):
                 for i, key in enumerate(layer["top_keys"]):
                     key["token_text"] = HOSTILE[i % len(HOSTILE)]
-            for key in results["definitions"]:
-                results["definitions"][key] = HOSTILE[1]
+            for definition in results["definitions"].values():
+                definition.update(definition=HOSTILE[1], source=HOSTILE[0])
         out = self.edited("hostile", edit)
         self.open(out)
         self.draw_3d()
-        page.click("#activation-controls [data-value='down_in']")
-        page.click("#prompt-text button[data-token='1']")
-        page.run("for (const e of document.querySelectorAll('#prompt-text button, .bar-hit, #strip .layer')) e.dispatchEvent(new PointerEvent('pointermove', {bubbles: true, clientX: 50, clientY: 50}))")
-        self.assertIsNone(page.run("return window.pwned ?? null"))
-        self.assertEqual(page.run("return document.querySelectorAll('main img, main script, main iframe, main b, main object').length"), 0)
+        self.page.click("#activation-controls [data-value='down_in']")
+        self.page.click("#prompt-text button[data-token='1']")
+        self.page.run("for (const e of document.querySelectorAll('#prompt-text button, .bar-hit, "
+                      "#strip .layer')) e.dispatchEvent(new PointerEvent('pointermove', {bubbles: true, clientX: 50, clientY: 50}))")
+        self.assertIsNone(self.page.run("return window.pwned ?? null"))
+        made = "main img, main script, main iframe, main b, main object"
+        self.assertEqual(self.page.run("return document.querySelectorAll(arguments[0]).length", made), 0)
         self.assertIn(HOSTILE[1], self.text("#token-detail h3"))
         self.assertIn("</title><script>", self.text("h1"))
-        self.assertEqual(page.run("return document.title"), "</title><script>window.pwned=4</script>{{results}}")
-        page.size(390, 844, mobile=True)
-        page.wait("return document.querySelector('#strip svg').getBoundingClientRect().width < 390")
-        self.assertEqual(page.run(OVERFLOWING), [])
+        self.assertEqual(self.page.run("return document.title"), "</title><script>window.pwned=4</script>{{results}}")
+        self.page.size(390, 844, mobile=True)
+        self.page.wait("return document.querySelector('#strip svg').getBoundingClientRect().width < 390")
+        self.assertEqual(self.page.run(OVERFLOWING), [])
         self.quiet(out)
 
     def test_numbers_that_are_none(self):
         def edit(results, arrays):
-            for batch in ("prompt", "corpus"):
+            layer = results["layers"][2]
+            for measured in layer["inputs"].values():
                 for point in ("resid_out", "down_in"):
-                    results["activations"][batch][point][2].update(max=None, mean=None, median=None, kurtosis_pearson=None, nonfinite=7, top=[], massive=[], top3_mean=[])
-            results["weights"][2]["modules"]["down"].update(score=None, max=None, mean=None, median=None, top_columns=[], top_rows=[])
-            results["attention"]["corpus"][2].update(top_keys=[], outlier_keys=[], median=None, top3_mean=[])
-            results["attention"]["corpus"][2]["heads"][1].update(sink_rate=None, outlier_share=None)
-            for name in ("prompt.resid_out", "prompt.down_in", "prompt.resid_out.token_max", "prompt.down_in.token_max", "prompt.attention.key_scores", "prompt.attention.probs", "prompt.attention.probs_mean", "weights.down.columns"):
+                    measured[point].update(max=None, mean=None, median=None, kurtosis_pearson=None, nonfinite=7, top=[], massive=[],
+                                           top3_mean=[])
+            layer["weights"]["modules"]["down"].update(score=None, max=None, mean=None, median=None, top_columns=[], top_rows=[])
+            layer["inputs"]["corpus"]["attention"].update(top_keys=[], outlier_keys=[], median=None, top3_mean=[])
+            layer["inputs"]["corpus"]["attention"]["heads"][1].update(sink_rate=None, outlier_share=None)
+            for name in ("prompt.resid_out", "prompt.down_in", "prompt.resid_out.token_max", "prompt.down_in.token_max",
+                         "prompt.attention.key_scores", "prompt.attention.probs", "prompt.attention.probs_mean", "weights.down.columns"):
                 arrays[name][2] = np.nan
             arrays["prompt.resid_out"][1, 0, 0] = np.inf
         out = self.edited("none", edit)
         self.open(out, "#layer=2")
         self.draw_3d()
         # The summary counts them in words; no number is shown as one.
-        self.assertNotRegex(page.run("return document.querySelector('main').innerText"), r"NaN(?! or infinite)|Infinity|undefined")
-        self.assertEqual(page.run("return [...document.querySelectorAll('main svg *')].filter((n) => [...n.attributes].some((a) => a.value.includes('NaN'))).length"), 0)
-        page.click("#strip .layer[data-layer='1']")
+        self.assertNotRegex(self.page.run("return document.querySelector('main').innerText"), r"NaN(?! or infinite)|Infinity|undefined")
+        self.assertEqual(self.page.run("return [...document.querySelectorAll('main svg *')].filter((n) => [...n.attributes].some((a) => "
+                                       "a.value.includes('NaN'))).length"), 0)
+        self.page.click("#strip .layer[data-layer='1']")
         self.quiet(out)
 
     def test_one_layer_and_one_token(self):
@@ -347,9 +288,9 @@ class ReportPageTest(PageCase):
         out = self.make("one-report", "--prompt", "H", "--bos", "never", model=model)
         self.open(out)
         self.draw_3d()
-        self.assertEqual(page.run("return document.querySelectorAll('#strip .layer').length"), 1)
+        self.assertEqual(self.page.run("return document.querySelectorAll('#strip .layer').length"), 1)
         self.assertIn("No systematic outlier", self.text("#lead"))
-        self.assertGreater(page.run("return document.querySelectorAll('#weight-lines circle').length"), 0)
+        self.assertGreater(self.page.run("return document.querySelectorAll('#weight-lines circle').length"), 0)
         self.quiet(out)
 
     def test_thousands_of_tokens(self):
@@ -357,14 +298,14 @@ class ReportPageTest(PageCase):
         out = self.make("long-report", "--prompt", "The sea. " * 300, model=model)
         results = self.open(out)
         self.draw_3d()
-        self.assertEqual(page.run("return document.querySelectorAll('#prompt-text button').length"), len(results["prompt"]["tokens"]))
+        self.assertEqual(self.page.run("return document.querySelectorAll('#prompt-text button').length"), len(results["inputs"][0]["ids"]))
         self.assertIn("first 64 of", self.text("#prompt-3d-hint"))
         self.assertIn("too long", self.text("#attention-map"))
-        page.click("#prompt-text button[data-token='2000']")
+        self.page.click("#prompt-text button[data-token='2000']")
         self.assertIn("Token 2000", self.text("#token-detail h3"))
-        page.size(390, 844, mobile=True)
-        page.wait("return document.querySelector('#strip svg').getBoundingClientRect().width < 390")
-        self.assertEqual(page.run(OVERFLOWING), [])
+        self.page.size(390, 844, mobile=True)
+        self.page.wait("return document.querySelector('#strip svg').getBoundingClientRect().width < 390")
+        self.assertEqual(self.page.run(OVERFLOWING), [])
         self.quiet(out)
 
     def test_what_is_no_report_leaves_the_page(self):
@@ -379,122 +320,6 @@ class ReportPageTest(PageCase):
         self.refuse(1, "damaged or cut short", "plot", out)
         self.assertEqual((out / "index.html").read_bytes(), page_before)
         self.assertEqual(sorted(p.name for p in out.iterdir()), sorted(p.name for p in self.report.iterdir()))
-
-
-class ComparePageTest(PageCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.other = cls.make(cls(), "other-report", "--bos", "never")
-        cls.out = cls.dir / "comparison"
-        cls.printed = cls().succeed("compare", cls.report, cls.other, "-o", cls.out)
-
-    def open_comparison(self):
-        page.open(self.out / "index.html")
-
-    def test_shows_both(self):
-        self.open_comparison()
-        rows = page.run("return [...document.querySelectorAll('#summary tbody tr')].map((r) => r.cells[0].textContent)")
-        self.assertEqual(rows, ["tiny (report)", "tiny (other-report)"])
-        self.assertIn("tiny (report)", self.printed)
-        paths = page.run("return [...document.querySelectorAll('#curves path.series')].map((p) => p.getAttribute('d'))")
-        self.assertEqual([p.count("M") + p.count("L") for p in paths], [tiny.L] * 2)
-        self.assertIn("they differ in BOS (model; never)", self.text("#differences"))
-        self.assertEqual(page.run("return document.querySelectorAll('#room tbody tr').length"), 4)
-        self.quiet(self.out)
-
-    def test_sorts_and_changes_the_curve(self):
-        self.open_comparison()
-        page.run("[...document.querySelectorAll('#summary th button')].find((b) => b.textContent === 'model').click()")
-        self.assertEqual(page.run("return document.querySelector('#summary tbody tr').cells[0].textContent"), "tiny (other-report)")
-        before = page.run("return document.querySelector('#curves path').getAttribute('d')")
-        page.run("const s = document.querySelector('#layer-controls select'); s.value = 'sink_rate'; s.dispatchEvent(new Event('change'))")
-        self.assertNotEqual(page.run("return document.querySelector('#curves path').getAttribute('d')"), before)
-        self.assertIn("curve=sink_rate", page.run("return location.hash"))
-
-    def test_embeds_the_results(self):
-        html = (self.out / "index.html").read_text()
-        for i, report in enumerate((self.report, self.other)):
-            embedded = json.loads(zlib.decompress(base64.b64decode(block(html, f"results-{i}"))))
-            self.assertEqual(embedded, json.loads((report / "results.json").read_text()))
-        listed = json.loads((self.out / "comparison.json").read_text())
-        self.assertEqual([r["label"] for r in listed["reports"]], ["tiny (report)", "tiny (other-report)"])
-
-    def test_fits_a_telephone(self):
-        page.size(390, 844, mobile=True)
-        self.open_comparison()
-        self.assertEqual(page.run(OVERFLOWING), [])
-
-    def test_refuses_what_it_cannot_compare(self):
-        self.refuse(1, "holds no report", "compare", self.report, self.dir, "-o", self.dir / "never")
-        self.refuse(2, "compare --help", "compare", self.report, "-o", self.dir / "never")
-        self.refuse(1, "exists already", "compare", self.report, self.other, "-o", self.out)
-        # A report is not a comparison: --force does not replace it.
-        self.refuse(1, "has no comparison.json", "compare", self.report, self.other, "-o", self.other, "--force")
-        self.assertFalse((self.dir / "never").exists())
-        self.succeed("compare", self.report, self.other, "-o", self.out, "--force")
-
-
-class ImagesPageTest(PageCase):
-    """The page of a model of images: what stands in the place of text."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        golden = ROOT / "tests/golden/models/dinov2_with_registers_shrunk"
-        np.save(cls.dir / "a.npy", np.load(golden / "reference.npz")["pixel_values"])
-        cls.images = cls.dir / "images"
-        cls.succeed(cls(), "report", golden, "-o", cls.images, "--images", cls.dir / "a.npy", "--no-figures")
-
-    def test_shows_norms_and_patches_in_their_places(self):
-        results = self.open(self.images, "#layer=1&token=9")
-        shown = results["images"]
-        for section in SECTIONS + ["norms"]:
-            self.assertTrue(page.run("const s = document.getElementById(arguments[0]); return s.offsetHeight > 100 && s.querySelector('h1, h2').textContent.length > 0", section), section)
-        self.assertEqual(page.run("return [...document.querySelectorAll('.bar nav a')].filter((a) => a.offsetWidth > 0).length"), len(SECTIONS) + 1)
-        self.assertEqual(page.run("return document.querySelectorAll('#norm-lines path.series').length"), 4)
-        for canvas in ("#norm-map canvas", "#attention-map canvas"):
-            self.assertGreater(page.run(CANVAS_COLOURS, canvas), 3, canvas)
-        places = page.run("return [...document.querySelectorAll('#prompt-text .patches button')].map((b) => { const r = b.getBoundingClientRect(); return [Math.round(r.left), Math.round(r.top)]; })")
-        self.assertEqual(len(places), shown["rows"] * shown["columns"])
-        self.assertEqual(len({x for x, _ in places}), shown["columns"])
-        self.assertEqual(len({y for _, y in places}), shown["rows"])
-        # Token 9 is CLS, three registers and five patches further: row 1, column 0.
-        self.assertIn("r1c0", self.text("#token-detail"))
-        norm = np.load(self.images / "arrays.npz")["prompt.resid_out.token_norm"][1, 0, 9]
-        self.assertIn(f"{norm:.3g}", self.text("#token-detail"))
-        largest = results["norms"]["corpus"][1]["patches"]["largest"]
-        self.assertIn(f"{largest['token_text']} of image {largest['sequence']}", self.text("#norm-said"))
-        self.quiet(self.images)
-
-    def test_maps_are_whole_squares(self):
-        self.open(self.images, "#layer=0&head=1")
-        probs = np.load(self.images / "arrays.npz")["prompt.attention.probs"][0, 1]
-        page.run("document.querySelector('#key-scores ~ details.numbers').open = true")
-        page.wait("return document.querySelectorAll('#key-scores ~ details.numbers tbody tr').length > 0")
-        # A head's scores are summed from the map that the page holds: of all queries, not of those that come later alone.
-        scores = page.run("return [...document.querySelectorAll('#key-scores ~ details.numbers tbody tr')].map((r) => Number(r.cells[2].textContent))")
-        np.testing.assert_allclose(scores, probs.sum(0), atol=0.006)
-
-    def test_speaks_of_images(self):
-        self.open(self.images)
-        page.wait("return document.documentElement.dataset.ready === 'all'")
-        said = page.run("return document.querySelector('main').innerText")
-        for word in (r"\bprompt\b", r"\bcorpus\b", r"\bBOS\b"):
-            self.assertNotRegex(said.split("\nMethod\n")[0], word)
-        self.assertIn("first image", said)
-
-    def test_comparison_says_what_stands_for_the_prompt(self):
-        other, out = self.dir / "other", self.dir / "compared"
-        shutil.copytree(self.images, other)
-        self.succeed("compare", self.images, other, "-o", out)
-        page.open(out / "index.html")
-        self.assertIn("the prompt is the first image", self.text("#images-said"))
-
-    def test_fits_a_telephone(self):
-        page.size(390, 844, mobile=True)
-        self.open(self.images)
-        self.assertEqual(page.run(OVERFLOWING), [])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ namespace {
 
 using nlohmann::json;
 using testing::HasSubstr;
-using testing::MatchesRegex;
 
 class Comparison : public testing::Test {
  protected:
@@ -51,10 +50,9 @@ TEST_F(Comparison, SaysWhatWasNotMeasured) {
   reports.push_back(report("a", tests::sample_report()));
   reports.push_back(report("b", without));
   const std::string text = comparison_text(reports, 0);
-  EXPECT_THAT(text, HasSubstr("sample (a)       2             1             1             -           500    "
-                              "     2,000             3"));
-  EXPECT_THAT(text, HasSubstr("sample (b)       2  not measured  not measured  not measured  not measured  "
-                              "not measured  not measured"));
+  const std::string gap = "  not measured";
+  EXPECT_THAT(text, HasSubstr("\nsample (a)       2  1  "));
+  EXPECT_THAT(text, HasSubstr("\nsample (b)       2" + gap + gap + gap + gap + gap + gap + "\n"));
   write_comparison(reports, scratch_.path());
   EXPECT_THAT(tests::read_file(scratch_ / "index.html"),
               HasSubstr("<dt>sample (b)</dt><dd>not measured</dd>"));
