@@ -169,8 +169,8 @@ class FiguresTest(ProgramTest):
                 for channel in range(0, channels, 3):
                     self.assertLess(math.dist(lines[token][1][channel], place(token, channel, values[token, channel])), 0.3)
             of = current.layers(self.json, "prompt", point)[layer]
-            c = self.json["criteria"]
-            limit = min(c["outlier_token_ratio"] * of["mean"], max(c["massive_above"], c["massive_ratio"] * of["median"]))
+            limits = self.json["criteria"]
+            limit = min(limits["outlier_token_ratio"] * of["mean"], max(limits["massive_above"], limits["massive_ratio"] * of["median"]))
             self.assertEqual([color == OUTLIER for color, _ in lines], [bool(m > limit) for m in values.max(1)])
             self.assertIn(str(c), [text.text for text in svg.texts])
 

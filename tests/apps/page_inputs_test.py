@@ -111,7 +111,7 @@ class InputsPageTest(PageCase):
         for name, before in shown.items():
             self.assertNotEqual(self.text(name), before, name)
         self.assertIn("Born in layer 2, carried to layer 3, removed by no layer.", self.text("#lead"))
-        self.assertIn("The prompt2 at layer 1", self.text("#prompt-3d-title"))
+        self.assertIn("Prompt2 at layer 1", self.text("#prompt-3d-title"))
         self.assertEqual(self.page.run("return document.querySelectorAll('#prompt-text button').length"), 6)
         self.assertEqual(self.page.run("return document.querySelectorAll('#key-scores .bar-rect').length"), 6)
         self.assertIn("Token 5", self.text("#token-detail h3"))  # of the ones there are
@@ -167,7 +167,7 @@ class InputsPageTest(PageCase):
         self.open(out)
         self.assertEqual(self.page.run("return [...document.querySelectorAll('#values-cards figure')].map((f) => f.dataset.value)"),
                          ["gate_norm", "sharpness"])
-        for said in ("Norm of the gate", "what gate_norm is <b>", "arXiv 1234.56789"):
+        for said in ("Norm of the gate", "What gate_norm is <b>", "arXiv 1234.56789"):
             self.assertIn(said, self.text("[data-value='gate_norm']"))
         points = self.page.run("return [...document.querySelectorAll(arguments[0])].map((p) => p.getAttribute('d'))",
                                "[data-value='gate_norm'] path.series")
@@ -194,7 +194,8 @@ class InputsPageTest(PageCase):
         out = self.edited("drawn", edit)
         self.succeed("plot", out, "--formats", "svg")
         names = {path.stem for path in (out / "figures").glob("*.svg")}
-        self.assertLessEqual({"exist_out", "exist_out_prompt2", "pos_out_layers_corpus2", "gate_norm", "sharpness", "sharpness_corpus"}, names)
+        wanted = {"exist_out", "exist_out_prompt2", "pos_out_layers_corpus2", "gate_norm", "sharpness", "sharpness_corpus"}
+        self.assertLessEqual(wanted, names)
         self.assertFalse([name for name in names if "weight" in name])
         for code, name, said in ((1, "exist_weight", "exist_weight shows the measure weights, which this report was made without"),
                                  (2, "exist_out_prompt3", r"there is no figure exist_out_prompt3; did you mean exist_out_prompt2\?")):

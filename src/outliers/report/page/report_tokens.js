@@ -64,7 +64,7 @@ function tokensIntro(sized, attended) {
   const amount = `${count(n)} ${n === 1 ? "token" : "tokens"}${shown < n ? `, of which the first ${count(shown)} are shown` : ""}`;
   const parts = `CLS${IMAGES?.registers ? ", registers" : ""} and its patches in their places`;
   const what = IMAGES ? `The image ${prompt().source} as the model reads it, ${amount}: ${parts}`
-    : `The ${promptTitle()} as the model reads it, ${amount}`;
+    : `${capital(thePrompt())} as the model reads it, ${amount}`;
   const shade = sized ? "colour shows the largest activation of a token" : "";
   const line = attended ? "the line below it the attention it receives" : "";
   const shows = [shade, line].filter(Boolean).join(", ");
