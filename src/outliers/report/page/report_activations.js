@@ -137,7 +137,7 @@ function startPromptView(all) {
     $("prompt-3d-title").textContent = `${capital(thePrompt())} at layer ${l}: ${POINTS[point]}`;
     const bucket = held?.bucket > 1 ? ` Each point is the largest of ${held.bucket} neighbours.` : "";
     const cut = held && held.shape[1] < tokenCount() ? ` The first ${held.shape[1]} of ${count(tokenCount())} tokens.` : "";
-    const what = `|x| of every token and ${channels()}; tokens with a massive activation in the accent colour.`;
+    const what = `|x| of every token and ${channels()}${layer ? "; tokens with a massive activation in the accent colour" : ""}.`;
     $("prompt-3d-hint").textContent = `${what}${bucket}${cut}`;
     if (layer?.nonfinite) said.textContent = `Not finite: ${count(layer.nonfinite)} values are NaN or infinite, and gaps here.`;
     else if (!layer) said.textContent = "";
