@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 
 import browser
+import current
 from program import ROOT, ProgramTest
 
 try:
@@ -102,12 +103,13 @@ class MainJobTest(ProgramTest):
         page = (out / "index.html").read_text()
         shown = json.loads(re.search('<script type="application/json" id="results">(.*?)</script>', page, re.S).group(1))
         for part in ("model", "run", "summary"):
-            self.assertEqual(shown[part], results[part], part)
+            self.assertEqual(shown[part], current.results_of(out)[part], part)
         self.assertIn(results["model"]["format"], stdout)
         if figures != "none" and shutil.which("gnuplot"):
             forms = ["svg"] if figures == "plot" else ["pdf", "png", "svg"]
-            self.assertGreaterEqual(len(shown["figures"]), 12)
-            for figure, listed_forms in shown["figures"].items():
+            drawn = json.loads(re.search('<script type="application/json" id="index">(.*?)</script>', page, re.S).group(1))["figures"]
+            self.assertGreaterEqual(len(drawn), 12)
+            for figure, listed_forms in drawn.items():
                 self.assertEqual(sorted(listed_forms), forms)
                 for form in (*forms, "gp", "dat"):
                     self.assertGreater((out / "figures" / f"{figure}.{form}").stat().st_size, 0, f"{figure}.{form}")
@@ -121,7 +123,7 @@ class MainJobTest(ProgramTest):
         self.assertEqual(table.count("\n"), len(names))
         compared = json.loads((out / "comparison.json").read_text())["reports"]
         for name, one in zip(names, compared, strict=True):
-            results = json.loads((self.dir / (name + ".report") / "results.json").read_text())
+            results = current.results_of(self.dir / (name + ".report"))
             for part in ("model", "run", "summary"):
                 self.assertEqual(one[part], results[part], name)
 

@@ -12,6 +12,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "oracle"))
 import browser  # noqa: E402
+import current  # noqa: E402
 import tiny  # noqa: E402
 from program import ROOT, FolderTest, main  # noqa: E402
 from shown_numbers import number, percent, seconds, size  # noqa: E402
@@ -37,43 +38,43 @@ class Known:
     """Every way in which the numbers of a report may be shown."""
 
     def __init__(self, directory):
-        self.results = json.loads((directory / "results.json").read_text())
-        r = self.results
+        r = self.results = current.bring_up(directory)
         values = list(leaves(r))
         with np.load(directory / "arrays.npz") as arrays:
             for name in arrays.files:
                 values += [float(v) for v in np.unique(arrays[name])]
         values += [abs(v) for v in values]
         shares = list(values)
-        P, T, L = len(r["prompt"]["ids"]), r["run"]["tokens_per_sequence"], r["model"]["layers"]
+        P, T, L = (*(current.the_input(r, name)["tokens_per_sequence"] for name in ("prompt", "corpus")), r["model"]["layers"])
+        attention = current.layers(r, "corpus", "attention")
         for batch in ("prompt", "corpus"):
             for point in ("resid_out", "down_in"):
-                for layer in r["activations"][batch][point]:
+                for l, layer in enumerate(current.layers(r, batch, point)):
                     # A value of the layer in medians.
                     values += [abs(v) / layer["median"] for v in leaves([layer["max"], [m["value"] for m in layer["massive"]]])]
                     with np.load(directory / "arrays.npz") as arrays:
-                        values += [float(v) / layer["median"] for v in arrays[f"prompt.{point}.token_max"][layer["layer"], 0]]
+                        values += [float(v) / layer["median"] for v in arrays[f"prompt.{point}.token_max"][l, 0]]
         with np.load(directory / "arrays.npz") as arrays:
             shares += [float(v) / P for v in arrays["prompt.attention.key_scores"].flat]
-        for layer in r["attention"]["corpus"]:
+        for layer in attention:
             shares += [key["score"] / T for key in layer["top_keys"]] + [layer["top3_mean"][0] / T]
             for kind in {key["class"] for key in layer["outlier_keys"]}:
                 shares.append(sum(key["class"] == kind for key in layer["outlier_keys"]) / len(layer["outlier_keys"]))
-        keys = [key["class"] for layer in r["attention"]["corpus"] for key in layer["outlier_keys"]]
+        keys = [key["class"] for layer in attention for key in layer["outlier_keys"]]
         shares += [keys.count(kind) / len(keys) for kind in set(keys)]
         shares += [(l + 0.5) / L for l in range(L)]
-        scores = sorted((m["score"] for layer in r["weights"] for m in layer["modules"].values()), reverse=True)
+        scores = sorted((m["score"] for layer in current.weights(r) for m in layer["modules"].values()), reverse=True)
         values.append(scores[len(scores) // 2])
-        for layer in r["weights"]:
+        for layer in current.weights(r):
             values.append(sum(m["score"] for m in layer["modules"].values()) / len(layer["modules"]))
-        values += [len(layer["outlier_keys"]) for layer in r["attention"]["corpus"]] + [P, T, L, 0.1 * P]
+        values += [len(layer["outlier_keys"]) for layer in attention] + [P, T, L, r["criteria"]["outlier_key_share"] * P]
         numbers = values + [-v for v in values]
         whole = [v for v in numbers if isinstance(v, int)]
         self.texts = {number(v) for v in numbers} | {f"{v:,}" for v in whole} | {f"{v}" for v in whole}
         self.texts |= {percent(v) for v in shares if 0 <= v <= 1e4}
         self.texts |= {size(v) for v in numbers if isinstance(v, int) and v >= 0} | {seconds(v) for v in leaves(r["run"])}
-        # The limits of formats and of definitions.
-        self.texts |= {"100", "1,000", "448", "150", "0.1", "0.3", "64", "65504"}
+        # Thresholds have all their digits.
+        self.texts |= {f"{v:,}" for v in leaves(r["criteria"])}
 
 
 def strangers(text, known):
@@ -99,11 +100,11 @@ class Case(FolderTest):
     @classmethod
     def edit(cls, name):
         path = cls.dir / name / "results.json"
-        results = json.loads(path.read_text())
-        layer = results["activations"]["corpus"]["resid_out"][1]
+        results = current.bring_up(cls.dir / name)
+        layer = current.layers(results, "corpus", "resid_out")[1]
         layer["max"] = layer["top"][0]["value"] = 1234.5
         room = results["summary"]["headroom"]["resid_out"]
-        room.update(layer=1, batch="corpus", max=1234.5, max_over_median=1234.5 / layer["median"], of_fp16_max=1234.5 / 65504,
+        room.update(layer=1, input="corpus", max=1234.5, max_over_median=1234.5 / layer["median"], of_fp16_max=1234.5 / 65504,
                     of_fp8_e4m3_max=1234.5 / 448, int8_step_over_median=1234.5 / layer["median"] / 127)
         results["summary"]["alignment"]["weight_activation"] = 0.125
         path.write_text(json.dumps(results))
@@ -120,7 +121,7 @@ class TextTest(Case):
         rows = self.compared.splitlines()
         for row, known in zip(rows[1:3], (one, two)):
             self.assertEqual(strangers(row, known), [], row)
-        largest = one.results["activations"]["prompt"]["resid_out"][one.results["summary"]["peak_layer"]]
+        largest = current.layers(one.results, "prompt", "resid_out")[current.life(one.results)["peak_layer"]]
         self.assertIn(f" {number(largest['max'])} ", rows[1])
         self.assertNotIn("1,235", rows[1])
 
@@ -160,12 +161,15 @@ class PageTest(Case):
         none = self.page.run((ROOT / "src/outliers/report/page/numbers.js").read_text()
                              + "\nreturn [number(NaN), number(null), percent(null), percent(Infinity)];")
         self.assertEqual(none, ["not finite", "not finite", "none", "none"])
+        limits = [0.3, 100, 1000, 65504, 1234.5]
+        said = self.page.run((ROOT / "src/outliers/report/page/numbers.js").read_text() + "\nreturn arguments[0].map(limit);", limits)
+        self.assertEqual(said, [f"{v:,}" for v in limits])
 
     def test_the_page_shows_the_results(self):
         for name in ("one", "two"):
             known = Known(self.dir / name)
             self.page.open(self.dir / name / "index.html")
-            tokens = len(known.results["prompt"]["ids"])
+            tokens = len(current.the_input(known.results, "prompt")["ids"])
             for layer in range(tiny.L):
                 self.page.run("document.querySelector(`#strip .layer[data-layer=\"${arguments[0]}\"]`).dispatchEvent(new "
                               "MouseEvent('click', {bubbles: true}))", layer)
@@ -177,18 +181,19 @@ class PageTest(Case):
 
     def test_the_largest_is_one_number(self):
         known = Known(self.dir / "one").results
-        peak = known["activations"]["prompt"]["resid_out"][known["summary"]["peak_layer"]]
+        layer = current.life(known)["peak_layer"]
+        peak = current.layers(known, "prompt", "resid_out")[layer]
         largest = number(peak["max"])
         self.page.open(self.dir / "one/index.html")
         said = {name: self.page.run("return document.querySelector(arguments[0]).innerText", name)
                 for name in ("#lead", "#tiles", "#words")}
         self.assertIn(f"reaches {largest}", said["#lead"])
-        self.assertRegex(said["#tiles"], rf"(?i)largest value\n{largest}\nlayer output of layer {peak['layer']} on the prompt")
+        self.assertRegex(said["#tiles"], rf"(?i)largest value\n{largest}\nlayer output of layer {layer} on the prompt")
         self.assertIn(f": {largest} in channel", said["#words"])
         self.assertIn("1,235 in layer 1 (corpus)", said["#words"].replace("reaches ", ""))
         self.assertIn("in 13 % of layers", said["#words"])
         token = peak["top"][0]["token"]
-        self.page.click(f"#strip .layer[data-layer='{peak['layer']}']")
+        self.page.click(f"#strip .layer[data-layer='{layer}']")
         self.page.click(f"#prompt-text button[data-token='{token}']")
         self.assertIn(f"{largest}, {number(peak['max'] / peak['median'])} medians",
                       self.page.run("return document.querySelector('#token-detail').innerText"))

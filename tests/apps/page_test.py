@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import current  # noqa: E402
 import tiny  # noqa: E402
 from page_case import CANVAS_COLOURS, OVERFLOWING, SECTIONS, PageCase, block  # noqa: E402
 from program import main  # noqa: E402
@@ -38,9 +39,9 @@ class ReportPageTest(PageCase):
         for canvas in ("#attention-map canvas", "#heads canvas"):
             self.assertGreater(self.page.run(CANVAS_COLOURS, canvas), 3, canvas)
         self.assertTrue(self.page.run("return Boolean(document.querySelector('.plot3d canvas')) && window.Plotly !== undefined"))
-        self.assertEqual(self.page.run("return document.querySelectorAll('#key-scores .bar-rect').length"),
-                         len(results["prompt"]["tokens"]))
-        self.assertEqual(self.page.run("return document.querySelectorAll('#prompt-text button').length"), len(results["prompt"]["tokens"]))
+        for drawn in ("#key-scores .bar-rect", "#prompt-text button"):
+            self.assertEqual(self.page.run("return document.querySelectorAll(arguments[0]).length", drawn),
+                             results["inputs"][0]["tokens_per_sequence"], drawn)
         for table in ("massive", "columns", "keys"):
             self.assertGreater(self.page.run("return document.querySelectorAll(`#${arguments[0]} tbody tr`).length", table), 0, table)
         self.assertGreaterEqual(self.page.run("return document.querySelectorAll('#definitions dt').length"), 10)
@@ -50,7 +51,7 @@ class ReportPageTest(PageCase):
         results = self.open(self.report)
         self.assertIn("Born in layer 1, carried to layer 2, removed in layer 3.", self.text("#lead"))
         self.assertIn("mlp.down_proj column 5", self.text("#words"))
-        largest = results["activations"]["prompt"]["resid_out"][1]
+        largest = current.layers(results, "prompt", "resid_out")[1]
         self.assertIn(f"largest {largest['max']:.0f}",
                       self.page.run("return document.querySelector('#strip .layer[data-layer=\"1\"]').getAttribute('aria-label')"))
         self.assertIn("born here",
@@ -67,7 +68,7 @@ class ReportPageTest(PageCase):
         rows = self.page.run("return [...document.querySelector('#strip-readout ~ details.numbers').querySelectorAll('tbody "
                              "tr')].map((r) => r.cells[1].textContent)")
         self.assertEqual(len(rows), results["model"]["layers"])
-        self.assertEqual(rows[1], f"{results['activations']['prompt']['resid_out'][1]['max']:.0f}")
+        self.assertEqual(rows[1], f"{current.layers(results, 'prompt', 'resid_out')[1]['max']:.0f}")
 
     def test_arrays_are_the_report_s(self):
         """Decodes the page's arrays as docs/page.md describes them, and holds them against arrays.npz."""
@@ -80,12 +81,12 @@ class ReportPageTest(PageCase):
             return np.frombuffer(raw, "<f4", int(np.prod(spec["shape"])), spec["values"]).reshape(spec["shape"])
         # The numbers that a reader sees are those of the report, to the last bit.
         for point in ("resid_out", "down_in"):
-            np.testing.assert_array_equal(floats(point), arrays[f"prompt.{point}"])
-            np.testing.assert_array_equal(floats(f"token_max.{point}"), arrays[f"prompt.{point}.token_max"][:, 0])
-        np.testing.assert_array_equal(floats("key_scores"), arrays["prompt.attention.key_scores"][:, 0])
+            np.testing.assert_array_equal(floats(f"prompt.{point}"), arrays[f"prompt.{point}"])
+            np.testing.assert_array_equal(floats(f"prompt.token_max.{point}"), arrays[f"prompt.{point}.token_max"][:, 0])
+        np.testing.assert_array_equal(floats("prompt.key_scores"), arrays["prompt.attention.key_scores"][:, 0])
         np.testing.assert_array_equal(floats("columns"), arrays["weights.down.columns"])
         for name in ("probs", "probs_mean"):
-            spec, wanted = index[name], arrays[f"prompt.attention.{name}"]
+            spec, wanted = index[f"prompt.{name}"], arrays[f"prompt.attention.{name}"]
             rows, columns = np.tril_indices(wanted.shape[-1])
             lower = wanted[..., rows, columns]
             got = np.frombuffer(raw, "<u2", lower.size, spec["values"]).reshape(lower.shape) / 65534
@@ -124,12 +125,13 @@ class ReportPageTest(PageCase):
         self.page.run("const s = document.querySelector('#head-picker select'); s.value = '2'; s.dispatchEvent(new Event('change'))")
         self.assertIn("head 2", self.text("#map-title"))
         self.page.click("#head-measure [data-value='outlier_share']")
-        second = results["weights"][1]["modules"]["down"]["top_columns"][1]["column"]
+        modules = current.weights(results)[1]["modules"]
+        second = modules["down"]["top_columns"][1]["column"]
         self.page.click("#columns tbody tr:nth-child(2) button")
         self.assertIn(f"down column {second}", self.text("#column-detail h3"))
         self.assertGreater(self.page.run("return document.querySelectorAll('#column-detail svg').length"), 1)
         self.page.run("const s = document.querySelector('#module-picker select'); s.value = 'q'; s.dispatchEvent(new Event('change'))")
-        self.assertIn(f"q column {results['weights'][1]['modules']['q']['top_columns'][0]['column']}", self.text("#column-detail h3"))
+        self.assertIn(f"q column {modules['q']['top_columns'][0]['column']}", self.text("#column-detail h3"))
         self.page.click("#prompt-text button[data-token='4']")
         self.assertIn("Token 4", self.text("#token-detail h3"))
         self.assertEqual(self.page.run("return [...new URLSearchParams(location.hash.slice(1)).keys()].sort()"),
@@ -222,19 +224,19 @@ class ReportPageTest(PageCase):
 
     def test_hostile_text_is_inert(self):
         def edit(results, _):
-            prompt = results["prompt"]
+            prompt, corpus = results["inputs"]
             for i in range(len(prompt["tokens"])):
                 prompt["tokens"][i] = HOSTILE[i % len(HOSTILE)]
-            prompt["text"] = "".join(HOSTILE)
+            prompt["source"] = "".join(HOSTILE)
             results["model"]["name"] = "</title><script>window.pwned=4</script>{{results}}"
-            results["run"]["corpus"] = "<script>window.pwned=5</script>"
-            for token in results["summary"]["massive_tokens"]:
+            corpus["source"] = "<script>window.pwned=5</script>"
+            for token in current.life(results)["massive_tokens"]:
                 token["text"] = HOSTILE[token["token"] % len(HOSTILE)]
-            for layer in results["attention"]["corpus"]:
+            for layer in current.layers(results, "corpus", "attention"):
                 for i, key in enumerate(layer["top_keys"]):
                     key["token_text"] = HOSTILE[i % len(HOSTILE)]
-            for key in results["definitions"]:
-                results["definitions"][key] = HOSTILE[1]
+            for definition in results["definitions"].values():
+                definition.update(definition=HOSTILE[1], source=HOSTILE[0])
         out = self.edited("hostile", edit)
         self.open(out)
         self.draw_3d()
@@ -255,13 +257,14 @@ class ReportPageTest(PageCase):
 
     def test_numbers_that_are_none(self):
         def edit(results, arrays):
-            for batch in ("prompt", "corpus"):
+            layer = results["layers"][2]
+            for measured in layer["inputs"].values():
                 for point in ("resid_out", "down_in"):
-                    results["activations"][batch][point][2].update(max=None, mean=None, median=None, kurtosis_pearson=None, nonfinite=7,
-                                                                   top=[], massive=[], top3_mean=[])
-            results["weights"][2]["modules"]["down"].update(score=None, max=None, mean=None, median=None, top_columns=[], top_rows=[])
-            results["attention"]["corpus"][2].update(top_keys=[], outlier_keys=[], median=None, top3_mean=[])
-            results["attention"]["corpus"][2]["heads"][1].update(sink_rate=None, outlier_share=None)
+                    measured[point].update(max=None, mean=None, median=None, kurtosis_pearson=None, nonfinite=7, top=[], massive=[],
+                                           top3_mean=[])
+            layer["weights"]["modules"]["down"].update(score=None, max=None, mean=None, median=None, top_columns=[], top_rows=[])
+            layer["inputs"]["corpus"]["attention"].update(top_keys=[], outlier_keys=[], median=None, top3_mean=[])
+            layer["inputs"]["corpus"]["attention"]["heads"][1].update(sink_rate=None, outlier_share=None)
             for name in ("prompt.resid_out", "prompt.down_in", "prompt.resid_out.token_max", "prompt.down_in.token_max",
                          "prompt.attention.key_scores", "prompt.attention.probs", "prompt.attention.probs_mean", "weights.down.columns"):
                 arrays[name][2] = np.nan
@@ -295,7 +298,7 @@ class ReportPageTest(PageCase):
         out = self.make("long-report", "--prompt", "The sea. " * 300, model=model)
         results = self.open(out)
         self.draw_3d()
-        self.assertEqual(self.page.run("return document.querySelectorAll('#prompt-text button').length"), len(results["prompt"]["tokens"]))
+        self.assertEqual(self.page.run("return document.querySelectorAll('#prompt-text button').length"), len(results["inputs"][0]["ids"]))
         self.assertIn("first 64 of", self.text("#prompt-3d-hint"))
         self.assertIn("too long", self.text("#attention-map"))
         self.page.click("#prompt-text button[data-token='2000']")

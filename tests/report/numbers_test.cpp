@@ -41,6 +41,14 @@ TEST(Numbers, SayWhatIsNone) {
   }
 }
 
+TEST(Numbers, LimitsKeepTheirDigits) {
+  EXPECT_EQ(limit(0.3), "0.3");
+  EXPECT_EQ(limit(100), "100");
+  EXPECT_EQ(limit(1000), "1,000");
+  EXPECT_EQ(limit(65504), "65,504");
+  EXPECT_EQ(limit(1234.5), "1,234.5");
+}
+
 TEST(Numbers, Counts) {
   EXPECT_EQ(count(1), "1");
   EXPECT_EQ(count(999), "999");

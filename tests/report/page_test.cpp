@@ -37,6 +37,8 @@ TEST(PageText, EscapesWhatEndsAnElement) {
   EXPECT_THAT(json, Not(HasSubstr("&")));
   EXPECT_EQ(html_text("model\u202efdp"), "model\\u202efdp");
   EXPECT_EQ(html_json("\u202e\U0001f9ea"), "\"\\u202e\\ud83e\\uddea\"");
+  EXPECT_EQ(html_json_text("{\"a\": \"<é\U0001f9ea\xFF\"}"),
+            "{\"a\": \"\\u003c\\u00e9\\ud83e\\uddea\\ufffd\"}");
   const ordered_json back = ordered_json::parse(json);
   EXPECT_EQ(back["token"], "</script><!--&");
   EXPECT_TRUE(back["none"].is_null());
@@ -69,13 +71,14 @@ class PageFiles : public testing::Test {
 
 TEST_F(PageFiles, ValuesAreThoseOfTheReport) {
   tests::SampleReport sample = tests::sample_report();
-  sample.arrays["prompt.resid_out"][1][0][3] = 103795.25;
-  sample.arrays["prompt.resid_out"][1][1][2] = -0.1;
-  sample.arrays["prompt.resid_out"][1][2][0] = NAN;
-  sample.arrays["prompt.attention.probs_mean"][1][2][1] = NAN;
-  const Results results = write(sample);
-  const PageArrays arrays = page_arrays(results, results.sizes.P);
-  const ordered_json& spec = arrays.index["resid_out"];
+  tests::add_input(sample, "prompt2", "prompt");
+  sample.arrays["prompt2.resid_out"][1][0][3] = 103795.25;
+  sample.arrays["prompt2.resid_out"][1][1][2] = -0.1;
+  sample.arrays["prompt2.resid_out"][1][2][0] = NAN;
+  sample.arrays["prompt2.attention.probs_mean"][1][2][1] = NAN;
+  const PageArrays arrays = page_arrays(write(sample), 3);
+  EXPECT_TRUE(arrays.index.contains("prompt.resid_out"));
+  const ordered_json& spec = arrays.index["prompt2.resid_out"];
   EXPECT_EQ(spec["bucket"], 1);
   EXPECT_TRUE(spec["places"].is_null());
   EXPECT_EQ(spec["values"].get<size_t>() % 4, 0u);
@@ -86,23 +89,33 @@ TEST_F(PageFiles, ValuesAreThoseOfTheReport) {
   EXPECT_EQ(value(1, 2), static_cast<double>(-0.1F));
   EXPECT_TRUE(std::isnan(value(2, 0)));
   // The second layer's lower triangle: its last row is the query 2.
-  const size_t map = arrays.index["probs_mean"]["values"].get<size_t>() + 2 * 6;
+  const size_t map = arrays.index["prompt2.probs_mean"]["values"].get<size_t>() + 2 * 6;
   EXPECT_EQ(word(arrays.bytes, map + 2 * 3), std::lround(65534.0 / 3));
   EXPECT_EQ(word(arrays.bytes, map + 2 * 4), 65535);
+}
+
+TEST_F(PageFiles, HoldsWhatWasMeasured) {
+  tests::SampleReport sample = tests::sample_report();
+  for (const char* measure : {"activations", "attention", "attention_maps", "weights", "prompt_values"}) {
+    EXPECT_NO_THROW(write_page(write(sample), scratch_ / "index.html")) << measure;
+    tests::leave_out(sample, measure);
+  }
+  EXPECT_EQ(page_arrays(write(sample), 3).index, ordered_json::object());
+  write_page(write(sample), scratch_ / "index.html");
+  EXPECT_THAT(tests::read_file(scratch_ / "index.html"), HasSubstr("<dt>measured</dt>"));
 }
 
 TEST_F(PageFiles, ABucketKeepsItsLargestValueAndItsPlace) {
   constexpr int64_t F = 120'000;
   tests::SampleReport sample = tests::sample_report();
-  sample.json["model"]["mlp_width"] = F;
+  sample.data.model.mlp_width = F;
   at::manual_seed(1);
   sample.arrays["prompt.down_in"] = at::randn({2, 3, F});
   sample.arrays["prompt.down_in"][1][2][77'777] = -900;
   sample.arrays["prompt.down_in.channel_max"] = sample.arrays["corpus.down_in.channel_max"] =
       at::ones({2, F});
-  const Results results = write(sample);
-  const PageArrays arrays = page_arrays(results, results.sizes.P);
-  const ordered_json& spec = arrays.index["down_in"];
+  const PageArrays arrays = page_arrays(write(sample), 3);
+  const ordered_json& spec = arrays.index["prompt.down_in"];
   const int64_t bucket = spec["bucket"], B = spec["shape"][2];
   ASSERT_GT(bucket, 1);
   EXPECT_EQ(B, (F + bucket - 1) / bucket);
@@ -119,7 +132,7 @@ TEST_F(PageFiles, ABucketKeepsItsLargestValueAndItsPlace) {
 
 TEST_F(PageFiles, ThePageIsWrittenWholeOrNotAtAll) {
   tests::SampleReport sample = tests::sample_report();
-  sample.json["model"]["name"] = "<script>";
+  sample.data.model.name = "<script>";
   const auto path = scratch_ / "index.html";
   write_page(write(sample), path);
   const std::string html = tests::read_file(path);
@@ -133,12 +146,15 @@ TEST_F(PageFiles, ThePageIsWrittenWholeOrNotAtAll) {
 
 TEST_F(PageFiles, ASummaryOfNumbersThatAreNone) {
   tests::SampleReport sample = tests::sample_report();
-  for (auto& layer : sample.json["activations"]["prompt"]["resid_out"])
-    layer["max"] = layer["median"] = nullptr, layer["top"] = ordered_json::array();
-  sample.json["writes"][1]["largest"]["mlp"] = nullptr;
-  sample.json["summary"]["removed_layer"] = 1;
-  sample.json["weights"][0]["modules"]["down"]["score"] = nullptr;
-  sample.json["attention"]["corpus"][0]["top_keys"] = ordered_json::array();
+  for (size_t l : {0, 1}) {
+    results::Activations& x = *sample.at(l, "prompt").resid_out;
+    x.max = x.median = NAN;
+    x.top.clear();
+  }
+  sample.at(1, "prompt").writes->largest.mlp = NAN;
+  sample.data.summary.lives[0].removed_layer = 1;
+  sample.data.layers[0].weights->modules["down"].score = NAN;
+  sample.at(0, "corpus").attention->top_keys.clear();
   EXPECT_NO_THROW(write_page(write(sample), scratch_ / "index.html"));
   EXPECT_THAT(tests::read_file(scratch_ / "index.html"),
               HasSubstr("<dt>carried</dt><dd>to layer 0, largest in layer 1</dd>"));

@@ -2,7 +2,10 @@
 
 #include <cmath>
 
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
+
+#include "outliers/results/json.h"
 
 #include "sample_report.h"
 #include "support.h"
@@ -10,138 +13,103 @@
 namespace outliers::report {
 namespace {
 
-using nlohmann::ordered_json;
+using testing::AllOf;
 using testing::HasSubstr;
-using testing::MatchesRegex;
 using tests::SampleReport;
 
 class ReadResults : public testing::Test {
  protected:
-  /// What read_results says of the sample after `change`.
-  template <typename Change>
-  std::string refusal(Change&& change) {
-    SampleReport sample = tests::sample_report();
-    change(sample.json);
+  Results written(const SampleReport& sample) {
     sample.write(scratch_ / "r");
-    std::string message = tests::error_of([&] { read_results(scratch_ / "r"); });
-    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-    return message;
+    return read_results(scratch_ / "r");
   }
   tests::ScratchDirectory scratch_;
 };
 
 TEST_F(ReadResults, GivesBackWhatWasWritten) {
   const SampleReport sample = tests::sample_report();
-  sample.write(scratch_ / "r");
-  const Results results = read_results(scratch_ / "r");
-  EXPECT_EQ(results.json, sample.json);
-  EXPECT_EQ(results.sizes.L, 2);
-  EXPECT_EQ(results.sizes.D, 4);
-  EXPECT_EQ(results.sizes.F, 6);
-  EXPECT_EQ(results.sizes.T, 5);
-  EXPECT_EQ(results.sizes.P, 3);
-  for (const auto& [name, tensor] : sample.arrays)
-    EXPECT_TRUE(at::equal(results.array(name), tensor)) << name;
+  const Results results = written(sample);
+  EXPECT_EQ(results::to_text(results.data), results::to_text(sample.data));
+  size_t compared = 0;
+  for (const auto& [name, tensor] : sample.arrays) {
+    const size_t point = name.find('.');
+    const results::Input* input = results.data.input(name.substr(0, point));
+    const std::string own = input == nullptr ? name : name.substr(point + 1);
+    EXPECT_TRUE(results.has(own, input)) << name;
+    EXPECT_TRUE(at::equal(results.array(own, input), tensor)) << name;
+    ++compared;
+  }
+  EXPECT_EQ(compared, 17u);
 }
 
-TEST_F(ReadResults, NamesTheFieldThatIsMissingOrWrong) {
-  EXPECT_THAT(refusal([](auto& r) { r["activations"]["corpus"]["resid_out"][1].erase("top"); }),
-              HasSubstr("results.json: activations.corpus.resid_out[1].top is missing"));
-  EXPECT_THAT(refusal([](auto& r) { r["attention"]["corpus"][0]["median"] = "x"; }),
-              HasSubstr("attention.corpus[0].median is \"x\"; it should be of type number"));
-  EXPECT_THAT(refusal([](auto& r) { r["writes"][0]["largest"]["mlp"] = "x"; }),
-              HasSubstr("writes[0].largest.mlp is \"x\"; it should be of type number or null"));
-  EXPECT_THAT(refusal([](auto& r) { r["run"] = 3; }), HasSubstr("run is 3; it should be of type object"));
-  EXPECT_THAT(refusal([](auto& r) { r["prompt"]["classes"][0] = "king"; }),
-              HasSubstr("prompt.classes[0] is \"king\", which is none of its values"));
-  EXPECT_THAT(refusal([](auto& r) { r["weights"][1]["modules"]["down"]["index"] = -1; }),
-              HasSubstr("weights[1].modules.down.index is -1, below 0"));
-  EXPECT_THAT(refusal([](auto& r) { r["weights"][1]["modules"]["down"]["index"] = 18446744073709551615U; }),
-              HasSubstr("weights[1].modules.down.index is 18446744073709551615"));
-  EXPECT_THAT(refusal([](auto& r) { r["weights"][0]["modules"]["side"] = r["weights"][0]["modules"]["up"]; }),
-              HasSubstr("weights[0].modules has an unknown entry side"));
-  EXPECT_THAT(refusal([](auto& r) { r["summary"]["born_layer"] = "one"; }), HasSubstr("summary.born_layer"));
-}
-
-TEST_F(ReadResults, HoldsCountsAndPlacesAgainstEachOther) {
-  EXPECT_THAT(refusal([](auto& r) { r["writes"].erase(1); }),
-              HasSubstr("writes has 1 entries, but model.layers says 2"));
-  EXPECT_THAT(refusal([](auto& r) { r["prompt"]["tokens"].push_back("more"); }),
-              HasSubstr("prompt.tokens has 4 entries, but prompt.ids says 3"));
-  EXPECT_THAT(refusal([](auto& r) { r["activations"]["prompt"]["down_in"][1]["top"][0]["channel"] = 6; }),
-              HasSubstr("activations.prompt.down_in[1].top[0].channel is 6, but there are only 6"));
-  EXPECT_THAT(refusal([](auto& r) { r["attention"]["corpus"][1]["outlier_keys"][0]["key"] = 5; }),
-              HasSubstr("attention.corpus[1].outlier_keys[0].key is 5"));
-  EXPECT_THAT(refusal([](auto& r) { r["summary"]["removed_layer"] = 2; }),
-              HasSubstr("summary.removed_layer is 2"));
-  EXPECT_THAT(refusal([](auto& r) { r["writes"][0]["layer"] = 1; }), HasSubstr("writes[0].layer is 1"));
-  EXPECT_THAT(refusal([](auto& r) { r["writes"][1]["largest"]["neurons"][0]["neuron"] = 9; }),
-              HasSubstr("writes[1].largest.neurons[0].neuron is 9"));
-}
-
-TEST_F(ReadResults, RefusesAnotherSchema) {
-  EXPECT_THAT(refusal([](auto& r) { r["schema"] = "outliers-results/2"; }),
-              HasSubstr("is of outliers-results/2: this program reads outliers-results/1; read it with"));
-  EXPECT_THAT(refusal([](auto& r) { r.erase("schema"); }), HasSubstr("is no report: it has no field schema"));
-  EXPECT_THAT(refusal([](auto& r) { r = ordered_json::array(); }), HasSubstr("is no report"));
+TEST_F(ReadResults, NamesTheFieldThatIsWrong) {
+  SampleReport sample = tests::sample_report();
+  sample.at(1, "prompt").down_in->top[0].channel = 6;
+  EXPECT_THAT(tests::error_of([&] { written(sample); }),
+              HasSubstr("layers[1].inputs.prompt.down_in.top[0].channel is 6, but there are only 6"));
 }
 
 TEST_F(ReadResults, RefusesWhatIsNotThereOrCutShort) {
-  EXPECT_THAT(tests::error_of([&] { read_results(scratch_ / "none"); }),
+  const std::filesystem::path none = scratch_ / "none";
+  EXPECT_THAT(tests::error_of([&] { read_results(none); }),
               HasSubstr("holds no report: it has no results.json"));
-  const SampleReport sample = tests::sample_report();
-  sample.write(scratch_ / "r");
-  const std::string text = tests::read_file(scratch_ / "r/results.json");
-  for (size_t size = 0; size < text.size(); size += 97) {
-    tests::write_file(scratch_ / "r/results.json", text.substr(0, size));
+  const std::filesystem::path r = scratch_ / "r";
+  tests::sample_report().write(r);
+  const std::string text = tests::read_file(r / "results.json");
+  for (size_t size = 0; size < text.size(); size += 397) {
+    tests::write_file(r / "results.json", text.substr(0, size));
     EXPECT_THAT(
-        tests::error_of([&] { read_results(scratch_ / "r"); }),
+        tests::error_of([&] { read_results(r); }),
         AllOf(HasSubstr("results.json: this is not valid JSON"), HasSubstr("it is damaged or cut short")));
   }
-  tests::write_file(scratch_ / "r/results.json", "{\"schema\": NaN}");
-  EXPECT_THAT(tests::error_of([&] { read_results(scratch_ / "r"); }), HasSubstr("it has no field schema"));
-  tests::write_file(scratch_ / "r/results.json", text);
-
-  const std::string arrays = tests::read_file(scratch_ / "r/arrays.npz");
-  tests::write_file(scratch_ / "r/arrays.npz", arrays.substr(0, arrays.size() / 2));
-  EXPECT_THAT(tests::error_of([&] { read_results(scratch_ / "r"); }), HasSubstr("arrays.npz"));
-  std::filesystem::remove(scratch_ / "r/arrays.npz");
-  EXPECT_THAT(tests::error_of([&] { read_results(scratch_ / "r"); }), HasSubstr("it has no arrays.npz"));
+  tests::write_file(r / "results.json", text);
+  const std::string arrays = tests::read_file(r / "arrays.npz");
+  tests::write_file(r / "arrays.npz", arrays.substr(0, arrays.size() / 2));
+  EXPECT_THAT(tests::error_of([&] { read_results(r); }), HasSubstr("arrays.npz"));
+  std::filesystem::remove(r / "arrays.npz");
+  EXPECT_THAT(tests::error_of([&] { read_results(r); }), HasSubstr("it has no arrays.npz"));
 }
 
 TEST_F(ReadResults, ChecksTheShapesOfArrays) {
   SampleReport sample = tests::sample_report();
-  sample.arrays["prompt.resid_out"] = at::ones({2, 3, 5});
+  tests::add_input(sample, "prompt2", "prompt");
+  sample.arrays["prompt2.resid_out"] = at::ones({2, 3, 5});
   sample.arrays.erase("prompt.down_in");
-  sample.write(scratch_ / "r");
-  const Results results = read_results(scratch_ / "r");
-  EXPECT_THAT(tests::error_of([&] { results.array("prompt.resid_out"); }),
-              HasSubstr("prompt.resid_out has the shape [2, 3, 5], but [L, K, D] here is [2, 3, 4]"));
-  EXPECT_THAT(tests::error_of([&] { results.array("prompt.down_in"); }),
+  const Results results = written(sample);
+  const results::Input *first = results.data.prompt(), *second = results.data.input("prompt2");
+  EXPECT_THAT(tests::error_of([&] { results.array("resid_out", second); }),
+              HasSubstr("prompt2.resid_out has the shape [2, 3, 5], but [L, K, D] here is [2, 3, 4]"));
+  EXPECT_THAT(tests::error_of([&] { results.array("down_in", first); }),
               HasSubstr("arrays.npz has no array prompt.down_in"));
+  EXPECT_THAT(tests::error_of([&] { results.array("down_out", first); }),
+              HasSubstr("array down_out is not one of docs/results.md"));
+}
+
+TEST_F(ReadResults, KnowsWhatWasMeasured) {
+  SampleReport sample = tests::sample_report();
+  tests::leave_out(sample, "attention_maps");
+  tests::leave_out(sample, "weights");
+  const Results results = written(sample);
+  const results::Input *prompt = results.data.prompt(), *corpus = results.data.corpus();
+  EXPECT_TRUE(results.has("resid_out", prompt));
+  EXPECT_FALSE(results.has("resid_out", corpus));  // activations themselves are kept of prompts
+  EXPECT_TRUE(results.has("ids", corpus));
+  EXPECT_FALSE(results.has("ids", prompt));
+  EXPECT_TRUE(results.has("resid_out.token_max", corpus));
+  EXPECT_FALSE(results.has("resid_out.token_norm", prompt));  // of images
+  EXPECT_FALSE(results.has("attention.probs", prompt));
+  EXPECT_FALSE(results.has("weights.down.columns"));
 }
 
 TEST_F(ReadResults, KeepsNaNAsGaps) {
   SampleReport sample = tests::sample_report();
-  sample.json["activations"]["corpus"]["resid_out"][0]["kurtosis_pearson"] = NAN;  // written as null
+  sample.at(0, "corpus").resid_out->kurtosis_pearson = NAN;  // written as null
   sample.arrays["prompt.resid_out"][0][0][0] = NAN;
-  sample.write(scratch_ / "r");
-  const Results results = read_results(scratch_ / "r");
-  EXPECT_TRUE(
-      std::isnan(number_of(results.json["activations"]["corpus"]["resid_out"][0]["kurtosis_pearson"])));
-  EXPECT_EQ(number_of(results.json["activations"]["corpus"]["resid_out"][0]["mean"]), 0.5);
-  EXPECT_TRUE(std::isnan(results.array("prompt.resid_out")[0][0][0].item<double>()));
-  // Python writes them back as NaN.
-  std::string text = tests::read_file(scratch_ / "r/results.json");
-  const size_t null = text.find("null", text.find("\"kurtosis_pearson\""));
-  tests::write_file(scratch_ / "r/results.json",
-                    text.replace(null, 4, "NaN").insert(text.find('{') + 1, "\"x\": [Infinity],"));
-  EXPECT_TRUE(std::isnan(number_of(
-      read_results(scratch_ / "r").json["activations"]["corpus"]["resid_out"][0]["kurtosis_pearson"])));
-  // A null is no place.
-  EXPECT_THAT(
-      refusal([](auto& r) { r["activations"]["prompt"]["resid_out"][0]["top"][0]["token"] = nullptr; }),
-      MatchesRegex(".*top\\[0\\]\\.token is null; it should be of type integer"));
+  const Results results = written(sample);
+  const results::Activations& read = *results.data.layers[0].inputs.find("corpus")->resid_out;
+  EXPECT_TRUE(std::isnan(read.kurtosis_pearson));
+  EXPECT_EQ(read.mean, 0.5);
+  EXPECT_TRUE(std::isnan(results.array("resid_out", results.data.prompt())[0][0][0].item<double>()));
 }
 
 }  // namespace

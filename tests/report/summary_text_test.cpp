@@ -11,71 +11,97 @@
 namespace outliers::report {
 namespace {
 
-using nlohmann::ordered_json;
 using testing::HasSubstr;
 using testing::Not;
 
+results::Activations layer(double max, double median) {
+  results::Activations x;
+  x.max = max;
+  x.median = median;
+  x.top = {{.value = -max, .channel = 7, .expert = {}, .token_text = {}, .token_class = {}}};
+  return x;
+}
+
+results::Write write(double in, double attention, double mlp) {
+  return {0, 7, in, attention, mlp, in + attention + mlp, {{11, 40.0, -2.5, -100.0, {}, {}}}};
+}
+
 // A three-layer model: born in layer 0, carried to layer 1, removed in layer 2.
-ordered_json results() {
-  const auto layer = [](int l, double max, double median) {
-    return ordered_json{{"layer", l},
-                        {"max", max},
-                        {"median", median},
-                        {"nonfinite", 0},
-                        {"top", {{{"value", -max}, {"sequence", 0}, {"token", 0}, {"channel", 7}}}}};
-  };
-  const auto write = [](double in, double attention, double mlp) {
-    return ordered_json{
-        {"token", 0},
-        {"channel", 7},
-        {"resid_in", in},
-        {"attention", attention},
-        {"mlp", mlp},
-        {"resid_out", in + attention + mlp},
-        {"neurons", {{{"neuron", 11}, {"down_in", 40.0}, {"weight", -2.5}, {"product", -100.0}}}}};
-  };
-  ordered_json module = {{"score", 321.0}, {"axis", "column"}, {"index", 11}};
-  ordered_json r;
-  r["model"] = {{"name", "tiny"}, {"family", "llama"}, {"format", "gguf"},   {"layers", 3},
-                {"width", 8},     {"heads", 2},        {"parameters", 1234}, {"weight_bytes", 5000}};
-  r["run"] = {{"device", "cpu"},
-              {"dtype", "float32"},
-              {"bos", "never"},
-              {"sequences", 2},
-              {"tokens_per_sequence", 100},
-              {"corpus", "a book"},
-              {"seconds", {{"load", 1.0}, {"forward", 2.0}, {"statistics", 0.5}, {"report", 0.0}}},
-              {"peak_host_bytes", 2000000},
-              {"peak_device_bytes", 0}};
-  r["prompt"] = {
-      {"text", "Hi there"}, {"ids", {1, 2}}, {"tokens", {"Hi", " there"}}, {"classes", {"initial", "other"}}};
-  r["activations"]["prompt"]["resid_out"] = {layer(0, 500, 0.25), layer(1, 1199, 0.5), layer(2, 30, 0.5)};
-  r["activations"]["corpus"]["resid_out"] = r["activations"]["prompt"]["resid_out"];
-  r["weights"] = {{{"layer", 0}, {"modules", {{"down", module}}}}};
-  r["attention"]["corpus"] = {
-      {{"layer", 0},
-       {"top_keys",
-        {{{"sequence", 0}, {"key", 0}, {"score", 60.0}, {"token_text", "Hi"}, {"class", "initial"}}}},
-       {"heads", {{{"head", 0}, {"outlier_share", 0.6}, {"sink_rate", 0.5}}}},
-       {"outlier_keys", {{{"class", "initial"}}}}}};
-  r["writes"] = {{{"layer", 0}, {"largest", write(0.1, 0, -500.1)}},
-                 {{"layer", 1}, {"largest", write(-500, 0, -699)}, {"followed", write(-500, 0, -699)}},
-                 {{"layer", 2}, {"largest", write(1, 2, 27)}, {"followed", write(-1199, 0, 1180)}}};
-  r["summary"] = {{"found", true},
-                  {"born_layer", 0},
-                  {"peak_layer", 1},
-                  {"removed_layer", 2},
-                  {"massive_channels", {7}},
-                  {"massive_tokens", {{{"token", 0}, {"text", "Hi"}, {"first_layer", 0}, {"last_layer", 1}}}},
-                  {"alignment", {{"weight_activation", 1.0}, {"activation_attention", nullptr}}},
-                  {"headroom",
-                   {{"resid_out",
-                     {{"layer", 1},
-                      {"max", 1199.0},
-                      {"of_fp16_max", 0.0183},
-                      {"of_fp8_e4m3_max", 2.68},
-                      {"int8_step_over_median", 18.9}}}}}};
+results::Results results() {
+  results::Results r;
+  r.model = {.name = "tiny",
+             .family = "llama",
+             .format = "gguf",
+             .layers = 3,
+             .width = 8,
+             .heads = 2,
+             .mlp_width = 16,
+             .parameters = 1234,
+             .weight_bytes = 5000,
+             .vision = {},
+             .experts = {}};
+  r.run.device = "cpu";
+  r.run.dtype = "float32";
+  r.run.bos = "never";
+  r.run.measures = {"activations", "attention", "weights", "writes", "alignment"};
+  r.run.seconds = {1.0, 2.0, 0.5, 0.0};
+  r.run.peak_host_bytes = 2000000;
+  r.inputs = {{.name = "prompt",
+               .kind = results::InputKind::prompt,
+               .source = "Hi there",
+               .tokens_per_sequence = 2,
+               .ids = {1, 2},
+               .tokens = {"Hi", " there"},
+               .classes = {"initial", "other"},
+               .embedding = {}},
+              {.name = "corpus",
+               .source = "a book",
+               .sequences = 2,
+               .tokens_per_sequence = 100,
+               .ids = {},
+               .tokens = {},
+               .classes = {},
+               .embedding = {}}};
+  const double maxima[] = {500, 1199, 30}, medians[] = {0.25, 0.5, 0.5};
+  const results::Writes writes[] = {{write(0.1, 0, -500.1), {}},
+                                    {write(-500, 0, -699), write(-500, 0, -699)},
+                                    {write(1, 2, 27), write(-1199, 0, 1180)}};
+  for (size_t l = 0; l < 3; ++l) {
+    results::Layer& one = r.layers.emplace_back();
+    one.layer = static_cast<int64_t>(l);
+    one.weights.emplace().modules["down"].score = l == 0 ? 321 : NAN;
+    one.weights->modules["down"].index = 11;
+    for (const results::Input& input : r.inputs) {
+      results::LayerInput& x = one.inputs[input.name];
+      x.resid_out = layer(maxima[l], medians[l]);
+      if (input.is_prompt()) x.writes = writes[l];
+    }
+    results::Attention& attention = one.inputs["corpus"].attention.emplace();
+    attention.heads = {{0, 0.6, 0.5}};
+    if (l > 0) continue;
+    attention.top_keys = {{.score = 60.0, .token_text = "Hi", .token_class = "initial"}};
+    attention.outlier_keys = attention.top_keys;
+  }
+  results::Life& life = r.summary.lives.emplace_back();
+  life.input = "prompt";
+  life.found = true;
+  life.born_layer = 0;
+  life.peak_layer = 1;
+  life.removed_layer = 2;
+  life.massive_channels = {7};
+  life.massive_tokens = {{0, "Hi", "initial", 0, 1}};
+  r.summary.alignment.weight_activation = 1.0;
+  results::Headroom& room = r.summary.headroom["resid_out"].emplace();
+  room.layer = 1;
+  room.max = 1199;
+  room.of_fp16_max = 0.0183;
+  room.of_fp8_e4m3_max = 2.68;
+  room.int8_step_over_median = 18.9;
   return r;
+}
+
+results::LayerInput& prompt(results::Results& r, size_t layer) {
+  return *r.layers[layer].inputs.find("prompt");
 }
 
 TEST(SummaryText, ReadsLikeAnAnswer) {
@@ -98,11 +124,11 @@ TEST(SummaryText, ReadsLikeAnAnswer) {
 }
 
 TEST(SummaryText, NamesExperts) {
-  ordered_json r = results();
-  r["model"]["experts"] = {{"count", 8}};
-  r["writes"][0]["largest"]["neurons"][0]["expert"] = 5;
-  r["writes"][2]["followed"]["neurons"][0]["expert"] = "shared";
-  r["weights"][0]["modules"]["down"]["expert"] = 3;
+  results::Results r = results();
+  r.model.experts.emplace().count = 8;
+  prompt(r, 0).writes->largest.neurons[0].expert = results::Expert{5};
+  prompt(r, 2).writes->followed->neurons[0].expert = results::Expert{results::Expert::kShared};
+  r.layers[0].weights->modules["down"].expert = results::Expert{3};
   std::string text = summary_text(r, 100);
   std::replace(text.begin(), text.end(), '\n', ' ');
   for (size_t at = text.find("  "); at != std::string::npos; at = text.find("  ")) text.erase(at, 1);
@@ -127,11 +153,10 @@ TEST(SummaryText, FitsOneScreen) {
 }
 
 TEST(SummaryText, TheStripOfManyLayersTakesRows) {
-  ordered_json r = results();
-  r["model"]["name"] = std::string(70, 'n');
-  r["run"]["corpus"] = "/a/path/" + std::string(60, 'c') + "/日本語日本語日本語日本語日本語日本語.txt";
-  ordered_json& layers = r["activations"]["prompt"]["resid_out"];
-  while (layers.size() < 48) layers.push_back(layers[0]);
+  results::Results r = results();
+  r.model.name = std::string(70, 'n');
+  r.inputs[1].source = "/a/path/" + std::string(60, 'c') + "/日本語日本語日本語日本語日本語日本語.txt";
+  while (r.layers.size() < 48) r.layers.push_back(r.layers[0]);
   const std::string text = summary_text(r, 40);
   EXPECT_EQ(widest_line(text), 40u);
   EXPECT_THAT(text, HasSubstr("\n            layer  0 "));
@@ -140,23 +165,25 @@ TEST(SummaryText, TheStripOfManyLayersTakesRows) {
 }
 
 /// The model of results() whose layer 1 is not finite.
-ordered_json ending() {
-  ordered_json r = results();
-  const ordered_json place = {
-      {"sequence", 0}, {"token", 0}, {"channel", 3}, {"token_text", "Hi"}, {"class", "initial"}};
-  ordered_json first = {{"layer", 1}, {"point", "down_out"}, {"value", "Inf"}, {"batch", "prompt"}};
-  first.update(place);
-  first["before"] = {{"layer", 1}, {"point", "down_in"}, {"value", -449.0}};
-  first["before"].update(place);
-  r["summary"]["first_nonfinite"] = first;
+results::Results ending() {
+  results::Results r = results();
+  results::FirstNonfinite& first = r.summary.first_nonfinite.emplace();
+  first.layer = 1;
+  first.point = "down_out";
+  first.value = "Inf";
+  first.input = "prompt";
+  first.channel = 3;
+  first.token_text = "Hi";
+  first.token_class = "initial";
+  first.before = results::Before{1, "down_in", -449.0, 0, 0, 3, {}, "Hi", "initial"};
   for (size_t l : {1, 2}) {
-    r["activations"]["prompt"]["resid_out"][l]["nonfinite"] = 4;
-    for (const char* part : {"mlp", "resid_out"}) r["writes"][l]["largest"][part] = NAN;
+    prompt(r, l).resid_out->nonfinite = 4;
+    prompt(r, l).writes->largest.mlp = prompt(r, l).writes->largest.resid_out = NAN;
   }
-  r["summary"]["peak_layer"] = 0;
-  r["summary"]["removed_layer"] = nullptr;
-  r["summary"]["headroom"]["resid_out"]["layer"] = 0;
-  r["summary"]["headroom"]["resid_out"]["nonfinite"] = 8;
+  r.summary.lives[0].peak_layer = 0;
+  r.summary.lives[0].removed_layer.reset();
+  r.summary.headroom["resid_out"]->layer = 0;
+  r.summary.headroom["resid_out"]->nonfinite = 8;
   return r;
 }
 
@@ -180,12 +207,14 @@ TEST(SummaryText, EndsWhereValuesAreNotFinite) {
 }
 
 TEST(SummaryText, TellsNothingWhereTheFirstLayerIsNotFinite) {
-  ordered_json r = ending();
-  r["summary"]["first_nonfinite"]["layer"] = 0;
-  r["summary"]["first_nonfinite"]["before"] = nullptr;
-  r["summary"]["found"] = false;
-  for (const char* layer : {"born_layer", "peak_layer"}) r["summary"][layer] = nullptr;
-  r["summary"]["headroom"]["resid_out"] = nullptr;
+  results::Results r = ending();
+  r.summary.first_nonfinite->layer = 0;
+  r.summary.first_nonfinite->before.reset();
+  results::Life& life = r.summary.lives[0];
+  life.found = false;
+  life.born_layer.reset();
+  life.peak_layer.reset();
+  r.summary.headroom["resid_out"].reset();
   const std::string text = summary_text(r, 1000);
   for (const char* line :
        {"born        cannot be told", "carried     cannot be told", "removed     cannot be told",
@@ -196,16 +225,86 @@ TEST(SummaryText, TellsNothingWhereTheFirstLayerIsNotFinite) {
 }
 
 TEST(SummaryText, SaysWhenThereIsNothing) {
-  ordered_json r = results();
-  r["summary"]["found"] = false;
-  r["summary"]["massive_channels"] = r["summary"]["massive_tokens"] = ordered_json::array();
-  EXPECT_THAT(summary_text(r, 100), HasSubstr("none: no value of the residual stream exceeds 2,398 medians"));
+  results::Results r = results();
+  results::Life& life = r.summary.lives[0];
+  life.found = false;
+  life.massive_channels.clear();
+  life.massive_tokens.clear();
+  r.criteria.massive_ratio = 2000;
+  const std::string text = summary_text(r, 200);
+  EXPECT_THAT(text, HasSubstr("none: no value of the residual stream exceeds 2,398 medians"));
+  EXPECT_THAT(text, HasSubstr("no activation is above 100 and above 2,000 medians"));
 }
 
 TEST(SummaryText, CountsNonfiniteValues) {
-  ordered_json r = results();
-  r["activations"]["corpus"]["resid_out"][1]["nonfinite"] = 12;
+  results::Results r = results();
+  r.layers[1].inputs["corpus"].resid_out->nonfinite = 12;
   EXPECT_THAT(summary_text(r, 100), HasSubstr("12 activations are NaN or infinite"));
+}
+
+TEST(SummaryText, TellsOfEachPromptAndCorpus) {
+  results::Results r = results();
+  for (const size_t like : {0, 1}) {
+    results::Input input = r.inputs[like];
+    input.source = like == 0 ? "Another" : "a newspaper";
+    input.name += "2";
+    r.inputs.push_back(input);
+    for (results::Layer& layer : r.layers) {
+      const results::LayerInput copy = layer.inputs[r.inputs[like].name];
+      layer.inputs[input.name] = copy;
+    }
+  }
+  results::Life life = r.summary.lives[0];
+  life.input = "prompt2";
+  life.born_layer = 1;
+  life.removed_layer.reset();
+  life.massive_channels = {5};
+  r.summary.lives.push_back(life);
+  r.layers[0].inputs["corpus2"].attention->top_keys[0].score = 80;
+  const std::string text = summary_text(r, 1000);
+  EXPECT_THAT(text,
+              HasSubstr("prompt \"Hi there\" (2 tokens) and 1 more, 2 x 100 tokens of a book and 2 x 100 "
+                        "tokens of a newspaper, BOS never"));
+  EXPECT_THAT(text, HasSubstr("\nborn        in layer 0: "));
+  EXPECT_THAT(
+      text,
+      HasSubstr("\nprompt2     \"Another\" (2 tokens): born in layer 1 of 3, largest in 1 (1,199, 2,398 "
+                "medians), removed by no layer; massive channels 5; tokens 0 \"Hi\" (layers 0-1)"));
+  EXPECT_THAT(text, HasSubstr("\nattention   layer 0: one key (\"Hi\") receives 60 %"));
+  EXPECT_THAT(text, HasSubstr("\nattention   of corpus2, layer 0: one key (\"Hi\") receives 80 %"));
+}
+
+std::vector<std::string> labels(const results::Results& r) {
+  std::vector<std::string> list;
+  for (const SummaryLine& line : summary_lines(r)) list.push_back(line.label);
+  return list;
+}
+
+TEST(SummaryText, LeavesOutWhatWasNotMeasured) {
+  using testing::ElementsAre;
+  results::Results r = results();
+  EXPECT_THAT(labels(r), ElementsAre("measured", "born", "carried", "removed", "", "massive", "weights",
+                                     "attention", "alignment", "head-room", "cost"));
+  for (results::Layer& layer : r.layers) {
+    for (auto& [name, x] : layer.inputs) x.writes.reset();
+  }
+  EXPECT_THAT(
+      summary_text(r, 1000),
+      HasSubstr(
+          "born        in layer 0: channel 7 of the initial token \"Hi\": 500 where the median is 0.25"));
+  for (results::Layer& layer : r.layers) {
+    layer.weights.reset();
+    for (auto& [name, x] : layer.inputs) x.resid_out.reset();
+  }
+  r.summary.lives.clear();
+  r.summary.headroom = {};
+  r.run.measures = {"attention"};
+  EXPECT_THAT(labels(r), ElementsAre("measured", "", "attention", "cost"));
+  EXPECT_THAT(summary_text(r, 80), Not(HasSubstr("log scale")));
+  for (results::Layer& layer : r.layers) {
+    for (auto& [name, x] : layer.inputs) x.attention.reset();
+  }
+  EXPECT_THAT(labels(r), ElementsAre("measured", "", "cost"));
 }
 
 }  // namespace

@@ -92,8 +92,11 @@ std::string html_json_text(std::string_view json) {
   // These characters stand in strings only, where \u escapes mean the same. So do all beyond ASCII, some of
   // which cannot be seen or turn the direction of what follows in whatever shows the file.
   for (size_t at = 0; at < json.size();) {
-    const size_t length = std::max<size_t>(valid_sequence(json, at), 1);
-    if (length > 1) {
+    size_t broken = 1;
+    const size_t valid = valid_sequence(json, at, &broken), length = valid > 0 ? valid : broken;
+    if (valid == 0) {
+      out += "\\ufffd";
+    } else if (length > 1) {
       const std::string escaped = ordered_json(json.substr(at, length)).dump(-1, ' ', true);
       out += escaped.substr(1, escaped.size() - 2);
     } else if (json[at] == '<' || json[at] == '>' || json[at] == '&') {

@@ -193,6 +193,19 @@ function showPart(id, there) {
   return there;
 }
 
+// ---- definitions
+/** Those with a source, each said once, and all of them in a list to open. */
+function showDefinitions(host, definitions) {
+  const all = Object.entries(definitions), seen = new Set();
+  const sourced = all.filter(([, d]) => d.source && !seen.has(d.definition) && seen.add(d.definition));
+  const rows = (list) => list.flatMap(([path, d]) =>
+    [el("dt", {}, path), el("dd", {}, d.definition, d.source ? el("span", { class: "source" }, ` ${d.source}`) : null)]);
+  host.replaceChildren(...rows(sourced));
+  if (all.length === sourced.length) return;
+  host.after(el("details", { class: "figures" }, el("summary", {}, `All ${count(all.length)} fields that have a definition`),
+    el("dl", { class: "defs", tabindex: "0" }, rows(all))));
+}
+
 // ---- navigation: sections are scrolled to, because the URL's fragment holds the state
 function startNavigation() {
   const links = [...document.querySelectorAll(".bar nav a")];

@@ -201,8 +201,7 @@ function method(models) {
         show: (row) => el("button", { type: "button", class: "link", onclick: () => save(row.model) }, "save results.json") },
     ],
   });
-  $("definitions").append(...Object.entries(models[0].results.json.definitions).flatMap(([path, d]) =>
-    [el("dt", {}, path), el("dd", {}, d.definition, d.source ? el("span", { class: "source" }, ` ${d.source}`) : null)]));
+  showDefinitions($("definitions"), models[0].results.json.definitions);
 }
 function save(model) {
   const blob = new Blob([JSON.stringify(JSON.parse(model.text), null, 1)], { type: "application/json" });

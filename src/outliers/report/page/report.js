@@ -55,8 +55,8 @@ const tokenCount = () => prompt().tokens_per_sequence;
 const shownTokens = () => prompt().tokens.length;
 /** Another prompt may be shorter. */
 const chosenToken = () => Math.min(state.get("token"), shownTokens() - 1);
-const promptTitle = () => R.title(state.get("prompt"));
-const corpusTitle = () => R.title(state.get("corpus"));
+const thePrompt = () => R.the(state.get("prompt"));
+const capital = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
 const life = () => R.life(state.get("prompt"));
 const promptPoint = (point) => R.activations(state.get("prompt"), point);
 const isMassiveToken = (l, point, t) => Boolean(promptPoint(point)[l]?.massive.some((m) => m.token === t));
@@ -76,9 +76,9 @@ function withLayers(text) {
   }
   return nodes;
 }
-/** Where the chosen prompt's outlier is born and removed, and where values stop being finite. */
-const marks = () => [
-  { at: life()?.born_layer ?? null, text: "born" }, { at: life()?.removed_layer ?? null, text: "removed" },
+/** Where a prompt's outlier is born and removed, and where values stop being finite. */
+const marks = (told = life()) => [
+  { at: told?.born_layer ?? null, text: "born" }, { at: told?.removed_layer ?? null, text: "removed" },
   { at: FIRST?.layer ?? null, text: "not finite" },
 ].filter(({ at }) => at !== null);
 /** A mean, where all is finite. */
@@ -88,9 +88,8 @@ const meanOf = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 function startNames() {
   if (IMAGES) for (const span of document.querySelectorAll(".of-text")) span.remove();
   state.watch(["prompt", "corpus"], () => {
-    for (const span of document.querySelectorAll("[data-batch]")) {
-      span.textContent = span.dataset.batch === "prompt" ? promptTitle() : corpusTitle();
-    }
+    for (const span of document.querySelectorAll("[data-batch]")) span.textContent = R.title(state.get(span.dataset.batch));
+    for (const span of document.querySelectorAll("[data-the]")) span.textContent = R.the(state.get(span.dataset.the));
   });
 }
 
@@ -105,6 +104,12 @@ function startBar() {
   $("layer-up").addEventListener("click", () => choose(chosenLayer() + 1));
   state.watch(["layer"], () => { input.value = chosenLayer(); });
   const pickers = [["prompt", R.prompts], ["corpus", R.corpora]].filter(([, inputs]) => inputs.length > 1);
+  // What is measured on a prompt goes with the prompt.
+  let before = state.get("prompt");
+  state.watch(["prompt"], () => {
+    if (state.get("batch") === before && names(MEASURED).includes(state.get("prompt"))) state.set({ batch: state.get("prompt") });
+    before = state.get("prompt");
+  });
   for (const [key, inputs] of pickers) {
     // Names are short; what they stand for is in the list.
     const options = inputs.map(({ name, source }) => [name, IMAGES ? R.title(name) : `${name}: ${short(source.trim(), 40)}`]);

@@ -26,7 +26,8 @@ function activationLines(input, point) {
   $("activation-lines-hint").textContent = `|x| of ${POINT_HELP[point]}${means}.`;
   const ranked = (i) => layers.map((l) => l.top3_mean[i] ?? null);
   return lineChart($("activation-lines"), {
-    log: true, yTitle: "|x|, log scale", selected: chosenLayer, pick: pickLayer, marks: R.prompts.length ? marks() : [],
+    log: true, yTitle: "|x|, log scale", selected: chosenLayer, pick: pickLayer,
+    marks: R.prompts.length ? marks(R.life(input.name) ?? life()) : [],
     series: [
       { name: "largest", colour: "s1", values: ranked(0), width: 2.5 }, { name: "second", colour: "s3", values: ranked(1) },
       { name: "third", colour: "s5", values: ranked(2) }, { name: "mean", colour: "s4", values: layers.map((l) => l.mean) },
@@ -99,7 +100,7 @@ function startPromptView(all) {
   const host = $("prompt-3d"), arrays = () => all.of(state.get("prompt"));
   const spec = () => arrays().index[state.get("point")] ?? null;
   if (!R.prompts.some(({ name }) => all.of(name).has("resid_out"))) {
-    host.append(el("p", { class: "empty" }, `This report keeps no activations of the ${promptTitle()}.`));
+    host.append(el("p", { class: "empty" }, `This report keeps no activations of ${thePrompt()}.`));
     return;
   }
   const views = segmented(state, "view", "View", [["3d", "3D"], ["flat", "flat"]]);
@@ -133,10 +134,10 @@ function startPromptView(all) {
   };
   state.watch(["layer", "point", "view", "height", "prompt"], () => {
     const l = chosenLayer(), point = state.get("point"), layer = promptPoint(point)[l] ?? null, top = layer?.top[0], held = spec();
-    $("prompt-3d-title").textContent = `The ${promptTitle()} at layer ${l}: ${POINTS[point]}`;
+    $("prompt-3d-title").textContent = `${capital(thePrompt())} at layer ${l}: ${POINTS[point]}`;
     const bucket = held?.bucket > 1 ? ` Each point is the largest of ${held.bucket} neighbours.` : "";
     const cut = held && held.shape[1] < tokenCount() ? ` The first ${held.shape[1]} of ${count(tokenCount())} tokens.` : "";
-    const what = `|x| of every token and ${channels()}; tokens with a massive activation in the accent colour.`;
+    const what = `|x| of every token and ${channels()}${layer ? "; tokens with a massive activation in the accent colour" : ""}.`;
     $("prompt-3d-hint").textContent = `${what}${bucket}${cut}`;
     if (layer?.nonfinite) said.textContent = `Not finite: ${count(layer.nonfinite)} values are NaN or infinite, and gaps here.`;
     else if (!layer) said.textContent = "";

@@ -47,18 +47,18 @@ function tiles() {
   const tile = (label, value, note) => list.push(el("div", { class: "tile" }, el("div", { class: "label" }, label),
     el("div", { class: [...value.toString()].length > 11 ? "value long" : "value" }, value), el("div", { class: "note" }, note)));
   if (FIRST) {
-    const where = `first in layer ${FIRST.layer}, ${FIRST.point}, on the ${R.title(FIRST.input)}`;
+    const where = `first in layer ${FIRST.layer}, ${FIRST.point}, on ${R.the(FIRST.input)}`;
     tile("Not finite", FIRST.value, `${where}; what follows ${CANNOT}`);
   }
   if (peak) {
     const medians = ratioOf(peak) ? `, ${number(ratioOf(peak))} medians` : "";
-    tile("Largest value", number(peak.max), `layer output of layer ${peak.layer} on the ${promptTitle()}${medians}`);
+    tile("Largest value", number(peak.max), `layer output of layer ${peak.layer} on ${thePrompt()}${medians}`);
   }
   if (told) {
     const channels = told.massive_channels, many = channels.length > 3;
     const shown = channels.length ? channels.slice(0, 3).join(", ") + (many ? " …" : "") : "none";
     tile("Massive channels", TOLD === 0 ? CANNOT : shown,
-      many ? `${channels.length} in all, on the ${promptTitle()}` : `of ${count(R.model.width)}, on the ${promptTitle()}`);
+      many ? `${channels.length} in all, on ${thePrompt()}` : `of ${count(R.model.width)}, on ${thePrompt()}`);
   }
   if (finite(R.summary.sink_rate) && !IMAGES) {
     tile("Sink rate", percent(R.summary.sink_rate),

@@ -24,8 +24,8 @@ function startMap(all) {
   const head = () => (state.get("head") === "mean" || !arrays().has("probs") ? "mean" : Number(state.get("head")));
   const headText = () => (head() === "mean" ? "mean over heads" : `head ${head()}`);
   const scores = $("key-scores");
-  $("scores-hint").textContent = `Score of a key: ${R.clause(`${INPUT}attention.top_keys[].score`)}. Outliers, at and above the dashed line: `
-    + `${R.clause(`${INPUT}attention.outlier_keys`)}.`;
+  const score = R.clause(`${INPUT}attention.top_keys[].score`), outliers = R.clause(`${INPUT}attention.outlier_keys`);
+  $("scores-hint").textContent = `Score of a key: ${score}. Outliers, at and above the dashed line: ${outliers}.`;
   let items = [];
   const threshold = () => R.criteria.outlier_key_share * tokenCount();
   const describe = () => {
@@ -61,9 +61,9 @@ function startMap(all) {
 
 function drawMap(probability, shown, headText) {
   const l = chosenLayer(), map = $("attention-map"), { tokens } = prompt();
-  $("map-title").textContent = `The ${promptTitle()} at layer ${l}, ${headText}`;
+  $("map-title").textContent = `${capital(thePrompt())} at layer ${l}, ${headText}`;
   if (!probability) {
-    const text = `The ${promptTitle()} is too long for its maps to be kept; the scores below are of all its tokens.`;
+    const text = `${capital(thePrompt())} is too long for its maps to be kept; the scores below are of all its tokens.`;
     map.replaceChildren(el("p", { class: "empty" }, text));
     return;
   }
@@ -80,7 +80,7 @@ function drawMap(probability, shown, headText) {
     tell: (q, k) => [percent(probability(q, k)), ["query", `${q}: ${short(tokens[q], 30)}`], ["key", `${k}: ${short(tokens[k], 30)}`]],
     describe: () => {
       const last = `The last token gives ${percent(probability(shown - 1, 0))} to the first.`;
-      return `Attention of the ${promptTitle()}, ${headText}, layer ${l}. ${last}`;
+      return `Attention of ${thePrompt()}, ${headText}, layer ${l}. ${last}`;
     },
   });
   map.append(el("div", { class: "scales" }, colourScale("probability", "0", IMAGES ? number(most) : "1", "probability")));
@@ -147,7 +147,7 @@ function startKeys() {
     const l = chosenLayer(), name = state.get("corpus"), layer = whole(R.attention(name))[l], host = el("div");
     const tokens = count(corpus().tokens_per_sequence);
     chart.draw();
-    $("keys-title").textContent = `Top keys of ${!IMAGES && name === firstCorpus ? "the " : ""}${corpusTitle()} at layer ${l}`;
+    $("keys-title").textContent = `Top keys of ${R.the(name)} at layer ${l}`;
     const counted = layer.nonfinite ? {} : INDEX.outlier_classes[name]?.[l] ?? {};
     const classes = Object.entries(counted).sort((a, b) => b[1] - a[1]);
     const total = classes.reduce((sum, [, n]) => sum + n, 0), share = percent(R.criteria.outlier_key_share);

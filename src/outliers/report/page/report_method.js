@@ -1,8 +1,7 @@
 // Method: definitions, how the report was made, what stands beside it; and the start of everything.
 
 function startMethod() {
-  $("definitions").append(...Object.entries(R.json.definitions).flatMap(([path, d]) =>
-    [el("dt", {}, path), el("dd", {}, d.definition, d.source ? el("span", { class: "source" }, ` ${d.source}`) : null)]));
+  showDefinitions($("definitions"), R.json.definitions);
   const run = R.run, s = run.seconds, threads = `${run.threads} ${run.threads === 1 ? "thread" : "threads"}`;
   const source = (text) => (text.length > 200 ? `${text.slice(0, 200)}…` : text);
   const corpusWords = ({ source: from, sequences, tokens_per_sequence: tokens }) => (

@@ -41,7 +41,7 @@ function startNorms(all) {
       columnTitle: "column of patches",
       value: (r, c) => (finite(at(r, c)) ? at(r, c) / (high || 1) : NaN), tell: (r, c) => [`r${r}c${c}`, ["L2 norm", number(at(r, c))]],
       pick: (r, c) => { const t = first + r * columns + c; if (t < shownTokens()) state.set({ token: t }); },
-      describe: () => `Norms of the ${promptTitle()}'s patches at layer ${l}, up to ${number(high)}.`,
+      describe: () => `Norms of ${thePrompt()}'s patches at layer ${l}, up to ${number(high)}.`,
     });
     map.append(el("div", { class: "scales" }, colourScale("size", "0", number(high), "L2 norm")));
   });

@@ -64,11 +64,11 @@ function tokensIntro(sized, attended) {
   const amount = `${count(n)} ${n === 1 ? "token" : "tokens"}${shown < n ? `, of which the first ${count(shown)} are shown` : ""}`;
   const parts = `CLS${IMAGES?.registers ? ", registers" : ""} and its patches in their places`;
   const what = IMAGES ? `The image ${prompt().source} as the model reads it, ${amount}: ${parts}`
-    : `The ${promptTitle()} as the model reads it, ${amount}`;
-  const shade = sized ? "colour shows the largest activation of a token" : "";
-  const line = attended ? "the line below it the attention it receives" : "";
-  const shows = [shade, line].filter(Boolean).join(", ");
-  return `${what}. ${shows ? `${shows[0].toUpperCase()}${shows.slice(1)}. ` : ""}Choose a token to see its numbers.`;
+    : `${capital(thePrompt())} as the model reads it, ${amount}`;
+  const shade = sized ? "Colour shows the largest activation of a token" : "";
+  const line = sized ? ", the line below it the attention it receives" : "The line below a token shows the attention it receives";
+  const shows = `${shade}${attended ? line : ""}`;
+  return `${what}. ${shows ? `${shows}. ` : ""}Choose a token to see its numbers.`;
 }
 
 /** Largest |x| and score of each token at the chosen layer; null where they were not measured. */

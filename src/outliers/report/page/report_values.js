@@ -6,8 +6,8 @@ function startValues() {
   if (!showPart("values", values.length > 0)) return;
   for (const value of values) {
     const title = value.title || words(value.name), head = el("div", { class: "card-head" }, el("h3", {}, title));
-    const chart = el("div"), rest = el("div");
-    const text = [value.definition, value.source ? `(${value.source})` : ""].filter(Boolean).join(" ");
+    const chart = el("div"), rest = el("div", { class: "below" });
+    const text = R.sentence(`${INPUT}values.${value.name}`);
     $("values-cards").append(el("figure", { class: "card", "data-value": value.name },
       el("figcaption", {}, head, el("p", { class: "hint" }, text)), chart, rest));
     if (value.heads) headChart(value, title, head, chart, rest);
@@ -42,7 +42,7 @@ function headChart(value, title, head, grid, lines) {
       columnText: String, rowTitle: "layer (from 0)", columnTitle: "head (from 0)",
       value: (l, h) => (finite(rows[l][h]) ? (span > 0 ? (rows[l][h] - low) / span : 0.5) : NaN),
       tell: (l, h) => [`layer ${l}, head ${h}`, [title, number(rows[l][h])]], pick: (l) => goTo(l), selected: () => [chosenLayer(), -1],
-      describe: () => `${title} of every head on the ${R.title(name)}, from ${number(low)} to ${number(high)}.`,
+      describe: () => `${title} of every head on ${R.the(name)}, from ${number(low)} to ${number(high)}.`,
     });
     grid.append(el("div", { class: "scales" }, colourScale("probability", number(low), number(high), title)));
     const over = (of) => rows.map((row) => { const list = row.filter(finite); return list.length ? of(list) : null; });
@@ -53,7 +53,7 @@ function headChart(value, title, head, grid, lines) {
         { name: "least", colour: "s2", values: over((list) => Math.min(...list)) },
         { name: "most", colour: "s4", values: over((list) => Math.max(...list)) },
       ],
-      describe: () => `${title} over the layers on the ${R.title(name)}: mean, least and most of the heads.`,
+      describe: () => `${title} over the layers on ${R.the(name)}: mean, least and most of the heads.`,
     });
   };
   if (value.inputs.length > 1) {

@@ -107,7 +107,7 @@ function drawMultiplied(host, arrays, l, name, column) {
     items: known.map((value, t) => ({ text: texts[t], value, hot: Math.abs(value) === big && big > 0 })),
     describe: () => {
       const first = known.map((v, t) => `${texts[t]} ${number(v)}`).slice(0, 12).join(", ");
-      return `Channel ${column.column} over the tokens of the ${promptTitle()}: ${first}.`;
+      return `Channel ${column.column} over the tokens of ${thePrompt()}: ${first}.`;
     },
   });
 }

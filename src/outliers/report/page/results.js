@@ -25,6 +25,11 @@ class Report {
     if (input.kind === "corpus") return "all images";
     return input === this.prompts[0] ? "first image" : input.source;
   }
+  /** The same within a sentence: "the prompt", "prompt2". */
+  the(name) {
+    const title = this.title(name), input = this.input(name), further = this.prompts.indexOf(input) > 0 || this.corpora.indexOf(input) > 0;
+    return further || (this.images && input?.kind === "corpus") ? title : `the ${title}`;
+  }
   /** A measurement of an input, an object a layer with the layer's number. */
   part(name, part) {
     const layers = this.json.layers.map(({ layer, inputs }) => ({ layer, ...inputs[name]?.[part] }));
