@@ -29,6 +29,8 @@ constexpr int64_t kPagesOfRow = int64_t{64} << 10;
 constexpr int64_t kDerivedCopies = 6;
 /// Queries that share an array of column sums in attention on the CPU, at least.
 constexpr int64_t kQueriesOfSums = 192;
+/// Histograms of magnitudes, of each thread and of all.
+constexpr int64_t kHistogramBytes = int64_t{1} << 20;
 /// Scores that attention in float64 forms at a time, and copies of them.
 constexpr int64_t kScoreBytes = int64_t{64} << 20, kScoreCopies = 5;
 
@@ -236,6 +238,8 @@ class Planner {
       int64_t bytes = n * (3 * e + 3);
       if (edit.operation.kind == Operation::Kind::noise) bytes += 3 * n * size_of(at::kFloat);
       if (edit.needs_statistics()) bytes += n * (2 * e + 4 * size_of(at::kDouble) + 4);
+      if (edit.selection.massive || edit.selection.outlier)
+        bytes += (1 + at::get_num_threads()) * kHistogramBytes + n * size_of(at::kFloat);
       if (edit.operation.kind == Operation::Kind::median)
         bytes +=
             elements_of(site->point, input, inputs_[input].ids.size(0)) * (2 * e + 4 * size_of(at::kFloat));
