@@ -90,8 +90,8 @@ def softmax_shown(points, decoder):
         if biases:
             by_key = biases[0].reshape(-1, config.num_attention_heads, biases[0].shape[-1], 1)[:1] * factor
             logits = logits - by_key[:, :, -x.shape[-2]:]
-        points.show_scores(next(layers), logits)
-        return original(x, *args, **kwargs)
+        probs = points.show_scores(next(layers), logits)
+        return probs if points.edits else original(x, *args, **kwargs)
 
     def without_alibi(module, args, kwargs):
         return args, {**kwargs, "alibi": None if kwargs["alibi"] is None else torch.zeros_like(kwargs["alibi"])}
@@ -174,38 +174,55 @@ def vision_tower(model):
 
 
 class Points:
-    """Collects tensors by name while a model runs; `wanted` decides by name, `take` gets (name, tensor)."""
+    """Collects tensors by name while a model runs; `wanted` decides by name, `take` gets (name, tensor). With `edits`, what it
+    returns flows on in the tensor's place; nothing: the tensor itself."""
 
-    def __init__(self, model, take, wanted=lambda name: True):
-        self.model, self.take, self.wanted = model, take, wanted
+    def __init__(self, model, take, wanted=lambda name: True, edits=False):
+        self.model, self.take, self.wanted, self.edits = model, take, wanted, edits
         self.layout = layout_of(model)
         self.layer_of_attention = {}
         self.handles = []
 
     def show(self, name, x):
-        if self.wanted(name):
-            self.take(name, x)
+        edited = self.take(name, x) if self.wanted(name) else None
+        return edited if self.edits and edited is not None else x
+
+    @staticmethod
+    def written(x, shape, shaped):
+        """x with `shaped` where shape() took its entries from."""
+        x = x.clone(memory_format=torch.contiguous_format)
+        x.view(-1)[shape(torch.arange(x.numel()).view_as(x)).reshape(-1)] = shaped.reshape(-1)
+        return x
+
+    def through(self, name, x, shape):
+        """Shows shape(x). -> x as it flows on"""
+        shaped = shape(x)
+        edited = self.show(name, shaped)
+        return x if edited is shaped else self.written(x, shape, edited)
 
     def on_output(self, module, name, shape=lambda x: x):
         def hook(_, args, output):
-            self.show(name, shape(output[0] if isinstance(output, tuple) else output))
+            if isinstance(output, tuple):
+                return (self.through(name, output[0], shape), *output[1:])
+            return self.through(name, output, shape)
         self.handles.append(module.register_forward_hook(hook))
 
     def on_input(self, module, name, shape=lambda x: x):
         def hook(_, args, kwargs):
-            self.show(name, shape(args[0] if args else kwargs["hidden_states"]))
+            if args:
+                return (self.through(name, args[0], shape), *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": self.through(name, kwargs["hidden_states"], shape)}
         self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def show_scores(self, layer, logits, sinks=None):
         """logits: float32 or wider, masked entries -inf; sinks: [H], join each row's sum. -> probabilities"""
+        logits = self.show(f"layer.{layer}.attn_logits", logits)
         if sinks is None:
             probs = torch.softmax(logits, -1)
         else:
             column = sinks.view(1, -1, 1, 1).expand(*logits.shape[:-1], 1)
             probs = torch.softmax(torch.cat([logits, column], -1), -1)[..., :-1]
-        self.show(f"layer.{layer}.attn_logits", logits)
-        self.show(f"layer.{layer}.attn_probs", probs)
-        return probs
+        return self.show(f"layer.{layer}.attn_probs", probs)
 
     def attention(self, module, query, key, value, attention_mask, scaling=None, softcap=None, s_aux=None, **_):
         """Plain attention that shows its logits (masked entries -inf) and probabilities, in float64 where the model is."""
@@ -227,7 +244,7 @@ class Points:
         d = getattr(attn, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
         def as_heads(x):
-            x = x if clip is None else x.clamp(-clip, clip)
+            x = x.clamp(-clip, clip) if clip is not None and x.is_floating_point() else x  # else places
             if x.dim() == 4:  # the output of a norm over each head
                 return x.transpose(1, 2) if at.get("norm_before_transpose") else x
             return heads(x, d)
@@ -251,45 +268,78 @@ class Points:
 
         def routed(_, args, output):
             logits, weights, index = output
-            for point, x in (("router_logits", logits), ("experts.index", index), ("experts.weight", weights)):
-                self.show(name + point, whole(x))
+            if not self.edits:  # else they are shown before they choose
+                self.show(name + "router_logits", whole(logits))
+            self.show(name + "experts.index", whole(index))
+            shaped["index"] = whole(index)
+            return logits, self.through(name + "experts.weight", weights, whole), index
 
         def passed(module, args, kwargs, output):
             x, index, weights = (*args, *kwargs.values())
+
+            def show(point, value):
+                return self.show(f"{name}experts.{point}", whole(value)).reshape(value.shape)
             bias = getattr(module, "gate_up_proj_bias", None)
             if bias is None:  # [E,out,in]
                 gate, up = torch.einsum("nd,nkfd->nkf", x, module.gate_up_proj[index]).chunk(2, -1)
-                act = module.act_fn(gate)
-                product = act * up
+                act = show("act_out", module.act_fn(show("gate_out", gate)))
+                product = show("down_in", act * show("up_out", up))
                 out = torch.einsum("nkf,nkdf->nkd", product, module.down_proj[index])
             else:  # gpt-oss: [E,in,out], columns of gate and up in turns
                 gate_up = torch.einsum("nd,nkdf->nkf", x, module.gate_up_proj[index]) + bias[index]
-                gate, up = gate_up[..., ::2], gate_up[..., 1::2]
-                cut = gate.clamp(max=module.limit)
-                act = cut * torch.sigmoid(cut * module.alpha)
-                product = act * (up.clamp(-module.limit, module.limit) + 1)
+                cut = show("gate_out", gate_up[..., ::2]).clamp(max=module.limit)
+                act = show("act_out", cut * torch.sigmoid(cut * module.alpha))
+                up = show("up_out", gate_up[..., 1::2])
+                product = show("down_in", act * (up.clamp(-module.limit, module.limit) + 1))
                 out = torch.einsum("nkf,nkfd->nkd", product, module.down_proj[index]) + module.down_proj_bias[index]
-            torch.testing.assert_close((out * weights[..., None]).sum(1).to(output.dtype), output)
-            for point, value in (("gate_out", gate), ("act_out", act), ("up_out", up), ("down_in", product), ("down_out", out)):
-                self.show(f"{name}experts.{point}", whole(value))
+            result = (show("down_out", out) * weights[..., None]).sum(1).to(output.dtype)
+            if self.edits:
+                return result
+            torch.testing.assert_close(result, output)
 
+        if self.edits:
+            self.edit_router(router, name + "router_logits", whole)
         self.on_input(mlp, name + "mlp_norm_out")
         self.on_output(mlp, name + "down_out")
         self.handles += [router.register_forward_hook(routed), experts.register_forward_hook(passed, with_kwargs=True)]
         if hasattr(mlp, "shared_expert"):
             shared = mlp.shared_expert
-            self.on_output(mlp.shared_expert_gate, name + "shared.weight", lambda x: whole(torch.sigmoid(x)))
+            if self.edits:  # what gives the edited weight
+                self.handles.append(mlp.shared_expert_gate.register_forward_hook(lambda _, args, x: torch.logit(
+                    self.show(name + "shared.weight", whole(torch.sigmoid(x)))).view_as(x)))
+            else:
+                self.on_output(mlp.shared_expert_gate, name + "shared.weight", lambda x: whole(torch.sigmoid(x)))
             for module, point in ((shared.gate_proj, "gate_out"), (shared.act_fn, "act_out"), (shared.up_proj, "up_out"),
                                   (shared.down_proj, "down_out")):
                 self.on_output(module, f"{name}shared.{point}", whole)
             self.on_input(shared.down_proj, name + "shared.down_in", whole)
+
+    def edit_router(self, router, name, whole):
+        """Its scores are edited where it forms them: they choose."""
+        original = torch.nn.functional.linear
+
+        def before(*_):
+            torch.nn.functional.linear = lambda *args: self.through(name, original(*args), whole)
+
+        def after(*_):
+            torch.nn.functional.linear = original
+        self.handles += [router.register_forward_pre_hook(before), router.register_forward_hook(after)]
+
+    def edit_resid_mid(self, added, name, shaped):
+        """The sum is edited by what is added."""
+        def hook(_, args, output):
+            x = output[0] if isinstance(output, tuple) else output
+            edited = self.show(name, shaped["x"] + x) - shaped["x"]
+            return (edited, *output[1:]) if isinstance(output, tuple) else edited
+        self.handles.append(added.register_forward_hook(hook))
 
     def attach_layer(self, layer, i):
         at, name = self.layout, f"layer.{i}."
         attn = layer.get_submodule(at["attn"])
         self.layer_of_attention[attn] = i
         self.on_input(layer, name + "resid_in")
-        self.on_input(self.attach_projections(layer, attn, name), name + "attn_norm_out")
+        projection = self.attach_projections(layer, attn, name)
+        self.on_input(attn if self.edits else projection, name + "attn_norm_out")  # what all projections read
         self.on_output(getattr(attn, at["o"]), name + "attn_out")
         self.on_output(layer.get_submodule(at["attn_added"]) if "attn_added" in at else getattr(attn, at["o"]), name + "attn_added")
         # OPT's MLP is of [B*T,D].
@@ -299,7 +349,12 @@ class Points:
 
         def whole(x):
             return x.view(*shaped["x"].shape[:2], -1)
-        if at["resid_mid"] is None:
+        if self.edits and at["resid_mid"] != "fc1":
+            added = layer.get_submodule(at["attn_added"]) if "attn_added" in at else getattr(attn, at["o"])
+            self.edit_resid_mid(added, name + "resid_mid", shaped)
+        elif self.edits:  # the norm of the sum
+            self.on_output(layer.self_attn_layer_norm, name + "resid_mid")
+        elif at["resid_mid"] is None:
             self.on_output(getattr(attn, at["o"]), name + "resid_mid", lambda x: shaped["x"] + x)
         else:
             self.on_input(layer.get_submodule(at["resid_mid"]), name + "resid_mid", whole)
@@ -310,7 +365,9 @@ class Points:
             self.attach_experts(layer.mlp, name, shaped)
             return attn
         up = layer.get_submodule(at["up"])
-        self.on_input(up, name + "mlp_norm_out", whole)
+        # What gate and up both read.
+        mlp = layer.get_submodule(at["up"].rpartition(".")[0]) if self.edits and "." in at["up"] else up
+        self.on_input(mlp, name + "mlp_norm_out", whole)
         if at["gate"]:
             self.on_output(layer.get_submodule(at["gate"]), name + "gate_out")
         if "gate_up" in at:
@@ -365,7 +422,7 @@ class Points:
         assert self.model.config._attn_implementation == "eager"
         with self.attached():
             if self.wanted("logits"):
-                self.show("logits", self.model(input_ids=ids, use_cache=False).logits)
+                return self.show("logits", self.model(input_ids=ids, use_cache=False).logits)
             else:
                 decoder_of(self.model)(input_ids=ids, use_cache=False)
 

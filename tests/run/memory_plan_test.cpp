@@ -5,8 +5,6 @@
 #include <array>
 #include <set>
 
-#include <ATen/Context.h>
-#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,6 +14,7 @@
 
 #include "run/counting_allocator.h"
 #include "run/golden_inputs.h"
+#include "run/plain_products.h"
 #include "run/recorder.h"
 #include "support.h"
 
@@ -56,29 +55,8 @@ class Looker : public Observer {
   bool wants_weights(int64_t) const override { return true; }
 };
 
-/// Models this small compute for less time than threads wait for each other on a busy machine. oneDNN, which
-/// multiplies bfloat16 where the processor can, takes its scratch from the same allocator; the reserve is
-/// there for that, and these models are smaller than its blocks.
-class PlainProducts {
- public:
-  PlainProducts() {
-    at::set_num_threads(1);
-    at::globalContext().setUserEnabledMkldnn(false);
-  }
-  ~PlainProducts() {
-    at::set_num_threads(threads_);
-    at::globalContext().setUserEnabledMkldnn(onednn_);
-  }
-  PlainProducts(const PlainProducts&) = delete;
-  PlainProducts& operator=(const PlainProducts&) = delete;
-
- private:
-  int threads_ = at::get_num_threads();
-  bool onednn_ = at::globalContext().userEnabledMkldnn();
-};
-
 TEST(MemoryPlan, IsNotExceededByAnyFamily) {
-  const PlainProducts plain;
+  const tests::PlainProducts plain;
   double loosest = 0;
   for (const std::string& name : tests::golden_models()) {
     const auto model = open(name);
@@ -201,7 +179,7 @@ uint64_t tight(const models::Model& model, const std::vector<Input>& inputs, Run
 }
 
 TEST(RunOfLimitedMemory, GivesTheSameNumbersFromDisk) {
-  const PlainProducts plain;
+  const tests::PlainProducts plain;
   for (const char* name :
        {"llama_untied", "gemma3_caps", "gpt2_tied", "opt_after", "mixtral_experts", "gpt_oss_sinks",
         "falcon_alibi", "qwen2_moe_mixed", "vit_rectangle", "dinov2_with_registers_shrunk"}) {

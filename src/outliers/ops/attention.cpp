@@ -89,4 +89,24 @@ AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k, const Att
   return maps;
 }
 
+at::Tensor attention_probs(const at::Tensor& logits, const AttentionPattern& pattern) {
+  check_shape(logits, "attention_probs", "logits", {-1, -1, -1, -1});
+  return detail::probabilities(logits, pattern);
+}
+
+at::Tensor attend(const at::Tensor& probs, const at::Tensor& v) {
+  check_shape(probs, "attend", "probs", {-1, -1, -1, -1});
+  check_shape(v, "attend", "v", {probs.size(0), -1, probs.size(3), -1});
+  const int64_t B = probs.size(0), H = probs.size(1), T = probs.size(2), Hk = v.size(1);
+  require(Hk > 0 && H % Hk == 0, "attend: {} query heads are not a multiple of {} value heads", H, Hk);
+  return at::matmul(probs.reshape({B, Hk, H / Hk * T, -1}), v.to(probs.scalar_type()))
+      .reshape({B, H, T, v.size(3)})
+      .to(v.scalar_type());
+}
+
+AttentionSums attention_sums(const at::Tensor& probs) {
+  check_shape(probs, "attention_sums", "probs", {-1, -1, -1, -1});
+  return {probs.sum(2), probs.slice(2, 0, kSinkTokens).select(3, 0).mean(2)};
+}
+
 }  // namespace outliers::ops

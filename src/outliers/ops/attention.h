@@ -44,4 +44,11 @@ struct AttentionMaps {
 };
 AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern);
 
+// The steps of attention by themselves, for maps that were changed on the way.
+/// Softmax over the last axis of logits [B,H,T,S], joined by the sinks' logits where there are any.
+at::Tensor attention_probs(const at::Tensor& logits, const AttentionPattern& pattern);
+/// probs [B,H,T,S] and v [B,Hk,S,d] -> [B,H,T,d] in the dtype of v; computed in that of probs.
+at::Tensor attend(const at::Tensor& probs, const at::Tensor& v);
+AttentionSums attention_sums(const at::Tensor& probs);
+
 }  // namespace outliers::ops

@@ -12,10 +12,6 @@
 
 namespace outliers::run {
 
-/// Tokens of the MLP computed at a time: enough for the products to run at full speed (fewer cost 4 % at 512,
-/// 9 % at 256 on Zen 4), few enough to bound the memory of gate and up.
-inline constexpr int64_t kMlpTokens = 1024;
-
 /// The model's kind of norm over the last dimension of x.
 at::Tensor normalise(const models::Config& config, const Norm& norm, const at::Tensor& x);
 
@@ -23,7 +19,7 @@ at::Tensor normalise(const models::Config& config, const Norm& norm, const at::T
 /// called when the first product, of queries, keys and values, is there. The rotary's tables are undefined
 /// for layers without one.
 at::Tensor run_layer(const models::Config& config, int64_t layer, const LayerWeights& weights,
-                     LayerExperts& experts, const ops::RotaryTable& rotary, at::Tensor hidden,
-                     const Slice& slice, const Tap& tap, const std::function<void()>& projected = {});
+                     Experts& experts, const ops::RotaryTable& rotary, at::Tensor hidden, const Slice& slice,
+                     const Tap& tap, const std::function<void()>& projected = {});
 
 }  // namespace outliers::run

@@ -3,26 +3,31 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "outliers/models/config.h"
+#include "outliers/run/edit.h"
 
 namespace outliers::run {
 
-/// Sequences of one length that are run together.
+/// Sequences of one length that are run together; or a branch of another input, which is the same run with
+/// edits (docs/edits.md). A branch has its parent's ids, pixels, classes and part, whatever its own say.
 struct Input {
   std::string name;        ///< "prompt", "corpus"
-  at::Tensor ids;          ///< int64 [B,T], CPU; of images the numbers of their tokens
+  at::Tensor ids = {};     ///< int64 [B,T], CPU; of images the numbers of their tokens
   at::Tensor pixels = {};  ///< [B,C,H,W] for models of images (image_input), else undefined
-};
-
-/// Where in the run a tensor belongs: sequences [first_sequence, first_sequence + x.size(0)) of
-/// inputs[input].
-struct Slice {
-  size_t input;
-  int64_t first_sequence;
+  /// An earlier input of the run that has no edits. The two are one until the first edited layer, so any
+  /// number of branches costs no second reading of weights.
+  std::optional<size_t> parent = {};
+  std::vector<Edit> edits = {};
+  at::Tensor classes = {};  ///< int64 [B,T], CPU: text::TokenClass of each token, for edits that name one
+  /// Where each rank has a part of the sequences: the number of its first one. What an edit takes from the
+  /// whole input is then taken from all parts. Nothing: the sequences here are all there are.
+  std::optional<int64_t> part_begin = {};
 };
 
 /// Of images: pixels [B,C,H,W], ready for the model (rescaled, normalised), float. The ids are the numbers of

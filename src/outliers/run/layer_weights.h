@@ -43,17 +43,25 @@ std::vector<LayerWeight> projections(const LayerWeights& weights, const models::
 
 std::vector<LayerWeight> projections(const Mlp& mlp, int64_t expert);
 
-/// A layer's experts. Each is read when it is first asked for and kept with this object, so that one that no
-/// token chooses is never read.
-class LayerExperts {
+/// A layer's experts, by their numbers.
+class Experts {
+ public:
+  virtual ~Experts() = default;
+  /// Says which will be asked for soon.
+  virtual void prefetch(const std::vector<int64_t>& experts) const = 0;
+  virtual const Mlp& operator[](int64_t expert) = 0;
+};
+
+/// Each is read when it is first asked for and kept with this object, so that one that no token chooses is
+/// never read.
+class LayerExperts : public Experts {
  public:
   /// `loading` counts the time of reading; `on_load` is called once an expert.
   LayerExperts(const models::Model& model, int64_t layer, at::ScalarType dtype, at::Device device,
                Stopwatch& loading, std::function<void(int64_t, const Mlp&)> on_load = {});
 
-  /// Says which will be asked for soon.
-  void prefetch(const std::vector<int64_t>& experts) const;
-  const Mlp& operator[](int64_t expert);
+  void prefetch(const std::vector<int64_t>& experts) const override;
+  const Mlp& operator[](int64_t expert) override;
 
  private:
   Mlp load(int64_t expert) const;

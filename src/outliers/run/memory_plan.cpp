@@ -13,8 +13,10 @@
 #include "outliers/io/dequantize.h"
 #include "outliers/ops/cpu/attention.h"
 #include "outliers/run/block.h"
+#include "outliers/run/branches.h"
 #include "outliers/run/image_embedding.h"
 #include "outliers/run/layer_weights.h"
+#include "outliers/run/mlp.h"
 #include "outliers/run/tap.h"
 
 namespace outliers::run {
@@ -27,6 +29,8 @@ constexpr int64_t kPagesOfRow = int64_t{64} << 10;
 constexpr int64_t kDerivedCopies = 6;
 /// Queries that share an array of column sums in attention on the CPU, at least.
 constexpr int64_t kQueriesOfSums = 192;
+/// Histograms of magnitudes, of each thread and of all.
+constexpr int64_t kHistogramBytes = int64_t{1} << 20;
 /// Scores that attention in float64 forms at a time, and copies of them.
 constexpr int64_t kScoreBytes = int64_t{64} << 20, kScoreCopies = 5;
 
@@ -42,19 +46,27 @@ class Planner {
           const std::vector<Observer*>& observers, const RunOptions& options)
       : model_(model),
         c_(model.config()),
-        inputs_(inputs),
+        branches_(inputs, model.config()),
+        inputs_(branches_.inputs()),
         observers_(observers),
         options_(options),
         e_(size_of(options.dtype)),
         w_(size_of(wide_type(options.dtype))),
         on_host_(options.device.is_cpu()) {
-    for (const Input& input : inputs) tokens_ += input.ids.numel();
     layers_ = options.layers < 0 ? c_.layers : options.layers;
-    for (int64_t layer = 0; layer < layers_; ++layer) {
-      for (size_t b = 0; b < inputs.size(); ++b) taps_.emplace_back(observers, layer, b, asking_);
+    for (size_t b = 0; b < inputs_.size(); ++b) {
+      if (!inputs_[b].parent) embedded_ += inputs_[b].ids.numel();
+      if (branches_.fork(b) <= layers_) tokens_ += inputs_[b].ids.numel();
+      for (int64_t layer = branches_.fork(b); layer < layers_; ++layer) {
+        passes_.push_back(
+            {layer, b, branches_.tap(observers, layer, b, asking_), branches_.point_edits(b, layer)});
+      }
     }
-    for (size_t b = 0; b < inputs.size() && options.logits && has_head(c_); ++b) {
-      has_logits_ = has_logits_ || Tap(observers, -1, b, asking_).wants(Point::logits);
+    for (Pass& pass : passes_) pass.tap.edit(&pass.edits);
+    for (size_t b = 0; b < inputs_.size() && options.logits && has_head(c_); ++b) {
+      const std::vector<Point> kept = branches_.kept_points(b, -1);
+      has_logits_ = has_logits_ || Tap(observers, -1, b, asking_).wants(Point::logits) ||
+                    std::find(kept.begin(), kept.end(), Point::logits) != kept.end();
     }
   }
 
@@ -80,12 +92,18 @@ class Planner {
       at_end += memory.at_end;
     }
     const uint64_t always = process + plan.reserve + held;
-    const uint64_t layers = plan.hidden + (plan.observers - held) + plan.weights + plan.work;
+    int64_t kept = 0;
+    for (int64_t layer = 0; layer < layers_; ++layer) kept = std::max(kept, kept_bytes(layer));
+    const int64_t kept_at_end = options_.logits ? kept_bytes(-1) : 0;
+    plan.edits = static_cast<uint64_t>(copied_weights() + (plan.spills || !on_host_ ? 0 : kept));
+    plan.kept_on_disk = plan.spills ? static_cast<uint64_t>(std::max(kept, kept_at_end)) : 0;
+    const uint64_t layers = plan.hidden + (plan.observers - held) + plan.weights + plan.work + plan.edits;
     const auto embedding =
         static_cast<uint64_t>(reads_images(c_) ? image_bytes(chunk_tokens) : embedding_bytes());
     plan.total = always + std::max({layers, plan.hidden + embedding, at_end});
     if (has_logits_) {
-      const uint64_t logits = always + plan.hidden + static_cast<uint64_t>(logit_bytes(chunk_tokens));
+      const uint64_t logits = always + plan.hidden + static_cast<uint64_t>(logit_bytes(chunk_tokens)) +
+                              static_cast<uint64_t>(plan.spills || !on_host_ ? 0 : kept_at_end);
       plan.keeps_head = logits + static_cast<uint64_t>(head_bytes(true)) <= options_.memory_limit;
       plan.total = std::max(plan.total, logits + static_cast<uint64_t>(head_bytes(plan.keeps_head)));
     }
@@ -112,7 +130,7 @@ class Planner {
 
   int64_t layer_bytes(int64_t layer) const {
     const std::string prefix = fmt::format("layer.{}.", layer);
-    const int64_t chosen = std::min(c_.experts.count, tokens_ * c_.experts.used);
+    const int64_t chosen = chosen_experts();
     int64_t sum = 0, largest = 0;
     for (const models::StoredWeight& weight : model_.weights().all()) {
       if (!std::string_view(weight.name).starts_with(prefix)) continue;
@@ -160,15 +178,75 @@ class Planner {
   int64_t work_bytes(int64_t chunk_tokens) const {
     if (!on_host_) return 0;
     int64_t largest = 0;
-    for (size_t i = 0; i < taps_.size(); ++i) {
-      const size_t b = i % inputs_.size();
-      const auto layer = static_cast<int64_t>(i / inputs_.size());
-      const int64_t T = inputs_[b].ids.size(1);
-      const int64_t B = std::min(inputs_[b].ids.size(0), chunk_sequences(chunk_tokens, T));
-      largest =
-          std::max(largest, std::max(attention_bytes(B, T, taps_[i]), mlp_bytes(layer, B, T, taps_[i])));
+    for (const Pass& pass : passes_) {
+      const int64_t T = inputs_[pass.input].ids.size(1), B = chunk_of(pass.input, chunk_tokens);
+      int64_t bytes = std::max(attention_bytes(B, T, pass.tap), mlp_bytes(pass.layer, B, T, pass.tap));
+      bytes += edit_bytes(pass.input, pass.layer, B);
+      largest = std::max(largest, bytes);
     }
     return largest;
+  }
+
+  int64_t chunk_of(size_t input, int64_t chunk_tokens) const {
+    const at::Tensor& ids = inputs_[input].ids;
+    return std::min(ids.size(0), chunk_sequences(chunk_tokens, ids.size(1)));
+  }
+
+  int64_t chosen_experts() const { return std::min(c_.experts.count, tokens_ * c_.experts.used); }
+
+  /// Elements of a point of B sequences, and the bytes of one.
+  int64_t elements_of(Point point, size_t input, int64_t B) const {
+    const char* shape = point_table()[static_cast<size_t>(point)].shape;
+    return c10::multiply_integers(resolve_shape(shape, c_, B, inputs_[input].ids.size(1)));
+  }
+  int64_t element_of(Point point) const {
+    return point == Point::attn_logits || point == Point::attn_probs ? w_ : e_;
+  }
+
+  /// Points of all inputs that edits of a layer need whole, in an input's own dtype; of its median, the
+  /// tokens that have a selected entry are put together once more.
+  int64_t kept_bytes(int64_t layer) const {
+    int64_t bytes = 0;
+    for (size_t b = 0; b < inputs_.size(); ++b) {
+      if (inputs_[b].parent) continue;
+      const int64_t B = inputs_[b].ids.size(0);
+      for (const Point point : branches_.kept_points(b, layer)) {
+        bytes += elements_of(point, b, B) * element_of(point);
+        if (is_by_expert(point)) bytes += elements_of(Point::experts_index, b, B) * size_of(at::kLong);
+      }
+    }
+    return bytes;
+  }
+
+  int64_t copied_weights() const {
+    int64_t largest = 0;
+    for (const Pass& pass : passes_) {
+      const std::vector<const Edit*> edits = branches_.weight_edits(pass.input, pass.layer);
+      largest = std::max(largest, edited_weight_bytes(c_, edits, e_, chosen_experts()));
+    }
+    return largest;
+  }
+
+  /// What edits of a chunk's points take for a moment: masks and the changed values; what is needed of the
+  /// whole point is taken from it chunk by chunk, but for medians.
+  int64_t edit_bytes(size_t input, int64_t layer, int64_t B) const {
+    int64_t sum = 0, largest = 0;
+    for (const Edit& edit : inputs_[input].edits) {
+      const auto* site = std::get_if<Site>(&edit.site);
+      if (site == nullptr || site->layer != layer) continue;
+      const int64_t n = elements_of(site->point, input, B), e = element_of(site->point);
+      int64_t bytes = n * (3 * e + 3);
+      if (edit.operation.kind == Operation::Kind::noise) bytes += 3 * n * size_of(at::kFloat);
+      if (edit.needs_statistics()) bytes += n * (2 * e + 4 * size_of(at::kDouble) + 4);
+      if (edit.selection.massive || edit.selection.outlier)
+        bytes += (1 + at::get_num_threads()) * kHistogramBytes + n * size_of(at::kFloat);
+      if (edit.operation.kind == Operation::Kind::median)
+        bytes +=
+            elements_of(site->point, input, inputs_[input].ids.size(0)) * (2 * e + 4 * size_of(at::kFloat));
+      sum += n * e;
+      largest = std::max(largest, bytes);
+    }
+    return sum + largest;
   }
 
   int64_t attention_bytes(int64_t B, int64_t T, const Tap& tap) const {
@@ -189,12 +267,18 @@ class Planner {
     if (tap.wants(Point::attn_logits) || tap.wants(Point::attn_probs)) {
       bytes += B * H * T * T * w_ * kScoreCopies + T * T * 32 + n * qkv * w_;
     }
+    if (tap.edits(Point::attn_logits) || tap.edits(Point::attn_probs)) {
+      bytes += B * H * T * T * w_ * (2 * kScoreCopies) + T * T * 32 + n * (qkv + H * d) * 2 * w_;
+    }
     return bytes;
   }
 
   int64_t mlp_bytes(int64_t layer, int64_t B, int64_t T, const Tap& tap) const {
     const int64_t n = B * T, D = c_.width;
     int64_t bytes = n * D * (5 * e_ + norm_copies());
+    const auto edited = [&](std::initializer_list<Point> points) {
+      return std::any_of(points.begin(), points.end(), [&](Point point) { return tap.edits(point); });
+    };
     const auto shown = [&](std::initializer_list<Point> points) {
       int64_t count = 0;
       for (const Point point : points) count += tap.wants(point);
@@ -202,6 +286,7 @@ class Planner {
     };
     if (!is_routed(c_, layer)) {
       const int64_t F = c_.mlp_width;
+      if (edited({Point::gate_out, Point::act_out, Point::up_out, Point::down_in})) bytes += 5 * n * F * e_;
       return bytes + pass_bytes(n, F) +
              n * F * e_ * shown({Point::gate_out, Point::act_out, Point::up_out, Point::down_in});
     }
@@ -213,7 +298,14 @@ class Planner {
     bytes += n * D * 3 * e_ + pass_bytes(n, Fe);  // the tokens of one expert, at most all
     bytes += (n * k + n) * Fe * e_ * products;    // theirs, and those of all experts
     bytes += n * k * D * e_ * shown({Point::experts_down_out});
+    if (edited({Point::experts_gate_out, Point::experts_act_out, Point::experts_up_out,
+                Point::experts_down_in, Point::experts_down_out})) {
+      bytes += n * k * (6 * Fe + 4 * D) * e_;
+    }
     if (Fs > 0) {
+      if (edited(
+              {Point::shared_gate_out, Point::shared_act_out, Point::shared_up_out, Point::shared_down_in}))
+        bytes += 5 * n * Fs * e_;
       bytes += n * D * e_ + pass_bytes(n, Fs) +
                n * Fs * e_ *
                    shown({Point::shared_gate_out, Point::shared_act_out, Point::shared_up_out,
@@ -235,9 +327,9 @@ class Planner {
   int64_t embedding_bytes() const {
     const io::TensorInfo& info =
         *model_.checkpoint().find(model_.weights().find("embedding.weight")->stored.front());
-    const int64_t V = std::max<int64_t>(c_.vocabulary, 1), rows = std::min(tokens_, V);
+    const int64_t V = std::max<int64_t>(c_.vocabulary, 1), rows = std::min(embedded_, V);
     const auto stored = static_cast<int64_t>(info.bytes);
-    int64_t bytes = tokens_ * 3 * size_of(at::kLong) + rows * c_.embedding_width * e_;
+    int64_t bytes = embedded_ * 3 * size_of(at::kLong) + rows * c_.embedding_width * e_;
     bytes += std::min(stored, rows * (stored / V + kPagesOfRow));
     if (c_.embedding_width != c_.width) bytes += (rows + c_.embedding_width) * c_.width * e_;
     if (c_.positions == models::Positions::learned) bytes += longest() * c_.width * 2 * w_;
@@ -274,7 +366,11 @@ class Planner {
       largest = std::max(largest, B * T * (c_.width * (3 * e_ + norm_copies()) + c_.embedding_width * e_) +
                                       group * T * c_.vocabulary * e_);
     }
-    return largest;
+    int64_t edits = 0;
+    for (size_t b = 0; b < inputs_.size(); ++b) {
+      edits = std::max(edits, edit_bytes(b, -1, chunk_of(b, chunk_tokens)));
+    }
+    return largest + edits;
   }
 
   int64_t head_bytes(bool whole) const {
@@ -290,15 +386,22 @@ class Planner {
 
   const models::Model& model_;
   const models::Config& c_;
-  const std::vector<Input>& inputs_;
+  const Branches branches_;
+  const std::vector<Input>& inputs_;  ///< with what branches have of their parents
   const std::vector<Observer*>& observers_;
   const RunOptions& options_;
   const int64_t e_, w_;  ///< bytes of an element, of a wide one
   const bool on_host_;
-  int64_t tokens_ = 0, layers_ = 0;
+  int64_t tokens_ = 0, embedded_ = 0, layers_ = 0;  ///< tokens_: of all that have hidden states in the end
   bool has_logits_ = false;
   Stopwatch asking_;
-  std::vector<Tap> taps_;  // by layer, and in a layer by input
+  struct Pass {
+    int64_t layer;
+    size_t input;
+    Tap tap;
+    LayerEdits edits;
+  };
+  std::vector<Pass> passes_;
 };
 
 /// "3.42 GB", "812 MB": rounded up, so that what is named is enough.

@@ -25,7 +25,10 @@ struct MemoryPlan {
   uint64_t observers = 0;  ///< with what they keep of a layer, where it is not on disk
   uint64_t hidden = 0;     ///< hidden states in memory
   uint64_t hidden_on_disk = 0;
-  uint64_t total = 0;  ///< of all phases: embedding, layers, logits, the observers' end
+  uint64_t edits =
+      0;  ///< copies of edited matrices, and points kept whole for edits that depend on all of them
+  uint64_t kept_on_disk = 0;  ///< those points, where they are there
+  uint64_t total = 0;         ///< of all phases: embedding, layers, logits, the observers' end
 };
 
 /// Where options.memory_limit is 0, chunks as asked for and nothing else. Otherwise the first plan that fits;

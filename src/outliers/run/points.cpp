@@ -160,10 +160,6 @@ bool glob_match(const char* pattern, const char* text) {
   return *pattern == '\0' || glob_match(pattern + 1, text + 1);
 }
 
-struct LayerRange {
-  int64_t first, last;
-};
-
 int64_t parse_layer(const std::string& text, int64_t layers, const std::string& item) {
   int64_t layer = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
@@ -177,6 +173,8 @@ int64_t parse_layer(const std::string& text, int64_t layers, const std::string& 
   return counted;
 }
 
+}  // namespace
+
 LayerRange parse_layers(const std::string& text, int64_t layers, const std::string& item) {
   if (text == "*") return {0, layers - 1};
   const size_t dots = text.find("..");
@@ -189,6 +187,8 @@ LayerRange parse_layers(const std::string& text, int64_t layers, const std::stri
   require(range.first <= range.last, "the layers of point '{}' run backwards", printable(item));
   return range;
 }
+
+namespace {
 
 std::vector<Point> matching_points(const std::string& name, bool per_layer) {
   std::vector<Point> points;

@@ -80,11 +80,24 @@ struct SiteName {
   std::string layers, point;
 };
 SiteName split_site_name(const std::string& name);
+/// Where in the run a tensor belongs: sequences [first_sequence, first_sequence + x.size(0)) of
+/// inputs[input].
+struct Slice {
+  size_t input;
+  int64_t first_sequence;
+};
+
 /// Whether the layer has the point: an MLP without a gate has no gate_out, one of experts no down_in of its
 /// own.
 bool has_point(const models::Config& config, Site site);
 /// Whether any layer, or the model itself, has it.
 bool has_anywhere(const models::Config& config, Point point);
+
+/// Layers as a site names them, both ends included: "3", "-1", "2..5", "*". `item` is named in errors.
+struct LayerRange {
+  int64_t first, last;
+};
+LayerRange parse_layers(const std::string& text, int64_t layers, const std::string& item);
 
 /// Parses "layer.*.resid_out,layer.3.down_in,logits" against a model's layers and points: each item may use *
 /// (any layer), a..b ranges with both ends included (layer.2..5.down_in) and negative layers

@@ -14,6 +14,9 @@
 #include "outliers/io/mapped_file.h"
 #include "outliers/models/rotary.h"
 #include "outliers/run/block.h"
+#include "outliers/run/branches.h"
+#include "outliers/run/edited_weights.h"
+#include "outliers/run/head.h"
 #include "outliers/run/image_embedding.h"
 #include "outliers/run/layer_weights.h"
 #include "outliers/run/memory_plan.h"
@@ -28,14 +31,20 @@ namespace {
 struct Chunk {
   Slice slice;
   int64_t sequences, tokens;
-  at::Tensor hidden;  // [b,T,D]; undefined while it is on disk
+  at::Tensor hidden = {};             // [b,T,D]; undefined while it is on disk, and before a branch forks
+  std::optional<size_t> record = {};  // of the spill
 };
 
 class Run {
  public:
   Run(const models::Model& model, const std::vector<Input>& inputs, const std::vector<Observer*>& observers,
       const RunOptions& options)
-      : model_(model), config_(model.config()), inputs_(inputs), observers_(observers), options_(options) {
+      : model_(model),
+        config_(model.config()),
+        branches_(inputs, model.config()),
+        inputs_(branches_.inputs()),
+        observers_(observers),
+        options_(options) {
     check();
   }
 
@@ -69,6 +78,7 @@ class Run {
     require(!options_.logits || options_.layers < 0 || options_.layers == config_.layers,
             "logits need all {} layers, but the run stops after {}", config_.layers, options_.layers);
     for (const Input& input : inputs_) {
+      if (input.parent) continue;
       check_shape(input.ids, "run", "ids", {-1, -1});
       require(input.ids.scalar_type() == at::kLong && input.ids.is_cpu() && input.ids.numel() > 0,
               "run: the ids of input '{}' should be a non-empty int64 tensor on the CPU", input.name);
@@ -114,6 +124,7 @@ class Run {
         const uint64_t bytes = observer->memory(inputs_, options_.dtype, plan_.chunk_tokens).on_disk;
         if (bytes > 0) observer->spill_to(*new_spill(bytes));
       }
+      if (plan_.kept_on_disk > 0) kept_spill_ = new_spill(plan_.kept_on_disk);
     }
     if (options_.memory_limit == 0) return 0;
     const uint64_t others = process + plan_.reserve + plan_.mapped;
@@ -128,18 +139,38 @@ class Run {
   }
 
   void add_chunk(const Slice& slice, at::Tensor hidden) {
-    chunks_.push_back({slice, hidden.size(0), hidden.size(1), {}});
+    chunks_.push_back({slice, hidden.size(0), hidden.size(1)});
     if (spill_ != nullptr) {
-      spill_->add(hidden);
+      chunks_.back().record = spill_->add(hidden);
     } else {
       chunks_.back().hidden = std::move(hidden);
     }
+  }
+
+  /// Those of a branch are its parent's; they have no hidden states of their own before it forks.
+  void add_branch(size_t branch) {
+    for (const size_t i : chunks_of(*inputs_[branch].parent)) {
+      const Chunk& chunk = chunks_[i];
+      chunks_.push_back({{branch, chunk.slice.first_sequence}, chunk.sequences, chunk.tokens});
+    }
+  }
+
+  std::vector<size_t> chunks_of(size_t input) const {
+    std::vector<size_t> numbers;
+    for (size_t i = 0; i < chunks_.size(); ++i) {
+      if (chunks_[i].slice.input == input) numbers.push_back(i);
+    }
+    return numbers;
   }
 
   /// Tokens of images; the weights are read once where the images have one size.
   void embed_images() {
     std::map<std::pair<int64_t, int64_t>, ImageEmbedding> embeddings;  // by grid
     for (size_t b = 0; b < inputs_.size(); ++b) {
+      if (inputs_[b].parent) {
+        add_branch(b);
+        continue;
+      }
       const at::Tensor& pixels = inputs_[b].pixels;
       const models::PatchGrid grid = patch_grid(config_, pixels.size(2), pixels.size(3), inputs_[b].name);
       const ImageEmbedding& embedding = loading_.time([&]() -> const ImageEmbedding& {
@@ -165,6 +196,7 @@ class Run {
     std::vector<at::Tensor> all_ids;
     int64_t longest = 0;
     for (const Input& input : inputs_) {
+      if (input.parent) continue;
       all_ids.push_back(input.ids.flatten());
       longest = std::max(longest, input.ids.size(1));
     }
@@ -184,6 +216,10 @@ class Run {
     }
     int64_t place = 0;
     for (size_t b = 0; b < inputs_.size(); ++b) {
+      if (inputs_[b].parent) {
+        add_branch(b);
+        continue;
+      }
       const at::Tensor& ids = inputs_[b].ids;
       const at::Tensor where = index.narrow(0, place, ids.numel()).view(ids.sizes()).to(options_.device);
       place += ids.numel();
@@ -204,18 +240,97 @@ class Run {
     return loaded;
   }
 
+  /// The hidden states of a chunk, which stay.
+  at::Tensor look(size_t chunk) const {
+    const Chunk& c = chunks_[chunk];
+    return c.record ? spill_->get(*c.record).to(options_.device) : c.hidden;
+  }
+
   /// The hidden states of a chunk, which has none after that; has the next chunk's read meanwhile.
   at::Tensor take(size_t chunk) {
     if (spill_ == nullptr) return std::move(chunks_[chunk].hidden);
-    if (chunk + 1 < chunks_.size()) spill_->expect(chunk + 1);
-    return spill_->get(chunk).to(options_.device);
+    if (chunk + 1 < chunks_.size() && chunks_[chunk + 1].record) spill_->expect(*chunks_[chunk + 1].record);
+    return look(chunk);
   }
 
   void put(size_t chunk, at::Tensor hidden) {
     if (spill_ == nullptr) {
       chunks_[chunk].hidden = std::move(hidden);
     } else {
-      spill_->replace(chunk, hidden);
+      spill_->replace(*chunks_[chunk].record, hidden);
+    }
+  }
+
+  /// Gives the branches that part from an input its hidden states: the same tensors, which nobody writes into
+  /// from now on, or copies on disk.
+  void fork(size_t input, int64_t layer) {
+    const std::vector<size_t> own = chunks_of(input);
+    for (const size_t branch : branches_.forking(input, layer)) {
+      const std::vector<size_t> theirs = chunks_of(branch);
+      for (size_t i = 0; i < own.size(); ++i) {
+        Chunk& chunk = chunks_[theirs[i]];
+        if (spill_ == nullptr) {
+          chunk.hidden = chunks_[own[i]].hidden;
+        } else {
+          chunk.record = spill_->add(look(own[i]));
+        }
+      }
+    }
+  }
+
+  /// All inputs through one layer or, as layer -1, the model's own points. An input passes before its
+  /// branches, whose edits take from its tensors what they need of it. compute(chunk, keeps, tap, input)
+  /// computes a chunk, whose hidden states stay as they are where `keeps`.
+  template <typename Compute>
+  void for_inputs(int64_t layer, const Compute& compute) {
+    const int64_t now = layer < 0 ? config_.layers : layer;
+    std::vector<LayerEdits> edits;
+    for (size_t b = 0; b < inputs_.size(); ++b) edits.push_back(branches_.point_edits(b, layer));
+    for (size_t b = 0; b < inputs_.size(); ++b) {
+      if (branches_.fork(b) > now) continue;
+      fork(b, now);
+      const std::vector<size_t> chunks = chunks_of(b);
+      const auto keep = [&](Point point) {
+        return std::make_shared<SiteTensors>(Site{layer, point}, b, kept_spill_);
+      };
+      Tap tap = branches_.tap(observers_, layer, b, observing_);
+      tap.edit(&edits[b]);
+      if (!inputs_[b].edits.empty()) {
+        if (!inputs_[b].parent) take_from_itself(layer, b, edits[b], compute, keep);
+        for (const size_t i : chunks) compute(i, false, tap, b);
+        continue;
+      }
+      std::map<Point, std::shared_ptr<SiteTensors>> kept;
+      for (const Point point : branches_.kept_points(b, layer)) {
+        tap.add(*kept.emplace(point, keep(point)).first->second, b);
+      }
+      for (const size_t i : chunks) compute(i, false, tap, b);
+      for (size_t branch = b + 1; branch < inputs_.size(); ++branch) {
+        if (inputs_[branch].parent != b) continue;
+        for (auto& [point, site] : edits[branch]) {
+          if (site.needs_statistics()) site.take(kept.at(point), options_.ranks, options_.device);
+        }
+      }
+    }
+    if (kept_spill_ != nullptr) kept_spill_->clear();
+  }
+
+  /// An edited input without a parent has no unedited pass to look at: up to each point whose edits need it
+  /// whole, a pass is made that has the edits before it.
+  template <typename Compute, typename Keep>
+  void take_from_itself(int64_t layer, size_t input, LayerEdits& all, const Compute& compute,
+                        const Keep& keep) {
+    LayerEdits before;
+    for (auto& [point, site] : all) {
+      if (site.needs_statistics()) {
+        const std::shared_ptr<SiteTensors> kept = keep(point);
+        Tap tap(layer, observing_);
+        tap.add(*kept, input);
+        tap.edit(&before);
+        for (const size_t i : chunks_of(input)) compute(i, true, tap, input);
+        site.take(kept, options_.ranks, options_.device);
+      }
+      before.emplace(point, site);
     }
   }
 
@@ -228,20 +343,24 @@ class Run {
         model_, layer, options_.dtype, options_.device, loading_,
         [&](int64_t expert, const Mlp& mlp) { show_weights(layer, projections(mlp, expert)); });
 
-    std::vector<Tap> taps;
-    for (size_t b = 0; b < inputs_.size(); ++b) taps.emplace_back(observers_, layer, b, observing_);
-    for (size_t i = 0; i < chunks_.size(); ++i) {
+    std::optional<EditedLayer> edited;
+    for_inputs(layer, [&](size_t i, bool keeps, const Tap& tap, size_t input) {
       check_interrupt();
+      if (!edited || edited->input() != input) {
+        edited.reset();  // no two at a time
+        edited.emplace(input, config_, weights, experts, branches_.weight_edits(input, layer));
+      }
       const Chunk& chunk = chunks_[i];
       const int rotary = config_.rotary_of_layer[static_cast<size_t>(layer)];
       const ops::RotaryTable& table = rotary_table(rotary, chunk.tokens);
-      put(i, run_layer(config_, layer, weights, experts, table, take(i), chunk.slice, taps[chunk.slice.input],
-                       [&] {
-                         if (times_.first_product_seconds == 0) {
-                           times_.first_product_seconds = process_age_seconds();
-                         }
-                       }));
-    }
+      at::Tensor hidden = run_layer(config_, layer, edited->weights(), edited->experts(), table,
+                                    keeps ? look(i) : take(i), chunk.slice, tap, [&] {
+                                      if (times_.first_product_seconds == 0) {
+                                        times_.first_product_seconds = process_age_seconds();
+                                      }
+                                    });
+      if (!keeps) put(i, std::move(hidden));
+    });
     io::check_mapped_files();
     observing_.time([&] {
       for (Observer* observer : observers_) observer->on_layer_end(layer);
@@ -270,82 +389,32 @@ class Run {
     return it->second;
   }
 
-  bool shows_logits(const Tap& tap) const { return has_head(config_) && tap.wants(Point::logits); }
-
   void finish() {
-    const Norm norm = load_norm(model_, "final_norm", options_.dtype, options_.device);
-    if (model_.has("head_projection.weight")) head_projection_ = load("head_projection.weight");
-    if (config_.head_bias && has_head(config_)) head_bias_ = load("head.bias");
-    std::vector<Tap> taps;
-    for (size_t b = 0; b < inputs_.size(); ++b) taps.emplace_back(observers_, -1, b, observing_);
+    Head head(model_, options_.dtype, options_.device, loading_);
     int64_t groups = 0;
     for (const Chunk& chunk : chunks_) {
-      if (!shows_logits(taps[chunk.slice.input])) continue;
+      if (!head.shows_logits(branches_.tap(observers_, -1, chunk.slice.input, observing_))) continue;
       const int64_t group = logit_group(config_, chunk.tokens);
       groups += (chunk.sequences + group - 1) / group;
     }
-    keeps_head_ = groups > 1 && plan_.keeps_head;
-    for (size_t i = 0; i < chunks_.size(); ++i) {
+    head.keep(groups > 1 && plan_.keeps_head);
+    for_inputs(-1, [&](size_t i, bool keeps, const Tap& tap, size_t) {
       check_interrupt();
-      const Slice& slice = chunks_[i].slice;
-      const Tap& tap = taps[slice.input];
-      at::Tensor hidden = take(i);
-      const at::Tensor x = config_.final_norm ? normalise(config_, norm, hidden) : hidden;
-      hidden = at::Tensor();
-      tap.show(Point::final_norm_out, slice, x);
-      if (shows_logits(tap)) show_logits(tap, slice, x);
-    }
-  }
-
-  /// Rows [begin, end) of the output matrix, on the device.
-  at::Tensor head_rows(int64_t begin, int64_t end) {
-    if (const auto known = head_.find(begin); known != head_.end()) return known->second;
-    const std::string& stored = model_.head().stored.front();
-    const at::Tensor rows = loading_.time([&] {
-      return model_.checkpoint().load_row_range(stored, begin, end, options_.dtype).to(options_.device);
+      head(keeps ? look(i) : take(i), chunks_[i].slice, tap);
     });
-    model_.checkpoint().release(stored);
-    if (keeps_head_) head_.emplace(begin, rows);
-    return rows;
-  }
-
-  /// x [b,T,D]. The output matrix is read in blocks of rows: whole, it is often the largest tensor of the
-  /// run, and is kept only where other groups of sequences follow.
-  void show_logits(const Tap& tap, const Slice& slice, const at::Tensor& x) {
-    const int64_t B = x.size(0), T = x.size(1), V = config_.vocabulary;
-    const int64_t step = logit_group(config_, T);
-    for (int64_t first = 0; first < B; first += step) {
-      const int64_t b = std::min(step, B - first);
-      at::Tensor rows = x.narrow(0, first, b).reshape({b * T, -1});
-      if (head_projection_.defined()) rows = at::linear(rows, head_projection_);
-      at::Tensor logits = at::empty({b * T, V}, x.options());
-      for (int64_t begin = 0; begin < V; begin += kVocabularyRows) {
-        check_interrupt();
-        const int64_t end = std::min(begin + kVocabularyRows, V);
-        const at::Tensor head = head_rows(begin, end);
-        at::Tensor part = logits.narrow(1, begin, end - begin);
-        at::mm_out(part, rows, head.t());
-        if (head_bias_.defined()) part.add_(head_bias_.narrow(0, begin, end - begin));
-      }
-      if (config_.logit_softcap > 0) {
-        logits.div_(config_.logit_softcap).tanh_().mul_(config_.logit_softcap);
-      }
-      tap.show(Point::logits, {slice.input, slice.first_sequence + first}, logits.view({b, T, V}));
-    }
   }
 
   const models::Model& model_;
   const models::Config& config_;
+  const Branches branches_;
   const std::vector<Input>& inputs_;
   const std::vector<Observer*>& observers_;
   const RunOptions& options_;
   MemoryPlan plan_;
   std::vector<std::unique_ptr<Spill>> spills_;
-  Spill* spill_ = nullptr;  // of hidden states, by number of the chunk; none where they are in memory
-  std::vector<Chunk> chunks_;
-  at::Tensor head_projection_, head_bias_;
-  std::map<int64_t, at::Tensor> head_;  // blocks of the output matrix, by first row
-  bool keeps_head_ = false;
+  Spill* spill_ = nullptr;       // of hidden states, by number of the chunk; none where they are in memory
+  Spill* kept_spill_ = nullptr;  // of what edits need whole, of one layer
+  std::vector<Chunk> chunks_;    // by input, in the order of sequences
   std::map<std::pair<int, int64_t>, ops::RotaryTable> rotaries_;
   Stopwatch loading_, observing_;
   RunTimes times_;

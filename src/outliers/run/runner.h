@@ -9,6 +9,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include "outliers/core/ranks.h"
 #include "outliers/models/model.h"
 #include "outliers/run/input.h"
 #include "outliers/run/observer.h"
@@ -27,6 +28,7 @@ struct RunOptions {
   /// states and what observers keep go to disk where they must (models/memory_plan.h).
   uint64_t memory_limit = 0;
   std::filesystem::path spill_directory;  ///< where they go; empty: the system's temporary directory
+  Ranks* ranks = nullptr;                 ///< of inputs with part_begin: what edits take from all their parts
 };
 
 struct RunTimes {
@@ -39,9 +41,10 @@ struct RunTimes {
 };
 
 /// Runs the inputs through the model and calls the observers in layer order; within a layer input by input,
-/// within a input in order of sequences. Tensors shown are never written to afterwards while an observer
-/// holds them. dtype: float32, bfloat16, float16 or float64. Throws for ids outside the vocabulary, for a
-/// memory limit that is too small, for a disk without room for what it has to take, and Interrupted.
+/// within an input in order of sequences. What a branch shares with its parent is shown with the parent's,
+/// chunk by chunk. Tensors shown are never written to afterwards while an observer holds them. dtype:
+/// float32, bfloat16, float16 or float64. Throws for ids outside the vocabulary, for a memory limit that is
+/// too small, for a disk without room for what it has to take, and Interrupted.
 RunTimes forward(const models::Model& model, const std::vector<Input>& inputs,
                  const std::vector<Observer*>& observers, const RunOptions& options);
 

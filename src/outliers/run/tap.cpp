@@ -2,32 +2,36 @@
 
 namespace outliers::run {
 
-Tap::Tap(const std::vector<Observer*>& observers, int64_t layer, size_t input, Stopwatch& watch)
-    : layer_(layer), watch_(watch) {
+void Tap::add(Observer& observer, size_t input) {
   watch_.time([&] {
-    for (Observer* observer : observers) {
-      for (const PointInfo& info : point_table()) {
-        if (info.per_layer == (layer >= 0) && observer->wants({layer, info.point}, input)) {
-          wanted_[static_cast<size_t>(info.point)].push_back(observer);
-        }
+    for (const PointInfo& info : point_table()) {
+      if (info.per_layer == (layer_ >= 0) && observer.wants({layer_, info.point}, input)) {
+        wanted_[static_cast<size_t>(info.point)].push_back({&observer, input});
       }
-      if (layer >= 0 && observer->wants_attention_sums(layer, input)) sums_.push_back(observer);
     }
+    if (layer_ >= 0 && observer.wants_attention_sums(layer_, input)) sums_.push_back({&observer, input});
   });
+}
+
+at::Tensor Tap::pass(Point point, const Slice& slice, at::Tensor x, const at::Tensor& experts) const {
+  if (edits(point)) x = edits_->at(point).apply(slice, std::move(x), experts);
+  show(point, slice, x);
+  return x;
 }
 
 void Tap::show(Point point, const Slice& slice, const at::Tensor& x) const {
   if (!wants(point)) return;
   watch_.time([&] {
-    for (Observer* observer : wanted_[static_cast<size_t>(point)])
-      observer->on_point({layer_, point}, slice, x);
+    for (const Listener& listener : wanted_[static_cast<size_t>(point)])
+      listener.observer->on_point({layer_, point}, {listener.input, slice.first_sequence}, x);
   });
 }
 
 void Tap::show_attention_sums(const Slice& slice, const ops::AttentionSums& sums) const {
   if (sums_.empty()) return;
   watch_.time([&] {
-    for (Observer* observer : sums_) observer->on_attention_sums(layer_, slice, sums);
+    for (const Listener& listener : sums_)
+      listener.observer->on_attention_sums(layer_, {listener.input, slice.first_sequence}, sums);
   });
 }
 

@@ -1,10 +1,13 @@
-// Where a layer's computation shows its tensors to the observers that asked for them.
+// Where a layer's computation hands its tensors to the edits of an input and then to the observers that asked
+// for them.
 #pragma once
 
 #include <array>
 #include <chrono>
+#include <map>
 #include <vector>
 
+#include "outliers/run/edit_statistics.h"
 #include "outliers/run/observer.h"
 #include "outliers/run/points.h"
 
@@ -30,24 +33,44 @@ class Stopwatch {
   double seconds_ = 0;
 };
 
-/// The points of one layer (or, with layer -1, of the model) of one input. Observers are asked once, at
-/// construction.
+/// The edits of an input in one layer (or, of layer -1, of the model), by point.
+using LayerEdits = std::map<Point, SiteEdits>;
+
+/// The points of one layer (or, with layer -1, of the model) of one input. Observers are asked once, when
+/// they are added.
 class Tap {
  public:
-  Tap(const std::vector<Observer*>& observers, int64_t layer, size_t input, Stopwatch& watch);
+  Tap(int64_t layer, Stopwatch& watch) : layer_(layer), watch_(watch) {}
+  Tap(const std::vector<Observer*>& observers, int64_t layer, size_t input, Stopwatch& watch)
+      : Tap(layer, watch) {
+    for (Observer* observer : observers) add(*observer, input);
+  }
+
+  /// Shows what it wants of an input: this one, or one that is still the same.
+  void add(Observer& observer, size_t input);
+  void edit(const LayerEdits* edits) { edits_ = edits; }
 
   bool wants(Point point) const { return !wanted_[static_cast<size_t>(point)].empty(); }
+  bool edits(Point point) const { return edits_ != nullptr && edits_->count(point) > 0; }
   bool wants_attention_sums() const { return !sums_.empty(); }
+  /// What flows on: x, or what the edits make of it, which is what observers see. experts: experts.index, of
+  /// points by expert.
+  at::Tensor pass(Point point, const Slice& slice, at::Tensor x, const at::Tensor& experts = {}) const;
   void show(Point point, const Slice& slice, const at::Tensor& x) const;
   void show_attention_sums(const Slice& slice, const ops::AttentionSums& sums) const;
 
  private:
   static constexpr size_t kPoints = static_cast<size_t>(Point::logits) + 1;
+  struct Listener {
+    Observer* observer;
+    size_t input;
+  };
 
   int64_t layer_;
   Stopwatch& watch_;
-  std::array<std::vector<Observer*>, kPoints> wanted_;
-  std::vector<Observer*> sums_;
+  const LayerEdits* edits_ = nullptr;
+  std::array<std::vector<Listener>, kPoints> wanted_;
+  std::vector<Listener> sums_;
 };
 
 }  // namespace outliers::run
