@@ -6,6 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/export.h"
+
 namespace outliers::ops {
 
 /// How queries see keys, and what happens to the scores. Query i of T stands at position p = S - T + i of the
@@ -32,14 +34,15 @@ inline constexpr int64_t kSinkTokens = 64;
 /// q [B,H,T,d], k and v [B,Hk,S,d] (H a multiple of Hk; any strides) -> [B,H,T,d] in q's dtype.
 /// Softmax and sums are float32 (float64 for float64 inputs). Fills `sums` when given, from the same scores.
 /// Differentiable in q, k, v and sinks; the sums carry no gradient.
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const AttentionPattern& pattern, AttentionSums* sums = nullptr);
+OUTLIERS_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                  const AttentionPattern& pattern, AttentionSums* sums = nullptr);
 
 /// Full matrices for a short prompt: logits (after scale, soft-cap, bias and mask; masked entries -inf) and
 /// probabilities, both [B,H,T,S] float32 (float64 for float64 inputs).
 struct AttentionMaps {
   at::Tensor logits, probs;
 };
-AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern);
+OUTLIERS_API AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k,
+                                          const AttentionPattern& pattern);
 
 }  // namespace outliers::ops

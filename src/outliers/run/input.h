@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/export.h"
 #include "outliers/models/config.h"
 
 namespace outliers::run {
@@ -27,6 +28,6 @@ struct Slice {
 
 /// Of images: pixels [B,C,H,W], ready for the model (rescaled, normalised), float. The ids are the numbers of
 /// their tokens.
-Input image_input(const models::Config& config, std::string name, const at::Tensor& pixels);
+OUTLIERS_API Input image_input(const models::Config& config, std::string name, const at::Tensor& pixels);
 
 }  // namespace outliers::run

@@ -6,6 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/export.h"
+
 namespace outliers::stats {
 
 /// A column (or row) and how far its largest entry stands out.
@@ -27,6 +29,6 @@ struct WeightSummary {
 };
 
 /// w is [out, in] (PyTorch's Linear: column = input channel), any float dtype, CPU or CUDA.
-WeightSummary weight_summary(const at::Tensor& w, int64_t top = 10);
+OUTLIERS_API WeightSummary weight_summary(const at::Tensor& w, int64_t top = 10);
 
 }  // namespace outliers::stats

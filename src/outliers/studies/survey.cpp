@@ -38,7 +38,7 @@ constexpr int64_t kDefaultTokens = 1024;
 class ProgressObserver : public run::Observer {
  public:
   ProgressObserver(int64_t layers, int64_t tokens, bool shown)
-      : layers_(layers), shown_(shown && Progress::visible()), progress_("measuring", tokens, "tokens") {}
+      : layers_(layers), shown_(shown && Progress::watched()), progress_("measuring", tokens, "tokens") {}
   bool wants(const run::Site& site, size_t) const override {
     return site.point == run::Point::resid_out && shown_;
   }
@@ -54,10 +54,12 @@ class ProgressObserver : public run::Observer {
 };
 
 at::Tensor prompt_ids(const models::Model& model, const SurveyOptions& options) {
-  require(!options.prompt.empty(), "the prompt is empty; give some text with --prompt");
+  const Cause cause{ErrorKind::argument, {Setting::prompt}};
+  require(!options.prompt.empty(), cause, "the prompt is empty; give some text");
   const std::vector<int32_t> ids = model.tokenizer().encode(options.prompt, options.bos);
-  require(!ids.empty(), "the prompt has no tokens; give some text with --prompt");
-  models::check_positions(model.config(), static_cast<int64_t>(ids.size()), "the prompt has", "shorten it");
+  require(!ids.empty(), cause, "the prompt has no tokens; give some text");
+  models::check_positions(model.config(), static_cast<int64_t>(ids.size()), "the prompt has", "shorten it",
+                          Setting::prompt);
   return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
 }
 
@@ -97,10 +99,10 @@ Input text_input(const models::Model& model, const SurveyOptions& options) {
   if (tokens == 0) {
     tokens = config.max_positions > 0 ? std::min(kDefaultTokens, config.max_positions) : kDefaultTokens;
   }
-  models::check_positions(config, tokens, "a window should have", "ask for fewer with --tokens");
+  models::check_positions(config, tokens, "a window should have", "ask for fewer", Setting::tokens);
   const at::Tensor prompt = prompt_ids(model, options);
-  require(options.ranks == nullptr || options.corpus != "-",
-          "every rank reads the corpus, which standard input cannot give to all; name a file with --corpus");
+  require(options.ranks == nullptr || options.corpus != "-", Cause{ErrorKind::argument, {Setting::corpus}},
+          "every rank reads the corpus, which standard input cannot give to all; name a file");
   text::Corpus corpus =
       options.corpus.empty() ? text::default_corpus() : text::read_corpus(options.corpus, options.text_field);
   check_interrupt();
@@ -115,9 +117,8 @@ Input text_input(const models::Model& model, const SurveyOptions& options) {
 
 Input image_input(const models::Model& model, const models::Images& images) {
   const models::Config& config = model.config();
-  require(images.pixels.defined(),
-          "{} reads images, but there are none; name PNG, JPEG or .npy files, or a folder "
-          "of them, with --images",
+  require(images.pixels.defined(), Cause{ErrorKind::argument, {Setting::images}},
+          "{} reads images, but there are none; name PNG, JPEG or .npy files, or a folder of them",
           printable(config.name));
   const auto batch = [&](const char* name, const at::Tensor& pixels) {
     return run::image_input(config, name, pixels);
@@ -160,9 +161,8 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   std::vector<run::Input> mine = batches;
   if (options.ranks != nullptr) {
     const int ranks = options.ranks->size();
-    require(windows.size(0) >= ranks,
-            "{} sequences cannot be split over {} ranks; ask for more with --sequences", windows.size(0),
-            ranks);
+    require(windows.size(0) >= ranks, Cause{ErrorKind::argument, {Setting::sequences}},
+            "{} sequences cannot be split over {} ranks; ask for more", windows.size(0), ranks);
     const auto [first, last] = options.ranks->part(windows.size(0));
     mine[1].ids = windows.slice(0, first, last);
     if (of_images) mine[1].pixels = batches[1].pixels.slice(0, first, last);
