@@ -34,7 +34,7 @@ seed() {
       printf '{"feature_extractor_type": "CLIPFeatureExtractor", "size": 8, "crop_size": 11, "resample": 1}' >"$to/clip" ;;
     npz) cp tests/golden/io/numpy*.npz "$to" ;;
     sentencepiece) cp tests/golden/text/*.model "$to" ;;
-    results) scripts/build.sh fuzz outliers; "$(python_with_torch)" tests/fuzz/seeds.py results "$to" build/fuzz/outliers ;;
+    report|results) scripts/build.sh fuzz outliers; "$(python_with_torch)" tests/fuzz/seeds.py "$target" "$to" build/fuzz/outliers ;;
     corpus|vocab_merges) "$(python_with_torch)" tests/fuzz/seeds.py "$target" "$to" ;;
     tokenizer_json) find tests/golden/text -name '*.json' -size -64k -exec cp {} "$to" \; ;;
     torch_file) cp tests/golden/io/torch/*.bin "$to" ;;

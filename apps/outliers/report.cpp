@@ -100,7 +100,7 @@ void run_rank(Options& options, const Session& session, Ranks* ranks) {
     const std::string files =
         fmt::format("{}/index.html, results.json, arrays.npz{}", printable(options.output, std::string::npos),
                     figures ? ", figures" : "");
-    print(report::summary_text(result.results, text_columns()) +
+    print(report::summary_text(report::read_results(options.output).data, text_columns()) +
           report::labelled("files", files, text_columns()));
   }
 }

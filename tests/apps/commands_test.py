@@ -173,16 +173,20 @@ class TokenizeTest(CommandTest):
         (folder / "merges.txt").write_text("#version: 0.2\na b\n")
         self.assertEqual(ids(folder, "--text", "abc"), [256, 99])
         (folder / "tokenizer.model").write_bytes((golden / "bpe.model").read_bytes())
-        hello = ids(golden / "bpe.model", "--text", "Hello <s>")
-        self.assertEqual((hello[0], hello[-1]), (1, 1))
-        self.assertEqual(ids(folder, "--text", "Hello <s>"), hello)
-        # Of a model that names no class AutoTokenizer makes another tokenizer.
+        # A file for itself is sentencepiece's; in a folder AutoTokenizer makes another tokenizer of it, without prefix and BOS.
+        letters = [609, 312, 611, 608, 1]
+        alone, generic, llama = [1, 553, *letters], [671, *letters], [553, *letters]
+        self.assertEqual(ids(golden / "bpe.model", "--text", "Hello <s>"), alone)
+        self.assertEqual(ids(folder, "--text", "Hello <s>"), generic)
         config = folder / "tokenizer_config.json"
-        config.write_text("{}")
-        said = self.warn([r"vocabulary/tokenizer\.model: read as sentencepiece reads it.*AutoTokenizer"], "tokenize", folder, "--text", "Hello <s>", "--json")
-        self.assertEqual(json.loads(said)["ids"], hello)
         config.write_text('{"tokenizer_class": "LlamaTokenizer"}')
-        self.succeed("tokenize", folder, "--text", "Hello", "--json")
+        self.assertEqual(ids(folder, "--text", "Hello <s>"), llama)
+        config.write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
+        self.refuse(1, r'vocabulary/tokenizer_config\.json: the tokenizer_class "XLMRobertaTokenizer".*save tokenizer\.json', "tokenize",
+                    folder, "--text", "x")
+        (folder / "tekken.json").write_text("{}")
+        self.refuse(1, r"vocabulary/tekken\.json: stands beside tokenizer\.model", "tokenize", folder, "--text", "x")
+        (folder / "tekken.json").unlink()
         config.unlink()
         (folder / "tokenizer.model").write_bytes((golden / "bpe.model").read_bytes()[:5000])
         self.refuse(1, "SentencePiece model", "tokenize", folder, "--text", "x")

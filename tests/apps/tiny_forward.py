@@ -45,14 +45,14 @@ def forward(ids, weights=None):
         here["attn_logits"] = scores = np.where(future, -np.inf, scores)
         here["attn_probs"] = probs = softmax(scores)
         mixed = (probs @ v).transpose(1, 0, 2).reshape(tokens, tiny.H * tiny.WIDTH)
-        here["attn_out"] = change = mixed @ w[p + "self_attn.o_proj.weight"].T
+        here["attn_out"] = here["attn_added"] = change = mixed @ w[p + "self_attn.o_proj.weight"].T
         here["resid_mid"] = x = x + change
         here["mlp_norm_out"] = y = rms_norm(x, w[p + "post_attention_layernorm.weight"], epsilon)
         here["gate_out"] = gate = y @ w[p + "mlp.gate_proj.weight"].T
         here["act_out"] = act = gate / (1 + np.exp(-gate))
         here["up_out"] = up = y @ w[p + "mlp.up_proj.weight"].T
         here["down_in"] = y = act * up
-        here["down_out"] = change = y @ w[p + "mlp.down_proj.weight"].T
+        here["down_out"] = here["mlp_added"] = change = y @ w[p + "mlp.down_proj.weight"].T
         here["resid_out"] = x = x + change
         points.update({f"layer.{layer}.{name}": value[None] for name, value in here.items()})
     points["final_norm_out"] = y = rms_norm(x, w["model.norm.weight"], epsilon)[None]

@@ -25,7 +25,7 @@ def vocab_merges():
     yield "golden", (json.dumps(model["vocab"]) + "\0#version: 0.2\n" + "\n".join(pairs)).encode()
 
 
-def results(program):
+def report(program):
     """A report of four tokens."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -37,7 +37,15 @@ def results(program):
         yield "report", json.dumps(report, separators=(",", ":")).encode() + b"\0" + (folder / "out/arrays.npz").read_bytes()
 
 
+def results(program):
+    """What `report` has of today's schema, and the goldens of the first."""
+    for name, content in report(program):
+        yield name, content.split(b"\0")[0]
+    for golden in (TESTS / "golden/results").iterdir():
+        yield f"golden-{golden.name}", (golden / "results.json").read_bytes()
+
+
 if __name__ == "__main__":
     target, to = sys.argv[1:3]
-    for name, content in {"corpus": corpus, "vocab_merges": vocab_merges, "results": results}[target](*sys.argv[3:]):
+    for name, content in {"corpus": corpus, "vocab_merges": vocab_merges, "report": report, "results": results}[target](*sys.argv[3:]):
         (pathlib.Path(to) / name).write_bytes(content)

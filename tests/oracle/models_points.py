@@ -11,6 +11,7 @@ import torch
 
 # Modules of a layer. qkv: one module for all three, and how its output is to be split; clip: of its output; gate_up: `up` gives both.
 # resid_mid: the module that reads it; None where the block is parallel (the sum of resid_in and attn_out then).
+# attn_added, mlp_added: the module that gives what is added to the residual, where it is not the projection (or the mixture) itself.
 LLAMA = dict(body=("embed_tokens", "layers", "norm"), attn="self_attn", q="q_proj", k="k_proj", v="v_proj", o="o_proj", q_norm="q_norm",
              k_norm="k_norm", gate="mlp.gate_proj", act="mlp.act_fn", up="mlp.up_proj", down="mlp.down_proj",
              resid_mid="post_attention_layernorm")
@@ -20,9 +21,13 @@ VIT = dict(body=("embeddings", "layers", "layernorm"), attn="attention", gate=No
            resid_mid="layernorm_after")
 
 
+POST_NORMS = dict(attn_added="post_attention_layernorm", mlp_added="post_feedforward_layernorm")
+
+
 def dinov2(config):
     mlp = dict(gate="mlp.gate_proj", act="mlp.act_fn", up="mlp.up_proj", down="mlp.down_proj") if config.use_swiglu_ffn else {}
-    return {**VIT, "body": ("embeddings", "encoder.layer", "layernorm"), "resid_mid": "norm2", **mlp}
+    return {**VIT, "body": ("embeddings", "encoder.layer", "layernorm"), "resid_mid": "norm2", "attn_added": "layer_scale1",
+            "mlp_added": "layer_scale2", **mlp}
 
 
 def thirds(x):
@@ -113,8 +118,8 @@ LAYOUTS = {
                           "resid_mid": "layer_norm2", "final": lambda body: body.post_layernorm},
     "gpt2": dict(body=("wte", "h", "ln_f"), attn="attn", qkv=("c_attn", thirds), o="c_proj", gate=None, act="mlp.act", up="mlp.c_fc",
                  down="mlp.c_proj", resid_mid="ln_2"),
-    "gemma2": dict(resid_mid="pre_feedforward_layernorm"),
-    "gemma3_text": dict(resid_mid="pre_feedforward_layernorm"),
+    "gemma2": dict(resid_mid="pre_feedforward_layernorm", **POST_NORMS),
+    "gemma3_text": dict(resid_mid="pre_feedforward_layernorm", **POST_NORMS),
     "qwen3": dict(norm_before_transpose=True),
     "gpt_neox": gpt_neox,
     "opt": opt,
@@ -126,7 +131,7 @@ LAYOUTS = {
                                up="ffn.up_proj", down="ffn.down_proj", resid_mid="norm_2", clip=config.attn_config.clip_qkv,
                                scores=softmax_shown),
     "olmo": lambda config: dict(clip=config.clip_qkv),
-    "olmo2": dict(resid_mid="mlp"),
+    "olmo2": dict(resid_mid="mlp", **POST_NORMS),
     "qwen3_moe": dict(norm_before_transpose=True),
     "stablelm": lambda config: dict(q_norm="q_layernorm", k_norm="k_layernorm",
                                     resid_mid=None if config.use_parallel_residual else "post_attention_layernorm"),
@@ -286,6 +291,7 @@ class Points:
         self.on_input(layer, name + "resid_in")
         self.on_input(self.attach_projections(layer, attn, name), name + "attn_norm_out")
         self.on_output(getattr(attn, at["o"]), name + "attn_out")
+        self.on_output(layer.get_submodule(at["attn_added"]) if "attn_added" in at else getattr(attn, at["o"]), name + "attn_added")
         # OPT's MLP is of [B*T,D].
         shaped = {}
         self.handles.append(layer.register_forward_pre_hook(
@@ -298,7 +304,9 @@ class Points:
         else:
             self.on_input(layer.get_submodule(at["resid_mid"]), name + "resid_mid", whole)
         self.on_output(layer, name + "resid_out")
-        if hasattr(getattr(layer, "mlp", None), "experts"):
+        routed = hasattr(getattr(layer, "mlp", None), "experts")
+        self.on_output(layer.get_submodule(at.get("mlp_added") or ("mlp" if routed else at["down"])), name + "mlp_added", whole)
+        if routed:
             self.attach_experts(layer.mlp, name, shaped)
             return attn
         up = layer.get_submodule(at["up"])

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Goldens of tests/text/beside_test.cpp: ids of AutoTokenizer for small tokenizers with all kinds of files beside them.
 
-Written with transformers 5.23.0 and tokenizers 0.23.3; nothing is random. A row has the files of a folder, texts, and their ids.
+Written with transformers 5.23.0, tokenizers 0.23.3 and sentencepiece 0.2.3; nothing is random. A row of beside.jsonl.gz
+has the files of a folder, texts, and their ids. pieces.json.gz is about folders with a SentencePiece model and no tokenizer.json: a row has
+the name of a model (a golden, or one of "models", as Latin-1), the files, the class that AutoTokenizer takes, and where in "ids" those of
+"texts" stand; null where it does not open the folder or encode the text.
 """
 import gzip
 import json
@@ -12,6 +15,7 @@ import tempfile
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
 import tokenizers
 import transformers
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 assert transformers.__version__ == "5.23.0" and tokenizers.__version__ == "0.23.3"
@@ -205,3 +209,186 @@ row("tokenizer_class of config.json", base=lower(), config={"tokenizer_class": N
 with gzip.GzipFile(OUT, "wb", mtime=0) as file:
     file.write("".join(json.dumps(r) + "\n" for r in rows).encode())
 print(len(rows), "rows,", OUT.stat().st_size, "bytes")
+
+# ---- a SentencePiece model beside the other files, without tokenizer.json
+
+PIECES = OUT.parent / "pieces.json.gz"
+TYPES = [None, "", "llama", "mistral", "gemma", "gemma2", "t5"]
+CLASSES = [None, {}, {"tokenizer_class": "LlamaTokenizer"}, {"tokenizer_class": "LlamaTokenizer", "legacy": False},
+           {"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": True}, {"tokenizer_class": "GemmaTokenizer"}]
+PIECE_TEXTS = ["Hello world", " Hello  world ", "the a<s>b", "<s>Hello</s> the", "", " ", "\n\n a\tb\n\n", "<unk> <table>ab</h1> [PAD]x",
+               "na\u00efve \u65e5\u672c \U0001F600",
+               "zq\u20ac\u00f1 \u00bd \u2460", "\u2581\u2581 the\u2581\u2581\u2581the", "\u2163 ab <|im_start|>user <|im_end|>\n hi",
+                   "<pad><bos><eos><mask> the",
+               "<extra_id_0> a <extra_id_99>", "<0x41>", "\0\u200b...ss"]
+pieces = {"texts": PIECE_TEXTS, "models": {}, "ids": [], "rows": []}
+
+
+def small_model(control, unknown, words, byte_fallback, **spec):
+    """A model whose scores are not its ranks, with pieces of all types, as the model's bytes."""
+    m = sentencepiece_model_pb2.ModelProto()
+    kinds = m.SentencePiece
+    listed = [(c, kinds.UNKNOWN if c == unknown else kinds.CONTROL) for c in control]
+    listed += [(f"<0x{b:02X}>", kinds.BYTE) for b in range(256 if byte_fallback else 0)]
+    listed += [(w, kinds.USER_DEFINED) for w in ("\n\n", "\u2581\u2581", "<table>", "<|im_start|>")]
+    listed += [(w, kinds.UNUSED if w == "zq" else kinds.NORMAL) for w in words]
+    for i, (piece, kind) in enumerate(listed):
+        m.pieces.add(piece=piece, type=kind, score=-float(i * 7 % 13) / 2 - 1 if kind == kinds.NORMAL else 0)
+    for key, value in dict(byte_fallback=byte_fallback, unk_piece=unknown, unk_id=control.index(unknown), **spec).items():
+        setattr(m.trainer_spec, key, value)
+    return m.SerializeToString().decode("latin-1")
+
+
+WORDS = ["\u2581", *"Helo wrdthabnuvimgsz.1<", "\u2581H", "el", "lo", "ll", "\u2581Hello", "Hello", "Hel", "wor", "\u2581wor", "ld",
+         "\u2581world", "th", "the", "\u2581the", "\u2581a", "ab", "ss",
+         "zq", "us", "er", "user", "\u2581\u2581\u2581", "\u2581the\u2581"]
+pieces["models"] = {
+    "like gemma": small_model(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], "<unk>", WORDS, True, model_type=2, pad_id=0, eos_id=1,
+        bos_id=2, eos_piece="<eos>", bos_piece="<bos>"),
+    "like t5": small_model(["<pad>", "</s>", "<unk>"], "<unk>", WORDS, False, model_type=1, pad_id=0, eos_id=1, bos_id=-1),
+    "like yi": small_model(["[UNK]", "<s>", "</s>"], "[UNK]", WORDS, True, model_type=2, bos_piece="", eos_id=-1)}
+
+
+def piece_row(name, model, kind=None, config=None, file="tokenizer.model", **others):
+    """kind: config.json's model_type, "" for none, or the file's whole content."""
+    files = {f"{key}.json": value for key, value in others.items()}
+    if kind is not None:
+        files["config.json"] = kind if isinstance(kind, dict) else {"model_type": kind} if kind else {}
+    if config is not None:
+        files["tokenizer_config.json"] = config
+    content = pieces["models"][model].encode("latin-1") if model in pieces["models"] else (OUT.parent / f"{model}.model").read_bytes()
+    out = {"name": f"{name}, {model}", "model": model, "file": file, "files": files, "class": None, "ids": None}
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, file).write_bytes(content)
+        for key, value in files.items():
+            pathlib.Path(folder, key).write_text(json.dumps(value))
+        try:
+            t = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except Exception:  # ids stay null
+            pieces["rows"].append(out)
+            return
+    ids = []
+    for text in PIECE_TEXTS:
+        try:
+            ids.append(t(text).input_ids)
+        except Exception:  # an unknown character without an unknown token
+            ids.append(None)
+    if ids not in pieces["ids"]:
+        pieces["ids"].append(ids)
+    pieces["rows"].append(out | {"class": type(t).__name__, "ids": pieces["ids"].index(ids)})
+
+
+def marked(content, **flags):
+    return {"__type": "AddedToken"} | token(content, **flags)
+
+
+STANDARD = {"0": token("<unk>"), "1": token("<s>"), "2": token("</s>")}
+NAMES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+OPTIONS = {
+    "list": {"added_tokens_decoder": STANDARD},
+    "longer list": {"added_tokens_decoder": STANDARD | {"900": token("<|im_end|>", rstrip=True), "901": token("[PAD]", special=False,
+        normalized=True)}},
+    "list that spells a piece otherwise": {"added_tokens_decoder": {"1": token("<|im_end|>")}},
+    "list that spells a piece of merges otherwise": {"added_tokens_decoder": {"499": token("<|im_end|>")}},
+    "list that spells the unknown piece otherwise": {"added_tokens_decoder": {"0": token("[PAD]")}},
+    "list that spells two pieces equally": {"added_tokens_decoder": {"2": token("[PAD]"), "1": token("[PAD]", special=False)}},
+    "additional_special_tokens": {"additional_special_tokens": ["<|im_end|>"]},
+    "extra_special_tokens": {"extra_special_tokens": ["<|im_end|>"]},
+    "empty extra_special_tokens": {"extra_special_tokens": []},
+    "extra_special_tokens null": {"extra_special_tokens": None},
+    "extra_special_tokens, an object": {"extra_special_tokens": {"image_token": "[PAD]"}},
+    "names": NAMES | {"pad_token": "[PAD]"},
+    "names of others": {"bos_token": "<bos>", "eos_token": "the", "unk_token": "<mask>", "pad_token": None},
+    "null": {"bos_token": None, "unk_token": None, "add_bos_token": True},
+    "objects": {"bos_token": marked("<s>", normalized=True, special=False), "eos_token": marked("</s>", lstrip=True, rstrip=True),
+        "add_bos_token": True},
+    "an object of another name": {"z_token": "<mask>", "image_token": marked("<|im_end|>", lstrip=True)},
+    "add_eos_token": {"add_eos_token": True}, "legacy": {"legacy": True}, "no prefix": {"add_prefix_space": False},
+    "split_special_tokens": {"split_special_tokens": True, "eos_token": "the"},
+    "extra_ids": {"extra_ids": 3}, "no extra_ids": {"extra_ids": 0, "bos_token": "<s>", "add_bos_token": True},
+    "what changes nothing": {"sp_model_kwargs": {}, "clean_up_tokenization_spaces": True, "model_max_length": 5,
+        "use_default_system_prompt": True, "padding_side": "left"}}
+BESIDE = {
+    "map": {"special_tokens_map": {"bos_token": token("<s>", normalized=True), "pad_token": "[PAD]", "eos_token": None}},
+    "map with additional_special_tokens": {"special_tokens_map": {"additional_special_tokens": ["<|im_end|>"]}},
+    "map with extra_special_tokens": {"special_tokens_map": {"extra_special_tokens": ["<|im_end|>"]}},
+    "map with extra_special_tokens, an object": {"special_tokens_map": {"extra_special_tokens": {"image_token": "<|im_end|>"}}},
+    "added_tokens.json": {"added_tokens": {"<|im_end|>": 900, "[PAD]": 901}}}
+
+for model in ("bpe", "bpe_plain", "unigram"):
+    for kind in TYPES:
+        for config in CLASSES:
+            piece_row(f"model_type {kind!r}, {config}", model, kind, config)
+    for kind in ("mixtral", "phi3", "gemma3_text", "stablelm", "olmo2", "internlm2", "umt5", "gpt_neox", "qwen2", "bert", "xlm-roberta",
+                 "baichuan"):
+        for name in (None, "LlamaTokenizer", "T5Tokenizer", "XLMRobertaTokenizer", "PreTrainedTokenizerFast", "LLaMATokenizer"):
+            piece_row(f"model_type {kind}, class {name}", model, kind, {"tokenizer_class": name} if name else None)
+for model in ("bpe", "bpe_plain", "unigram", "unigram_bytes", *pieces["models"]):
+    for name in (None, "LlamaTokenizer", "GemmaTokenizer", "T5Tokenizer", "CodeLlamaTokenizer"):
+        config = {"tokenizer_class": name} if name else {}
+        for title, options in OPTIONS.items():
+            piece_row(f"class {name}, {title}", model, "llama", config | options)
+        for title, files in BESIDE.items():
+            piece_row(f"class {name}, {title}", model, "llama", config, **files)
+        for kind in ("llama", "mistral", "internlm2", "baichuan", None):
+            piece_row(f"auto_map, {kind}, class {name}", model, kind, config | {"auto_map": {"AutoTokenizer": ["here.OwnTokenizer", None]}})
+            piece_row(f"spiece.model, {kind}, class {name}", model, kind, config, file="spiece.model")
+
+# What folders of the Hub have.
+LLAMA = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "model_max_length": 2048,
+         "clean_up_tokenization_spaces": False,
+         "sp_model_kwargs": {}, "bos_token": marked("<s>", normalized=True, special=False), "eos_token": marked("</s>", normalized=True,
+             special=False),
+         "unk_token": marked("<unk>", normalized=True, special=False), "pad_token": None}
+MAP = {key: {k: v for k, v in value.items() if k not in ("__type", "special")} for key, value in LLAMA.items() if isinstance(value,
+       dict) and value}
+PHI = {str(900 + i): token(s, rstrip=True) for i, s in enumerate(("<|endoftext|>", "<|im_start|>", "<|im_end|>"))}
+TURNS = ["<start_of_turn>", "<end_of_turn>"]
+SENTINELS = [f"<extra_id_{i}>" for i in range(100)]
+piece_row("Llama 1", "bpe", "llama", LLAMA, special_tokens_map=MAP)
+piece_row("Llama 2", "bpe", "llama", LLAMA | {"legacy": False, "padding_side": "right"}, special_tokens_map=MAP)
+piece_row("fine-tuned Llama", "bpe", "llama", LLAMA | {"tokenizer_class": "LLaMATokenizer"},
+          special_tokens_map=MAP | {"pad_token": "[PAD]"}, added_tokens={"[PAD]": 900})
+piece_row("CodeLlama", "bpe", "llama", LLAMA | {"tokenizer_class": "CodeLlamaTokenizer", "prefix_token": "\u2581<PRE>",
+          "fill_token": "<FILL_ME>"}, special_tokens_map=MAP)
+for kind in ("mistral", "mixtral"):
+    piece_row(kind, "bpe", kind, NAMES | {"tokenizer_class": "LlamaTokenizer", "legacy": True, "add_bos_token": True,
+              "added_tokens_decoder": STANDARD, "additional_special_tokens": []})
+piece_row("Phi-3", "bpe", "phi3", NAMES | {"tokenizer_class": "LlamaTokenizer", "legacy": False, "added_tokens_decoder": STANDARD | PHI,
+          "pad_token": "<|endoftext|>", "eos_token": "<|endoftext|>"})
+piece_row("Yi", "like yi", "llama", {"tokenizer_class": "LlamaTokenizer", "add_bos_token": False, "legacy": True,
+          "bos_token": "<|startoftext|>", "eos_token": "<|im_end|>", "unk_token": "[UNK]",
+                                     "added_tokens_decoder": {"0": token("[UNK]"), "1": token("<|startoftext|>"),
+                                         "262": token("<|im_start|>")}})
+for kind in ("gemma", "gemma2"):
+    piece_row(kind, "like gemma", kind, {"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "bos_token": "<bos>",
+              "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>",
+                                         "added_tokens_decoder": {"0": token("<pad>"), "2": token("<bos>"), "261": token("\n\n",
+                                             special=False)}, "additional_special_tokens": TURNS})
+piece_row("Gemma 3", "like gemma", "gemma3", {"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "boi_token": "<start_of_image>",
+          "image_token": "<image_soft_token>",
+                                              "extra_special_tokens": {"boi_token": "<start_of_image>",
+                                                  "image_token": "<image_soft_token>"}, "sp_model_kwargs": None})
+piece_row("T5", "like t5", "t5", {"tokenizer_class": "T5Tokenizer", "extra_ids": 100, "additional_special_tokens": SENTINELS,
+          "eos_token": "</s>"}, file="spiece.model")
+piece_row("T5 without tokenizer_config.json", "like t5", "t5", file="spiece.model")
+piece_row("mT5", "like t5", "mt5", {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "additional_special_tokens": None},
+          file="spiece.model", special_tokens_map={"eos_token": "</s>"})
+for kind in ("gpt2", "gpt_neox"):
+    piece_row(f"{kind} with T5's", "like t5", kind, {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "bos_token": "<s>",
+              "cls_token": "[CLS]", "additional_special_tokens": []}, file="spiece.model")
+piece_row("class of config.json", "bpe", {"model_type": "llama", "tokenizer_class": "LlamaTokenizerFast"}, {})
+piece_row("class of config.json for Mistral", "bpe", {"model_type": "mistral", "tokenizer_class": "LlamaTokenizer"},
+          {"add_bos_token": True})
+
+# tokenization_auto.py's lists: [class, whether it goes before the files' class] by model_type, and what classes there are.
+auto = transformers.models.auto.tokenization_auto
+configured = transformers.models.auto.configuration_auto.CONFIG_MAPPING_NAMES
+winning = auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS
+pieces["model_types"] = {kind: [name.removesuffix("Fast").replace("TokenizersBackend", ""), kind in winning]
+                         for kind, name in auto.TOKENIZER_MAPPING_NAMES.items() if name and (kind in configured or kind in winning)}
+pieces["known"] = sorted({name.removesuffix("Fast") for name in auto.TOKENIZER_MAPPING_NAMES.values() if name} - {"TokenizersBackend"})
+with gzip.GzipFile(PIECES, "wb", mtime=0) as file:
+    file.write(json.dumps(pieces, separators=(",", ":")).encode())
+print(len(pieces["rows"]), "rows,", sum(r["ids"] is None for r in pieces["rows"]), "that AutoTokenizer does not open,",
+      PIECES.stat().st_size, "bytes")

@@ -39,19 +39,21 @@ inline std::vector<nlohmann::json> read_golden_lines(const std::string& name) {
   return rows;
 }
 
-/// The strings of real_models.jsonl.gz, invalid UTF-8 among them. The golden stores bytes as the code points
-/// U+0000 to U+00FF.
+/// The bytes that a golden stores as the code points U+0000 to U+00FF.
+inline std::string bytes_of(const std::string& latin1) {
+  std::string bytes;
+  for (size_t i = 0; i < latin1.size(); ++i) {
+    const auto lead = static_cast<unsigned char>(latin1[i]);
+    bytes += lead < 0x80 ? latin1[i] : static_cast<char>((lead & 3) << 6 | (latin1[++i] & 0x3f));
+  }
+  return bytes;
+}
+
+/// The strings of real_models.jsonl.gz, invalid UTF-8 among them.
 inline std::vector<std::string> golden_strings() {
   std::vector<std::string> out;
-  for (const nlohmann::json& row : read_golden_lines("real_models.jsonl.gz")) {
-    const auto latin1 = row["bytes"].get<std::string>();
-    std::string bytes;
-    for (size_t i = 0; i < latin1.size(); ++i) {
-      const auto lead = static_cast<unsigned char>(latin1[i]);
-      bytes += lead < 0x80 ? latin1[i] : static_cast<char>((lead & 3) << 6 | (latin1[++i] & 0x3f));
-    }
-    out.push_back(bytes);
-  }
+  for (const nlohmann::json& row : read_golden_lines("real_models.jsonl.gz"))
+    out.push_back(bytes_of(row["bytes"].get<std::string>()));
   return out;
 }
 

@@ -1,4 +1,5 @@
-// Unigram and SentencePiece: ids of small .model files equal to sentencepiece's, ids of Unigram
+// Unigram and SentencePiece: ids of small .model files equal to sentencepiece's (in a folder they are
+// AutoTokenizer's: beside_test.cpp), ids of Unigram
 // tokenizer.json files equal to tokenizers' (each on some 2,500 strings), and what damaged files are told.
 #include "outliers/text/sentencepiece.h"
 
@@ -17,7 +18,10 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using tests::error_of;
 
-std::unique_ptr<Tokenizer> open_model(std::string bytes, const json& config = json::object()) {
+std::unique_ptr<Tokenizer> open_model(std::string_view bytes) {
+  return Tokenizer::from_sentencepiece(bytes, "tokenizer.model");
+}
+std::unique_ptr<Tokenizer> open_folder(std::string bytes, const json& config) {
   return Tokenizer::from_files(
       {.tokenizer_config_json = config.dump(), .sentencepiece_model = std::move(bytes)});
 }
@@ -68,38 +72,37 @@ TEST(SentencePieceModels, HaveSpecialTokens) {
   EXPECT_EQ(plain->encode("a<s>b").front(), 1);  // a model of this kind begins with a BOS
   EXPECT_EQ(plain->encode("a<s>b", BosPolicy::never),
             (std::vector{plain->find("▁a").value(), 1, plain->find("▁b").value()}));
-  EXPECT_EQ(open_model(bytes, {{"add_bos_token", false}})->encode("a"), plain->encode("a", BosPolicy::never));
-  EXPECT_EQ(open_model(bytes, {{"add_eos_token", true}})->encode("a").back(), 2);
-  // transformers' `legacy: false`: the dummy prefix in front of the text only, and never two marks.
-  const auto modern = open_model(bytes, {{"legacy", false}});
-  EXPECT_EQ(modern->encode("a<s>b", BosPolicy::never),
-            (std::vector{plain->find("▁a").value(), 1, plain->find("b").value()}));
-  EXPECT_EQ(modern->encode(" a", BosPolicy::never), plain->encode("a", BosPolicy::never));
-  const auto more =
-      open_model(bytes, {{"pad_token", "<pad>"},
-                         {"added_tokens_decoder", {{"900", {{"content", "<|x|>"}, {"special", true}}}}}});
-  EXPECT_THAT(more->encode("<|x|><pad>", BosPolicy::never), ElementsAre(900, 901));
-  EXPECT_EQ(more->size(), 902);
+  EXPECT_THAT(plain->additions().reason, HasSubstr("BPE"));
+  EXPECT_THAT(open_model(read_golden("unigram.model"))->encode("a").front(), testing::Ne(1));
+}
+
+TEST(SentencePieceModels, SayInAFolderWhatTheyAdd) {
+  const std::string bytes = read_golden("bpe.model");
+  const auto generic = open_folder(bytes, json::object());
+  EXPECT_EQ(generic->description(), "SentencePiece BPE, 894 + 6 tokens");
+  EXPECT_EQ(generic->bos(), 1);
+  EXPECT_THAT(generic->additions().before, ElementsAre());
+  EXPECT_EQ(generic->additions().reason, "no file asks for one");
+  EXPECT_EQ(generic->decode(generic->encode(" two  spaces <table>\n")), " two  spaces <table>\n");
+  const auto asked = open_folder(bytes, {{"add_bos_token", true}});
+  EXPECT_THAT(asked->additions().before, ElementsAre(1));
+  EXPECT_THAT(asked->additions().reason, HasSubstr("add_bos_token"));
+  const auto llama = open_folder(bytes, {{"tokenizer_class", "LlamaTokenizer"}});
+  EXPECT_EQ(llama->decode(llama->encode("Hello world")), "Hello world");
+  const auto code = open_folder(bytes, {{"tokenizer_class", "CodeLlamaTokenizer"}});
+  EXPECT_THAT(code->additions().before, ElementsAre(1));
+  EXPECT_EQ(code->additions().reason, "a CodeLlamaTokenizer begins every text with a BOS");
+  const auto t5 = open_folder(read_golden("unigram.model"), {{"tokenizer_class", "T5Tokenizer"}});
+  EXPECT_THAT(t5->additions().after, ElementsAre(2));
+  EXPECT_EQ(t5->additions().reason, "a T5Tokenizer ends every text with its EOS");
+  EXPECT_EQ(t5->decode(t5->encode("Fellow citizens", BosPolicy::never)), "Fellow citizens");
   EXPECT_THAT(tests::warnings_of([&] {
-                EXPECT_THAT(open_model(bytes, {{"added_tokens_decoder", {{"950", {{"content", "<|y|>"}}}}}})
-                                ->encode("<|y|>", BosPolicy::never),
+                EXPECT_THAT(open_folder(bytes, {{"added_tokens_decoder", {{"950", {{"content", "<|y|>"}}}}}})
+                                ->encode("<|y|>"),
                             ElementsAre(900));
               }),
               HasSubstr("tokenizer.model: the added token \"<|y|>\" gets the id 900, as in transformers, "
                         "though the configuration says 950"));
-  EXPECT_THAT(open_model(read_golden("unigram.model"))->encode("a").front(), testing::Ne(1));
-  // AutoTokenizer of transformers 5.23.0 beside the same model.
-  const auto of_class = [&](json config) {
-    return open_model(bytes, std::move(config))->encode("the a<s>b");
-  };
-  EXPECT_THAT(of_class({{"tokenizer_class", "LlamaTokenizer"}}), ElementsAre(265, 264, 1, 625));
-  EXPECT_THAT(of_class({{"tokenizer_class", "LlamaTokenizerFast"}, {"add_bos_token", true}}),
-              ElementsAre(1, 265, 264, 1, 625));
-  EXPECT_THAT(of_class({{"tokenizer_class", "LlamaTokenizer"}, {"legacy", true}}),
-              ElementsAre(265, 264, 1, 278));
-  EXPECT_THAT(of_class({{"tokenizer_class", "GemmaTokenizer"}}), ElementsAre(610, 336, 264, 1, 625));
-  EXPECT_THAT(of_class({{"tokenizer_class", "GemmaTokenizer"}, {"add_bos_token", true}}),
-              ElementsAre(900, 610, 336, 264, 1, 625));
 }
 
 // ---- damaged files
@@ -113,6 +116,7 @@ TEST(SentencePieceErrors, CutFilesAreRefusedOrWhole) {
       try {
         EXPECT_LE(parse_sentencepiece(std::string_view(bytes).substr(0, size)).pieces.size(), pieces);
         open_model(bytes.substr(0, size));
+        open_folder(bytes.substr(0, size), {{"tokenizer_class", "T5Tokenizer"}});
       } catch (const Error& error) {
         EXPECT_LT(std::string(error.what()).size(), 400u);
         ++refused;
@@ -131,10 +135,11 @@ TEST(SentencePieceErrors, FlippedBytesDoNoHarm) {
       std::string damaged = bytes;
       for (int i = 0; i < 3; ++i) damaged[random() % damaged.size()] = static_cast<char>(random());
       try {
-        const auto tokenizer = open_model(damaged);
-        for (const char* text : {"Hello ½ ...\t① world", "a...b ﬁ ss <table>"}) {
-          const auto ids = tokenizer->encode(text);
-          EXPECT_EQ(replace_invalid_utf8(tokenizer->decode(ids)), tokenizer->decode(ids));
+        for (const auto& tokenizer : {open_model(damaged), open_folder(damaged, json::object())}) {
+          for (const char* text : {"Hello ½ ...\t① world", "a...b ﬁ ss <table>"}) {
+            const auto ids = tokenizer->encode(text);
+            EXPECT_EQ(replace_invalid_utf8(tokenizer->decode(ids)), tokenizer->decode(ids));
+          }
         }
         ++opened;
       } catch (const Error&) {
@@ -196,6 +201,37 @@ TEST(SentencePieceErrors, NameTheProblem) {
               HasSubstr("claim an array of 4294967295 bytes"));
   EXPECT_THAT(rules(std::string("\4\0\0\0abcd\xff\0", 10)), HasSubstr("not valid UTF-8"));
   EXPECT_THAT(rules(std::string("\4\0\0\0abcdx", 9)), HasSubstr("does not end"));
+}
+
+// What AutoTokenizer reads in a way of its own, or not at all.
+TEST(SentencePieceErrors, NameWhatAFolderLacks) {
+  const auto error = [](const std::string& bytes, const json& config) {
+    return error_of([&] { open_folder(bytes, config)->encode("ab"); });
+  };
+  const std::string good = piece("<unk>", 2) + piece("▁a") + piece("a");
+  const json t5 = {{"tokenizer_class", "T5Tokenizer"}, {"extra_ids", 2}};
+  EXPECT_THAT(
+      error(good + piece(std::string(1025, 'a')) + bytes_field(2, number_field(3, 2)), json::object()),
+      HasSubstr("tokenizer.model: a piece of 1025 bytes is longer than 1024"));
+  EXPECT_THAT(error(good + bytes_field(2, number_field(40, 7)), json::object()),
+              HasSubstr("the id 7 of the unknown token is none of its 3 pieces"));
+  EXPECT_THAT(
+      error(good + bytes_field(2, bytes_field(45, "[UNK]") + number_field(3, 2)), json::object()),
+      HasSubstr("\"b\" is not in the tokenizer's vocabulary, and neither is its unknown token \"[UNK]\""));
+  EXPECT_THAT(error(good + piece("<extra_id_0>"), t5), HasSubstr("the model has the piece <extra_id_0>"));
+  EXPECT_THAT(error(good + piece("<extra_id_0>", 4), t5), HasSubstr("the model has 1 sentinels"));
+  EXPECT_THAT(error(good, {{"tokenizer_class", "T5Tokenizer"}, {"eos_token", nullptr}}),
+              HasSubstr("ends every text with its eos_token, which is null"));
+  EXPECT_THAT(error(good, {{"added_tokens_decoder", {{"1", {{"content", "<x>"}}}}}}),
+              HasSubstr("opens no Unigram model beside added_tokens_decoder"));
+  EXPECT_THAT(error(read_golden("bpe.model"), {{"added_tokens_decoder", {{"499", {{"content", "<x>"}}}}}}),
+              HasSubstr("is spelled \"<x>\" among the added tokens, but others merge"));
+  EXPECT_THAT(error(good, {{"auto_map", {{"AutoTokenizer", {"here.OwnTokenizer", nullptr}}}}}),
+              HasSubstr("tokenizer_config.json: auto_map names a tokenizer that is code beside the model"));
+  EXPECT_THAT(
+      error(good, {{"tokenizer_class", "GPT2TokenizerFast"}}),
+      HasSubstr("the tokenizer_class \"GPT2Tokenizer\" builds a tokenizer of its own in transformers, which "
+                "is not supported from a SentencePiece model; save tokenizer.json with transformers"));
 }
 
 TEST(CharsmapFile, NeverLeavesItsArray) {

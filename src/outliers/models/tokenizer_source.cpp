@@ -89,6 +89,13 @@ std::unique_ptr<text::Tokenizer> from_directory(const std::filesystem::path& dir
       files.sentencepiece_name = "spiece.model";
       files.sentencepiece_model = read("spiece.model");
     }
+    for (const char* other : {"tekken.json", "tiktoken.model"}) {
+      require(files.sentencepiece_model.empty() || !std::filesystem::exists(directory / other),
+              "{}{}: stands beside {}, and without tokenizer.json transformers reads either of the two; "
+              "remove one, "
+              "or save tokenizer.json",
+              files.folder, other, files.sentencepiece_name);
+    }
     if (files.sentencepiece_model.empty()) {
       files.vocab_json = read("vocab.json");
       files.merges_txt = read("merges.txt");
@@ -126,9 +133,8 @@ std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& pat
     return tokenizer;
   }
   if (path.extension() == ".model") {
-    return text::Tokenizer::from_files({.folder = folder_of(path),
-                                        .sentencepiece_model = read_own(path),
-                                        .sentencepiece_name = printable(path.filename().string())});
+    return text::Tokenizer::from_sentencepiece(read_own(path),
+                                               folder_of(path) + printable(path.filename().string()));
   }
   const bool directory = std::filesystem::is_directory(path);
   if (!directory && path.extension() == ".json" && !path.filename().string().ends_with(".index.json")) {

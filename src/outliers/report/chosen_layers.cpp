@@ -5,48 +5,55 @@
 
 #include <fmt/format.h>
 
-#include "outliers/report/words.h"
+#include "outliers/report/measured.h"
 
 namespace outliers::report {
+namespace {
 
-using nlohmann::ordered_json;
-
-Chosen choose(const Results& r) {
-  const ordered_json& summary = r.json["summary"];
-  Chosen chosen{0, 0, std::nullopt};
-  if (!summary["born_layer"].is_null()) {
-    chosen.born = summary["born_layer"];
-  } else {
-    double best = -1;
-    for (const ordered_json& layer : r.json["activations"]["prompt"]["resid_out"]) {
-      const double ratio = number_of(layer["max"]) / number_of(layer["median"]);
-      if (std::isfinite(ratio) && ratio > best) {
-        best = ratio;
-        chosen.born = layer["layer"];
-      }
+/// The layer of the largest `number`, of those that are finite; 0 where there is none.
+template <typename T, typename F>
+int64_t largest(const Layers<T>& layers, const F& number) {
+  double best = -1;
+  int64_t place = 0;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const double value = number(*layers[l]);
+    if (std::isfinite(value) && value > best) {
+      best = value;
+      place = static_cast<int64_t>(l);
     }
   }
-  const int64_t last = std::max(static_cast<int64_t>(told_layers(r.json)), chosen.born + 1) - 1;
+  return place;
+}
+
+}  // namespace
+
+Chosen choose(const results::Results& r, const results::Input* prompt) {
+  const results::Life* life = prompt == nullptr ? nullptr : life_of(r, *prompt);
+  const auto layers =
+      prompt == nullptr ? Layers<results::Activations>() : activation_layers(r, *prompt, "resid_out");
+  Chosen chosen;
+  if (life != nullptr) {
+    chosen.removed = life->removed_layer;
+    chosen.peak = life->peak_layer;
+  }
+  if (life != nullptr && life->born_layer) {
+    chosen.born = *life->born_layer;
+  } else if (!layers.empty()) {
+    chosen.born = largest(layers, [](const results::Activations& x) { return x.max / x.median; });
+  } else {
+    chosen.born =
+        largest(weight_layers(r), [](const results::Weights& x) { return x.modules.find("down")->score; });
+  }
+  const int64_t last = std::max(r.told_layers(), chosen.born + 1) - 1;
   chosen.after = std::min(chosen.born + 1, last);
-  if (!summary["removed_layer"].is_null()) chosen.removed = summary["removed_layer"].get<int64_t>();
   return chosen;
 }
 
-bool tells_all(std::string_view figure) {
-  return figure.find("weight") != std::string_view::npos;
-}
-
-bool can_tell(const Results& r, std::string_view figure) {
-  const auto told = static_cast<int64_t>(told_layers(r.json));
-  return tells_all(figure) ||
-         (figure == "norm_map" ? told == r.sizes.L : told > 0);  // a map of the last layer
-}
-
-std::string untold_layers(const Results& r) {
-  if (first_nonfinite(r.json).is_null()) return "";
-  const double from = static_cast<double>(told_layers(r.json)) - 0.5,
-               to = static_cast<double>(r.sizes.L) - 0.5;
-  const bool narrow = (to - from) / static_cast<double>(r.sizes.L) < 0.3;
+std::string untold_layers(const results::Results& r) {
+  if (!r.summary.first_nonfinite) return "";
+  const double from = static_cast<double>(r.told_layers()) - 0.5,
+               to = static_cast<double>(r.model.layers) - 0.5;
+  const bool narrow = (to - from) / static_cast<double>(r.model.layers) < 0.3;
   return fmt::format(
       "set object 99 rectangle from {:g}, graph 0 to {:g}, graph 1 behind fillcolor rgb '#eeeeee' fillstyle "
       "solid "

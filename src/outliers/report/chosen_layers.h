@@ -5,25 +5,22 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
-#include "outliers/report/results.h"
+#include "outliers/results/results.h"
 
 namespace outliers::report {
 
 struct Chosen {
-  int64_t born;                    ///< summary.born_layer; the layer that comes closest where there is none
-  int64_t after;                   ///< the layer after it, whose attention the outlier meets first
-  std::optional<int64_t> removed;  ///< summary.removed_layer
+  int64_t born = 0;   ///< the life's born_layer; the layer that comes closest where there is none
+  int64_t after = 0;  ///< the layer after it, whose attention the outlier meets first
+  std::optional<int64_t> removed, peak;  ///< the life's
 };
 
-Chosen choose(const Results& results);
+/// From what `prompt` tells. Without it (nullptr), or where its activations were not measured, the layer that
+/// comes closest is the one whose down_proj has the largest score.
+Chosen choose(const results::Results& r, const results::Input* prompt);
 
-/// Whether a figure shows weights, which are told of in all layers.
-bool tells_all(std::string_view figure);
-/// Whether the figure has a layer to show that is told of.
-bool can_tell(const Results& results, std::string_view figure);
 /// gnuplot commands that shade the layers that cannot be told of, on an x axis of layers.
-std::string untold_layers(const Results& results);
+std::string untold_layers(const results::Results& r);
 
 }  // namespace outliers::report

@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <map>
 
+#include <nlohmann/json.hpp>
+
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/report/format.h"
+#include "outliers/report/life_text.h"
+#include "outliers/report/measured.h"
 #include "outliers/report/page_arrays.h"
 #include "outliers/report/page_text.h"
-#include "outliers/report/words.h"
+#include "outliers/results/json.h"
 
 namespace outliers::report {
 namespace {
@@ -18,10 +22,10 @@ using nlohmann::ordered_json;
 /// What each report is called: its model, and its directory where others have the same model.
 std::vector<std::string> labels(const std::vector<Results>& reports) {
   std::map<std::string, int> uses;
-  for (const Results& r : reports) ++uses[r.json["model"]["name"].get<std::string>()];
+  for (const Results& r : reports) ++uses[r.data.model.name];
   std::vector<std::string> names;
   for (const Results& r : reports) {
-    const std::string name = r.json["model"]["name"];
+    const std::string& name = r.data.model.name;
     std::filesystem::path directory = r.directory.lexically_normal();
     if (!directory.has_filename()) directory = directory.parent_path();
     std::string label =
@@ -34,51 +38,33 @@ std::vector<std::string> labels(const std::vector<Results>& reports) {
   return names;
 }
 
-std::string layer_or(const ordered_json& layer, const char* none) {
-  return layer.is_null() ? none : fmt::format("{}", layer.get<int64_t>());
+/// "7, 9, 11, ...".
+std::string channels_of(const results::Life& life, const char* none) {
+  std::string text;
+  for (size_t i = 0; i < std::min<size_t>(3, life.massive_channels.size()); ++i)
+    text += fmt::format("{}{}", i == 0 ? "" : ", ", life.massive_channels[i]);
+  if (life.massive_channels.size() > 3) text += " ...";
+  return text.empty() ? none : text;
 }
 
-/// The layer of the prompt's largest value: summary.peak_layer, or without an outlier the largest of all that
-/// can be told of; nullptr where that is none.
-const ordered_json* peak_of(const ordered_json& r) {
-  const ordered_json &layers = r["activations"]["prompt"]["resid_out"], &known = r["summary"]["peak_layer"];
-  if (!known.is_null()) return &layers[known.get<size_t>()];
-  const ordered_json* peak = nullptr;
-  for (size_t l = 0; l < std::min(told_layers(r), layers.size()); ++l) {
-    if (peak == nullptr || number_of(layers[l]["max"]) > number_of((*peak)["max"])) peak = &layers[l];
+/// What the first prompt tells: born, largest, removed, max, medians, channels.
+std::vector<std::string> life_cells(const results::Results& r) {
+  const results::Input* prompt = r.prompt();
+  const results::Life* life = prompt == nullptr ? nullptr : life_of(r, *prompt);
+  const auto layers =
+      prompt == nullptr ? Layers<results::Activations>() : activation_layers(r, *prompt, "resid_out");
+  if (life == nullptr || layers.empty()) return std::vector<std::string>(6, "not measured");
+  const char* none = r.summary.first_nonfinite ? "?" : "-";
+  const auto layer = [&](const std::optional<int64_t>& l) { return l ? fmt::format("{}", *l) : none; };
+  std::vector<std::string> cells = {
+      layer(life->born_layer), layer(life->peak_layer), layer(life->removed_layer), none, none,
+      channels_of(*life, none)};
+  if (const std::optional<int64_t> peak = peak_layer(r, *prompt)) {
+    const results::Extent extent = layers[static_cast<size_t>(*peak)]->extent();
+    cells[3] = number(extent.max);
+    cells[4] = extent.median > 0 ? number(extent.ratio()) : "-";
   }
-  return peak;
-}
-
-std::string medians_of(const ordered_json& layer, const char* none) {
-  const double max = number_of(layer["max"]), median = number_of(layer["median"]);
-  return median > 0 ? number(max / median) : none;
-}
-
-/// "born in layer 2 of 24, largest in 15 (1,815, 4,045 medians), removed in 22".
-std::string life(const ordered_json& r) {
-  const ordered_json &s = r["summary"], &first = first_nonfinite(r);
-  std::string end;
-  if (!first.is_null()) {
-    end = fmt::format("{} in layer {} ({})", first["value"].get<std::string>(), first["layer"].get<int64_t>(),
-                      printable(first["point"], 40));
-    if (told_layers(r) == 0) return "cannot be told: " + end;
-    end += ": from there on it cannot be told";
-  }
-  if (!s["found"].get<bool>())
-    return end.empty() ? "no systematic outlier" : fmt::format("no outlier in {}; {}", layers_words(r), end);
-  const ordered_json& peak = *peak_of(r);
-  const std::string medians = medians_of(peak, "");
-  std::string text =
-      fmt::format("born in layer {} of {}, largest in {} ({}{})", layer_or(s["born_layer"], "-"),
-                  r["model"]["layers"].get<int64_t>(), layer_or(s["peak_layer"], "-"), shown(peak["max"]),
-                  medians.empty() ? "" : ", " + medians + " medians");
-  if (!s["removed_layer"].is_null()) {
-    text += ", removed in " + layer_or(s["removed_layer"], "-");
-  } else if (end.empty()) {
-    text += ", removed by no layer";
-  }
-  return end.empty() ? text : text + "; " + end;
+  return cells;
 }
 
 }  // namespace
@@ -88,22 +74,28 @@ void write_comparison(const std::vector<Results>& reports, const std::filesystem
   ordered_json models = ordered_json::array(), listed = ordered_json::array();
   std::string answer, blocks;
   for (size_t i = 0; i < reports.size(); ++i) {
-    const ordered_json& r = reports[i].json;
+    const results::Results& r = reports[i].data;
+    const std::string text = results::to_text(r, -1);
+    // Parts of results.json as they are.
+    const ordered_json whole = ordered_json::parse(text);
     models.push_back({{"label", names[i]}});
-    listed.push_back(
-        {{"label", names[i]}, {"model", r["model"]}, {"run", r["run"]}, {"summary", r["summary"]}});
-    answer += fmt::format("<dt>{}</dt><dd>{}</dd>", html_text(names[i]), html_text(life(r)));
-    blocks +=
-        fmt::format("<script type=\"text/plain\" id=\"results-{}\">{}</script>\n", i, packed(html_json(r)));
+    listed.push_back({{"label", names[i]},
+                      {"model", whole["model"]},
+                      {"run", whole["run"]},
+                      {"summary", whole["summary"]}});
+    answer +=
+        fmt::format("<dt>{}</dt><dd>{}</dd>", html_text(names[i]), html_text(life_sentence(r, r.prompt())));
+    blocks += fmt::format("<script type=\"text/plain\" id=\"results-{}\">{}</script>\n", i, packed(text));
   }
   OutputFile page(directory / "index.html", false);
-  page.write(fill_template(compare_template(), {{"title", fmt::format("{} models", reports.size())},
-                                                {"answer", answer},
-                                                {"results", html_json(models)},
-                                                {"arrays", blocks}}));
+  page.write(fill_template(compare_template(),
+                           {{"title", fmt::format("{} models", reports.size())},
+                            {"answer", answer},
+                            {"results", html_json({{"models", models}, {"shown", shown_order()}})},
+                            {"arrays", blocks}}));
   page.commit();
   OutputFile json(directory / "comparison.json", false);
-  json.write(ordered_json{{"schema", "outliers-comparison/1"}, {"reports", listed}}.dump(
+  json.write(ordered_json{{"schema", "outliers-comparison/2"}, {"reports", listed}}.dump(
                  1, ' ', false, ordered_json::error_handler_t::replace) +
              "\n");
   json.commit();
@@ -113,28 +105,18 @@ std::string comparison_text(const std::vector<Results>& reports, size_t width) {
   const std::vector<std::string> names = labels(reports);
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < reports.size(); ++i) {
-    const ordered_json &r = reports[i].json, &s = r["summary"], &first = first_nonfinite(r);
-    std::string channels;
-    for (const auto& channel : s["massive_channels"]) {
-      if (std::count(channels.begin(), channels.end(), ',') == 2) {
-        channels += " ...";
-        break;
-      }
-      channels += fmt::format("{}{}", channels.empty() ? "" : ", ", channel.get<int64_t>());
-    }
-    const ordered_json* peak = peak_of(r);
-    const char* none = first.is_null() ? "-" : "?";
-    rows.push_back({printable(names[i], 48), fmt::format("{}", r["model"]["layers"].get<int64_t>()),
-                    layer_or(s["born_layer"], none), layer_or(s["peak_layer"], none),
-                    layer_or(s["removed_layer"], none), peak != nullptr ? shown((*peak)["max"]) : none,
-                    peak != nullptr ? medians_of(*peak, "-") : none, channels.empty() ? none : channels});
+    const results::Results& r = reports[i].data;
+    rows.push_back({printable(names[i], 48), fmt::format("{}", r.model.layers)});
+    for (std::string& cell : life_cells(r)) rows.back().push_back(std::move(cell));
   }
   std::string text =
       table({"model", "layers", "born", "largest", "removed", "max", "x median", "channels"}, rows, width);
   for (size_t i = 0; i < reports.size(); ++i) {
-    const ordered_json& r = reports[i].json;
-    if (!first_nonfinite(r).is_null())
-      text += "\n" + fold(printable(names[i], 48) + ": " + life(r), width > 0 ? width : 80, 0) + "\n";
+    const results::Results& r = reports[i].data;
+    if (!r.summary.first_nonfinite) continue;
+    text += "\n" +
+            fold(printable(names[i], 48) + ": " + life_sentence(r, r.prompt()), width > 0 ? width : 80, 0) +
+            "\n";
   }
   return text;
 }

@@ -3,10 +3,11 @@
 // gnuplot's markup; the model's name goes into the script as a single-quoted string. Neither can be code.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include "outliers/results/field.h"
 
 namespace outliers::report {
 
@@ -22,12 +23,19 @@ struct Figure {
   std::string data = {};             ///< tab-separated blocks, by index
 };
 
+/// The projections in the order in which figures and pages show them and palettes colour them.
+inline constexpr std::array kShownModules = {"down", "up", "gate", "q", "k", "v", "o"};
+/// What legends call results::kClasses.
+inline constexpr std::array kClassTitles = {"Initial token", "Strong delimiter", "Weak word", "Other",
+                                            "CLS",           "Register",         "Patch"};
+static_assert(kClassTitles.size() == std::size(results::kClasses));
+
 struct Palette {
   std::string name;
   std::string outlier, plain, weight;  ///< 3D figures
   std::vector<std::string> series;     ///< lines, by rank; the last is for medians
-  std::vector<std::string> modules;    ///< down, up, gate, q, k, v, o
-  std::vector<std::string> classes;    ///< initial, strong delimiter, weak word, other; CLS, register, patch
+  std::vector<std::string> modules;    ///< of kShownModules
+  std::vector<std::string> classes;    ///< of results::kClasses
   std::vector<std::string> heat;       ///< attention, low to high
 };
 

@@ -8,141 +8,178 @@
 
 #include "outliers/core/error.h"
 #include "outliers/report/format.h"
-#include "outliers/report/results.h"
+#include "outliers/report/measured.h"
 #include "outliers/report/words.h"
 
 namespace outliers::report {
 namespace {
 
-using nlohmann::ordered_json;
 using Lines = std::vector<SummaryLine>;
 
-size_t index(const ordered_json& value) {
-  return value.get<size_t>();
+/// "the prompt", "prompt2".
+std::string the(const results::Results& r, const results::Input& input) {
+  return (place_of(r, input) == 0 ? "the " : "") + printable(input.name, 40);
 }
+
+/// One value of a point.
+struct Spot {
+  std::string point;
+  int64_t sequence, token, channel;
+  std::optional<results::Expert> expert;
+  std::string token_text, token_class;
+};
 
 /// "channel 3 of the initial token "<s>" of the prompt".
-std::string place_words(const ordered_json& r, const ordered_json& place, const std::string& batch) {
-  const std::string point = place["point"];
-  const std::string token = token_name(place["token_text"], place["class"], place["token"]);
-  const bool prompt = batch == "prompt";
-  const std::string of = r.contains("images") ? fmt::format("image {}", place["sequence"].get<int64_t>())
-                         : prompt
-                             ? "the prompt"
-                             : fmt::format("sequence {} of the corpus", place["sequence"].get<int64_t>());
-  return fmt::format("{} {} {}of {} of {}", point.ends_with("down_in") ? "neuron" : "channel",
-                     place["channel"].get<int64_t>(), in_expert(place), token, of);
+std::string spot_words(const results::Results& r, const Spot& s, const results::Input& input) {
+  const std::string of = r.images            ? fmt::format("image {}", s.sequence)
+                         : input.is_prompt() ? the(r, input)
+                                             : fmt::format("sequence {} of {}", s.sequence, the(r, input));
+  return fmt::format("{} {} {}of {} of {}", s.point.ends_with("down_in") ? "neuron" : "channel", s.channel,
+                     in_expert(s.expert), token_name(s.token_text, s.token_class, s.token), of);
 }
 
-Lines where_it_ends(const ordered_json& r) {
-  const ordered_json &first = first_nonfinite(r), &before = first["before"];
-  const int64_t layer = first["layer"];
-  const std::string batch = first["batch"];
-  std::string text = fmt::format("{} in layer {}, {}: {}", first["value"].get<std::string>(), layer,
-                                 printable(first["point"], 40), place_words(r, first, batch));
-  if (!before.is_null()) {
-    text += fmt::format("; before it {} of layer {} reaches {}", printable(before["point"], 40),
-                        before["layer"].get<int64_t>(), number(std::abs(number_of(before["value"]))));
-    if (before.contains("token")) text += " in " + place_words(r, before, batch);
-  }
+/// What a value before is told of with its place, where that is known.
+std::string before_words(const results::Results& r, const results::Before& x, const results::Input& input) {
+  std::string text = fmt::format("; before it {} of layer {} reaches {}", printable(x.point, 40), x.layer,
+                                 number(std::abs(x.value)));
+  if (!x.sequence || !x.token || !x.channel) return text;
+  const Spot spot{x.point,
+                  *x.sequence,
+                  *x.token,
+                  *x.channel,
+                  x.expert,
+                  x.token_text.value_or(""),
+                  x.token_class.value_or("")};
+  return text + " in " + spot_words(r, spot, input);
+}
+
+Lines where_it_ends(const results::Results& r, const results::FirstNonfinite& first) {
+  const results::Input& input = *r.input(first.input);
+  const Spot spot{first.point,  first.sequence,   first.token,      first.channel,
+                  first.expert, first.token_text, first.token_class};
+  std::string text = fmt::format("{} in layer {}, {}: {}", first.value, first.layer,
+                                 printable(first.point, 40), spot_words(r, spot, input));
+  if (first.before) text += before_words(r, *first.before, input);
   const std::string rest =
-      layer == 0 ? "; only the weights can" : "; all below but the weights is of " + layers_words(r);
-  return {{"not finite", fmt::format("{}. From layer {} on the story cannot be told{}", text, layer, rest)}};
+      first.layer == 0 ? "; only the weights can" : "; all below but the weights is of " + layers_words(r);
+  return {{"not finite",
+           fmt::format("{}. From layer {} on the story cannot be told{}", text, first.layer, rest)}};
 }
 
-// What made the place large (or small again): the neuron whose product leads the MLP's sum, or attention.
-std::string writer(const ordered_json& write) {
-  const double mlp = number_of(write["mlp"]), attention = number_of(write["attention"]);
-  if (std::abs(attention) > std::abs(mlp)) return fmt::format("attention adds {}", number(attention));
-  std::string text = fmt::format("the MLP adds {}", number(mlp));
-  if (write["neurons"].empty()) return text;
+/// What made the place large (or small again): the neuron whose product leads the MLP's sum, or attention.
+std::string writer(const results::Write& write) {
+  if (std::abs(write.attention) > std::abs(write.mlp))
+    return fmt::format("attention adds {}", number(write.attention));
+  std::string text = fmt::format("the MLP adds {}", number(write.mlp));
+  if (write.neurons.empty()) return text;
   std::string neurons;
-  const double first = std::abs(number_of(write["neurons"][0]["product"]));
-  for (const auto& n : write["neurons"]) {
-    if (std::abs(number_of(n["product"])) < first / 10) break;
-    neurons += fmt::format("{}{} {}({} x {})", neurons.empty() ? "" : ", ", n["neuron"].get<int64_t>(),
-                           in_expert(n), shown(n["down_in"]), shown(n["weight"]));
+  const double first = std::abs(write.neurons[0].product);
+  for (const results::Neuron& n : write.neurons) {
+    if (std::abs(n.product) < first / 10) break;
+    neurons += fmt::format("{}{} {}({} x {})", neurons.empty() ? "" : ", ", n.neuron, in_expert(n.expert),
+                           number(n.down_in), number(n.weight));
   }
   return fmt::format("{}, led by down_in neuron{} {}", text,
                      neurons.find(',') == std::string::npos ? "" : "s", neurons);
 }
 
-std::string birth_text(const ordered_json& r, size_t born) {
-  const ordered_json &birth = r["writes"][born]["largest"], &neurons = birth["neurons"];
-  const bool by_mlp =
-      !neurons.empty() && std::abs(number_of(birth["mlp"])) >= std::abs(number_of(birth["attention"]));
-  const std::string by = by_mlp
-                             ? fmt::format("{}{} column {} (down_in {})", of_expert(neurons[0]),
-                                           neurons[0].contains("expert") ? "down_proj" : "mlp.down_proj",
-                                           neurons[0]["neuron"].get<int64_t>(), shown(neurons[0]["down_in"]))
-                             : "attention";
+/// What a prompt tells, and from where.
+struct Story {
+  const results::Input& prompt;
+  const results::Life& life;
+  Layers<results::Activations> layers;  ///< of resid_out
+  Layers<results::Writes> writes;
+};
+
+std::string birth_text(const Story& s, size_t born) {
+  const std::string median = number(s.layers[born]->median);
+  if (s.writes.empty()) {
+    const auto& top = s.layers[born]->top;
+    if (top.empty()) return fmt::format("in layer {}", born);
+    return fmt::format("in layer {}: channel {} of {}: {} where the median is {}", born, top[0].channel,
+                       token_name(s.prompt, top[0].token), number(std::abs(top[0].value)), median);
+  }
+  const results::Write& birth = s.writes[born]->largest;
+  const bool by_mlp = !birth.neurons.empty() && std::abs(birth.mlp) >= std::abs(birth.attention);
+  std::string by = "attention";
+  if (by_mlp) {
+    const results::Neuron& n = birth.neurons[0];
+    by = fmt::format("{}{} column {} (down_in {})", of_expert(n.expert),
+                     n.expert ? "down_proj" : "mlp.down_proj", n.neuron, number(n.down_in));
+  }
   return fmt::format("in layer {}: {} writes channel {} of {}: {} where the median is {}", born, by,
-                     birth["channel"].get<int64_t>(), token_name(r["prompt"], birth["token"]),
-                     number(std::abs(number_of(birth["resid_out"]))),
-                     shown(r["activations"]["prompt"]["resid_out"][born]["median"]));
+                     birth.channel, token_name(s.prompt, birth.token), number(std::abs(birth.resid_out)),
+                     median);
 }
 
-std::string carried_text(const ordered_json& r, size_t last, const char* how_far) {
-  const size_t peak = index(r["summary"]["peak_layer"]);
-  const ordered_json& top_values = r["activations"]["prompt"]["resid_out"][peak]["top"];
+std::string carried_text(const Story& s, int64_t last, const char* how_far) {
+  const auto peak = static_cast<size_t>(*s.life.peak_layer);
   std::string text = fmt::format("to layer {}{}, largest in layer {}", last, how_far, peak);
-  if (top_values.empty()) return text;
-  const ordered_json& top = top_values[0];
-  return text + fmt::format(": {} in channel {} of {}", number(std::abs(number_of(top["value"]))),
-                            top["channel"].get<int64_t>(), token_name(r["prompt"], top["token"]));
+  if (s.layers[peak]->top.empty()) return text;
+  const results::Place& top = s.layers[peak]->top[0];
+  return text + fmt::format(": {} in channel {} of {}", number(std::abs(top.value)), top.channel,
+                            token_name(s.prompt, top.token));
 }
 
-std::string removed_text(const ordered_json& r, size_t removed) {
-  const ordered_json& write = r["writes"][removed];
-  if (!write.contains("followed")) return fmt::format("in layer {}", removed);
-  const ordered_json& w = write["followed"];
+std::string removed_text(const Story& s, size_t removed) {
+  if (s.writes.empty() || !s.writes[removed]->followed) return fmt::format("in layer {}", removed);
+  const results::Write& w = *s.writes[removed]->followed;
   return fmt::format("in layer {}: {} to channel {}, which held {}; the layer leaves {}", removed, writer(w),
-                     w["channel"].get<int64_t>(), shown(w["resid_in"]),
-                     shown(r["activations"]["prompt"]["resid_out"][removed]["max"]));
+                     w.channel, number(w.resid_in), number(s.layers[removed]->max));
+}
+
+/// Where there is no outlier, or none before values stop being finite.
+Lines nothing_born(const results::Results& r, const Layers<results::Activations>& layers) {
+  if (r.summary.first_nonfinite) {
+    return {
+        {"born", r.told_layers() == 0 ? "cannot be told"
+                                      : fmt::format("not in {}; later it cannot be told", layers_words(r))},
+        {"carried", "cannot be told"},
+        {"removed", "cannot be told"}};
+  }
+  double tallest = 0;
+  for (const results::Activations* layer : layers) {
+    if (layer->median > 0) tallest = std::max(tallest, layer->max / layer->median);
+  }
+  return {{"outlier", fmt::format("none: no value of the residual stream exceeds {} medians of its layer",
+                                  number(tallest))}};
+}
+
+Lines story_lines(const results::Results& r, const Story& s) {
+  if (!s.life.found) return nothing_born(r, s.layers);
+  const std::optional<int64_t>& removed = s.life.removed_layer;
+  const bool open = r.summary.first_nonfinite && !removed;
+  const int64_t end = removed.value_or(r.told_layers());
+  return {{"born", birth_text(s, static_cast<size_t>(*s.life.born_layer))},
+          {"carried", carried_text(s, std::max<int64_t>(end - 1, 0), open ? " at least" : "") +
+                          (open ? "; what follows cannot be told" : "")},
+          {"removed", open      ? "cannot be told"
+                      : removed ? removed_text(s, static_cast<size_t>(*removed))
+                                : "by no layer; the final norm takes it away"}};
 }
 
 }  // namespace
 
-Lines life_lines(const ordered_json& r) {
-  const ordered_json &s = r["summary"], &layers = r["activations"]["prompt"]["resid_out"];
-  const size_t told = told_layers(r);
-  const bool ends = !first_nonfinite(r).is_null();
+Lines life_lines(const results::Results& r) {
   Lines lines;
-  if (ends) lines = where_it_ends(r);
-  if (!s["found"].get<bool>() || s["born_layer"].is_null() || s["peak_layer"].is_null()) {
-    if (ends) {
-      lines.push_back({"born", told == 0
-                                   ? "cannot be told"
-                                   : fmt::format("not in {}; later it cannot be told", layers_words(r))});
-      lines.push_back({"carried", "cannot be told"});
-      lines.push_back({"removed", "cannot be told"});
-      return lines;
-    }
-    double tallest = 0;
-    for (const auto& layer : layers) {
-      if (number_of(layer["median"]) > 0)
-        tallest = std::max(tallest, number_of(layer["max"]) / number_of(layer["median"]));
-    }
-    return {{"outlier", fmt::format("none: no value of the residual stream exceeds {} medians of its layer",
-                                    number(tallest))}};
-  }
-  lines.push_back({"born", birth_text(r, index(s["born_layer"]))});
-  const bool removed_somewhere = !s["removed_layer"].is_null();
-  const size_t removed = removed_somewhere ? index(s["removed_layer"]) : told;
-  const bool open = ends && !removed_somewhere;
-  lines.push_back({"carried", carried_text(r, removed > 0 ? removed - 1 : 0, open ? " at least" : "") +
-                                  (open ? "; what follows cannot be told" : "")});
-  lines.push_back({"removed", open                ? "cannot be told"
-                              : removed_somewhere ? removed_text(r, removed)
-                                                  : "by no layer; the final norm takes it away"});
+  if (r.summary.first_nonfinite) lines = where_it_ends(r, *r.summary.first_nonfinite);
+  const results::Input* prompt = r.prompt();
+  const results::Life* life = prompt == nullptr ? nullptr : life_of(r, *prompt);
+  if (life == nullptr) return lines;
+  const Story story{*prompt, *life, activation_layers(r, *prompt, "resid_out"), write_layers(r, *prompt)};
+  if (story.layers.empty()) return lines;
+  for (SummaryLine& line : story_lines(r, story)) lines.push_back(std::move(line));
   return lines;
 }
 
-std::vector<std::string> life_strip(const ordered_json& r, size_t columns) {
+std::vector<std::string> life_strip(const results::Results& r, size_t columns) {
+  const results::Input* prompt = r.prompt();
   std::vector<double> maxima;
-  const size_t told = told_layers(r);
-  for (const auto& layer : r["activations"]["prompt"]["resid_out"])
-    maxima.push_back(maxima.size() < told ? number_of(layer["max"]) : NAN);
+  if (prompt != nullptr) {
+    for (const results::Activations* layer : activation_layers(r, *prompt, "resid_out"))
+      maxima.push_back(static_cast<int64_t>(maxima.size()) < r.told_layers() ? layer->max : results::kNone);
+  }
+  if (maxima.empty()) return {};
   const std::vector<std::string> cells = sparkline_cells(maxima);
   const size_t digits = fmt::formatted_size("{}", cells.size() - 1);
   const size_t around = std::string_view("layer ").size() + 2 * digits + 2;
@@ -164,6 +201,42 @@ std::vector<std::string> life_strip(const ordered_json& r, size_t columns) {
     for (std::string line; std::getline(lines, line);) rows.push_back(line);
   }
   return rows;
+}
+
+std::optional<int64_t> peak_layer(const results::Results& r, const results::Input& prompt) {
+  const results::Life* life = life_of(r, prompt);
+  if (life != nullptr && life->peak_layer) return life->peak_layer;
+  const auto layers = activation_layers(r, prompt, "resid_out");
+  std::optional<int64_t> peak;
+  for (int64_t l = 0; l < std::min(r.told_layers(), static_cast<int64_t>(layers.size())); ++l) {
+    if (!peak || layers[static_cast<size_t>(l)]->max > layers[static_cast<size_t>(*peak)]->max) peak = l;
+  }
+  return peak;
+}
+
+std::string life_sentence(const results::Results& r, const results::Input* prompt) {
+  const results::Life* life = prompt == nullptr ? nullptr : life_of(r, *prompt);
+  std::string end;
+  if (const auto& first = r.summary.first_nonfinite) {
+    end = fmt::format("{} in layer {} ({})", first->value, first->layer, printable(first->point, 40));
+    if (r.told_layers() == 0) return "cannot be told: " + end;
+    end += ": from there on it cannot be told";
+  }
+  const auto layers =
+      prompt == nullptr ? Layers<results::Activations>() : activation_layers(r, *prompt, "resid_out");
+  if (life == nullptr || layers.empty()) return end.empty() ? "not measured" : "not measured; " + end;
+  if (!life->found)
+    return end.empty() ? "no systematic outlier" : fmt::format("no outlier in {}; {}", layers_words(r), end);
+  const results::Extent peak = layers[static_cast<size_t>(*life->peak_layer)]->extent();
+  std::string text = fmt::format("born in layer {} of {}, largest in {} ({}{})", *life->born_layer,
+                                 r.model.layers, *life->peak_layer, number(peak.max),
+                                 peak.median > 0 ? fmt::format(", {} medians", number(peak.ratio())) : "");
+  if (life->removed_layer) {
+    text += fmt::format(", removed in {}", *life->removed_layer);
+  } else if (end.empty()) {
+    text += ", removed by no layer";
+  }
+  return end.empty() ? text : text + "; " + end;
 }
 
 }  // namespace outliers::report

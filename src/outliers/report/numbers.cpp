@@ -96,6 +96,12 @@ std::string count(int64_t value) {
   return with_commas(fmt::format("{}", value));
 }
 
+std::string limit(double value) {
+  const std::string text = fmt::format("{}", value);
+  const size_t point = std::min(text.find_first_of(".e"), text.size());
+  return with_commas(text.substr(0, point)) + text.substr(point);
+}
+
 std::string bytes(double value) {
   const char* units[] = {"bytes", "kB", "MB", "GB", "TB"};
   size_t unit = 0;

@@ -11,6 +11,8 @@ namespace outliers::report {
 /// exponent from ten million on, two below 0.1: 0.19, 42.7, 1,199, 103,795, 2.9e7, 0.0012, 9.5e-5. "not
 /// finite" for NaN and infinities.
 std::string number(double value);
+/// A threshold, with all its digits: 0.3, 100, 65,504.
+std::string limit(double value);
 /// 24, 1,024, 151,936.
 std::string count(int64_t value);
 /// Decimal units: 398 MB, 1.50 GB.

@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <map>
-#include <string_view>
 
 #include <fmt/format.h>
 
 #include "outliers/core/output.h"
+#include "outliers/report/measured.h"
 #include "outliers/report/page_arrays.h"
 #include "outliers/report/page_text.h"
 #include "outliers/report/summary_text.h"
+#include "outliers/results/json.h"
 
 namespace outliers::report {
 namespace {
@@ -18,21 +19,32 @@ using nlohmann::ordered_json;
 
 /// Rows of the table of massive activations, about: enough to look at, little enough to send.
 constexpr size_t kMassiveRows = 4000;
-/// Bytes of the arrays that have a value for each of the prompt's tokens, in each layer.
-constexpr int64_t kTokenBytes = 900'000;
 
-int64_t tokens_shown(const Sizes& s) {
-  const int64_t each = s.L * 3 * 4;  // three arrays of float32
-  return std::clamp<int64_t>(kTokenBytes / std::max<int64_t>(each, 1), 1, s.P);
-}
-
-void keep_first(ordered_json& list, size_t count) {
-  if (list.size() > count)
-    list.erase(list.begin() + static_cast<ordered_json::difference_type>(count), list.end());
+/// What the page shows of the results. Long lists are cut; their counts stay.
+results::Results digest(results::Results r, int64_t tokens) {
+  const size_t lists = std::max<size_t>(r.layers.size() * r.inputs.size() * std::size(results::kPoints), 1);
+  const size_t rows = std::max<size_t>(10, kMassiveRows / lists);
+  const auto cut = [](auto& list, size_t count) { list.resize(std::min(list.size(), count)); };
+  for (results::Layer& layer : r.layers) {
+    if (layer.weights) layer.weights->experts.clear();  // thousands, and not shown
+    for (auto& [name, input] : layer.inputs) {
+      for (std::optional<results::Activations>* point : {&input.resid_out, &input.down_in}) {
+        if (*point) cut((*point)->massive, rows);
+      }
+      if (input.attention) input.attention->outlier_keys.clear();  // counted in the index
+      input.experts.clear();
+    }
+  }
+  for (results::Input& input : r.inputs) {
+    cut(input.ids, static_cast<size_t>(tokens));
+    cut(input.tokens, static_cast<size_t>(tokens));
+    cut(input.classes, static_cast<size_t>(tokens));
+  }
+  return r;
 }
 
 /// The figures beside the page: name -> formats.
-ordered_json figures(const std::filesystem::path& directory) {
+std::map<std::string, std::vector<std::string>> figures(const std::filesystem::path& directory) {
   std::map<std::string, std::vector<std::string>> found;
   std::error_code ec;
   for (const auto& entry : std::filesystem::directory_iterator(directory / "figures", ec)) {
@@ -44,37 +56,26 @@ ordered_json figures(const std::filesystem::path& directory) {
   return found;
 }
 
-/// What the page shows of results.json. Long lists are cut (their counts stay), the classes of outlier keys
-/// are counted.
-ordered_json digest(const Results& results, int64_t tokens) {
-  ordered_json r = results.json;
-  const auto layers = static_cast<size_t>(std::max<int64_t>(results.sizes.L, 1));
-  const size_t rows = std::max<size_t>(10, kMassiveRows / (4 * layers));
-  for (const char* batch : {"prompt", "corpus"}) {
-    for (const char* point : {"resid_out", "down_in"}) {
-      for (ordered_json& layer : r["activations"][batch][point]) keep_first(layer["massive"], rows);
+/// What the page has beside the results: figures, the order of what it shows, and the outlier keys of each
+/// input and layer, counted by class.
+ordered_json index_of(const Results& results) {
+  ordered_json index = shown_order();
+  index["figures"] = figures(results.directory);
+  ordered_json& classes = index["outlier_classes"] = ordered_json::object();
+  for (const results::Input& input : results.data.inputs) {
+    for (const results::Attention* layer : attention_layers(results.data, input)) {
+      std::map<std::string, int64_t> counts;
+      for (const results::Key& key : layer->outlier_keys) ++counts[key.token_class];
+      classes[input.name].push_back(counts);
     }
   }
-  for (ordered_json* list : {&r["attention"]["prompt"]["layers"], &r["attention"]["corpus"]}) {
-    for (ordered_json& layer : *list) {
-      std::map<std::string, int64_t> classes;
-      for (const ordered_json& key : layer["outlier_keys"]) ++classes[key["class"].get<std::string>()];
-      layer["outlier_classes"] = classes;
-      layer.erase("outlier_keys");
-    }
-  }
-  for (ordered_json& layer : r["weights"]) layer.erase("experts");  // thousands, and not shown
-  ordered_json& prompt = r["prompt"];
-  for (const char* list : {"ids", "tokens", "classes"}) keep_first(prompt[list], static_cast<size_t>(tokens));
-  prompt["token_count"] = results.sizes.P;
-  r["figures"] = figures(results.directory);
-  return r;
+  return index;
 }
 
 /// <dt> and <dd> for each line of the summary.
-std::string answer(const ordered_json& results) {
+std::string answer(const results::Results& r) {
   std::string html;
-  for (const SummaryLine& line : summary_lines(results)) {
+  for (const SummaryLine& line : summary_lines(r)) {
     if (line.label.empty()) continue;  // the sparkline; the page has its own
     html += fmt::format("<dt>{}</dt><dd>{}</dd>", html_text(line.label), html_text(line.text));
   }
@@ -84,14 +85,17 @@ std::string answer(const ordered_json& results) {
 }  // namespace
 
 void write_page(const Results& results, const std::filesystem::path& path) {
-  const int64_t tokens = tokens_shown(results.sizes);
+  const results::Results& r = results.data;
+  const int64_t tokens = page_tokens(r);
   const PageArrays arrays = page_arrays(results, tokens);
   OutputFile file(path, true);
-  file.write(fill_template(report_template(), {{"title", html_text(results.json["model"]["name"])},
-                                               {"answer", answer(results.json)},
-                                               {"results", html_json(digest(results, tokens))},
-                                               {"arrays_index", html_json(arrays.index)},
-                                               {"arrays", packed(arrays.bytes)}}));
+  file.write(
+      fill_template(report_template(), {{"title", html_text(r.model.name)},
+                                        {"answer", answer(r)},
+                                        {"results", html_json_text(results::to_text(digest(r, tokens), -1))},
+                                        {"index", html_json(index_of(results))},
+                                        {"arrays_index", html_json(arrays.index)},
+                                        {"arrays", packed(arrays.bytes)}}));
   file.commit();
 }
 

@@ -7,7 +7,7 @@
 
 namespace outliers::report {
 
-/// Writes `path`, under a temporary name first. The page holds a digest of results.json and the arrays it
+/// Writes `path`, under a temporary name first. The page holds a digest of the results and the arrays it
 /// draws (docs/page.md says which and how exactly). Throws where an array is missing or damaged, or the file
 /// cannot be written.
 void write_page(const Results& results, const std::filesystem::path& path);

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "outliers/core/error.h"
+#include "outliers/report/measured.h"
 
 namespace outliers::report {
 namespace {
@@ -16,6 +17,9 @@ using nlohmann::ordered_json;
 
 // Of the page's 8 MB plotly.js takes two and results.json less than one; base64 adds a third to these.
 constexpr int64_t kActivationBytes = 1'200'000, kColumnBytes = 600'000, kMapBytes = 900'000;
+/// Of the arrays that have a value for each of a prompt's tokens, in each layer.
+constexpr int64_t kTokenBytes = 900'000;
+
 class Writer {
  public:
   /// float [L, ...], as it is.
@@ -103,48 +107,68 @@ int64_t tokens_that_fit(int64_t maps, int64_t tokens, int64_t budget, bool causa
   return tokens;
 }
 
-}  // namespace
-
-PageArrays page_arrays(const Results& results, int64_t tokens) {
-  const Sizes& s = results.sizes;
-  Writer writer;
+/// What the page draws of one prompt, in its part of the bytes.
+void add_prompt(Writer& writer, const Results& results, const results::Input& prompt, int64_t tokens,
+                int64_t prompts) {
   ordered_json& index = writer.arrays.index;
-  index = ordered_json::object();
-  if (s.K > 0) {
-    const int64_t rows = std::min(s.K, tokens);
-    for (const char* point : {"resid_out", "down_in"}) {
-      const at::Tensor x = results.array(std::string("prompt.") + point).narrow(1, 0, rows);
-      index[point] = writer.buckets(x, kActivationBytes);
+  const auto name = [&](std::string_view array) { return fmt::format("{}.{}", prompt.name, array); };
+  const auto by_token = [&](const std::string& array, const std::string& as) {
+    if (results.has(array, &prompt))
+      index[name(as)] = writer.floats(results.array(array, &prompt).select(1, 0).narrow(1, 0, tokens));
+  };
+  const int64_t rows = std::min(prompt.kept_tokens, tokens);
+  for (const char* point : results::kPoints) {
+    if (rows > 0 && results.has(point, &prompt)) {
+      const at::Tensor x = results.array(point, &prompt).narrow(1, 0, rows);
+      index[name(point)] = writer.buckets(x, kActivationBytes / prompts);
     }
   }
-  for (const char* point : {"resid_out", "down_in"}) {
-    const std::string name = fmt::format("prompt.{}.token_max", point);
-    index[std::string("token_max.") + point] =
-        writer.floats(results.array(name).select(1, 0).narrow(1, 0, tokens));
-  }
-  const bool images = results.json.contains("images");
-  if (images) {
-    index["token_norm"] =
-        writer.floats(results.array("prompt.resid_out.token_norm").select(1, 0).narrow(1, 0, tokens));
-  }
-  index["key_scores"] =
-      writer.floats(results.array("prompt.attention.key_scores").select(1, 0).narrow(1, 0, tokens));
-  if (!results.json["attention"]["prompt"]["probs_mean"].is_null()) {
-    const bool causal = !images;
-    const int64_t shown = tokens_that_fit(s.L, tokens, kMapBytes, causal);
-    index["probs_mean"] = writer.maps(results.array("prompt.attention.probs_mean"), shown, causal);
-    // Single heads only where all of the tokens shown fit: a map should not change its size with the head.
-    if (tokens_that_fit(s.L * s.H, shown, kMapBytes, causal) == shown)
-      index["probs"] = writer.maps(results.array("prompt.attention.probs"), shown, causal);
-  }
+  for (const char* point : results::kPoints)
+    by_token(fmt::format("{}.token_max", point), fmt::format("token_max.{}", point));
+  by_token("resid_out.token_norm", "token_norm");
+  by_token("attention.key_scores", "key_scores");
+  if (!results.has("attention.probs_mean", &prompt)) return;
+  const bool causal = !results.data.images;
+  const int64_t L = results.data.model.layers, budget = kMapBytes / prompts;
+  const int64_t shown = tokens_that_fit(L, tokens, budget, causal);
+  index[name("probs_mean")] = writer.maps(results.array("attention.probs_mean", &prompt), shown, causal);
+  // Single heads only where all of the tokens shown fit: a map should not change its size with the head.
+  if (tokens_that_fit(L * results.data.model.heads, shown, budget, causal) == shown)
+    index[name("probs")] = writer.maps(results.array("attention.probs", &prompt), shown, causal);
+}
+
+void add_columns(Writer& writer, const Results& results) {
   ordered_json columns = writer.buckets(results.array("weights.down.columns"), kColumnBytes);
   const at::Tensor numbers = results.array("weights.down.column_index").to(at::kLong).contiguous();
   columns["index"] = ordered_json::array();
-  for (int64_t l = 0; l < s.L; ++l) {
+  for (int64_t l = 0; l < numbers.size(0); ++l) {
     const int64_t* row = numbers.const_data_ptr<int64_t>() + l * numbers.size(1);
     columns["index"].push_back(std::vector<int64_t>(row, row + numbers.size(1)));
   }
-  index["columns"] = std::move(columns);
+  writer.arrays.index["columns"] = std::move(columns);
+}
+
+}  // namespace
+
+int64_t page_tokens(const results::Results& r) {
+  const auto prompts = static_cast<int64_t>(inputs_of(r, results::InputKind::prompt).size());
+  int64_t longest = 1;
+  for (const results::Input& input : r.inputs) {
+    if (input.is_prompt()) longest = std::max(longest, input.tokens_per_sequence);
+  }
+  const int64_t each = r.model.layers * 3 * 4 * std::max<int64_t>(prompts, 1);  // three arrays of float32
+  return std::clamp<int64_t>(kTokenBytes / each, 1, longest);
+}
+
+PageArrays page_arrays(const Results& results, int64_t tokens) {
+  Writer writer;
+  writer.arrays.index = ordered_json::object();
+  const auto prompts = inputs_of(results.data, results::InputKind::prompt);
+  for (const results::Input* prompt : prompts) {
+    add_prompt(writer, results, *prompt, std::min(tokens, prompt->tokens_per_sequence),
+               static_cast<int64_t>(prompts.size()));
+  }
+  if (results.has("weights.down.columns")) add_columns(writer, results);
   return std::move(writer.arrays);
 }
 

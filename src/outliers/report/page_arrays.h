@@ -15,11 +15,15 @@
 namespace outliers::report {
 
 struct PageArrays {
-  nlohmann::ordered_json index;  ///< name -> shape, byte offsets, scales; docs/page.md
+  nlohmann::ordered_json index;  ///< name -> shape, byte offsets, buckets; docs/page.md
   std::string bytes;
 };
 
-/// `tokens`: how many of the prompt's tokens the page shows.
+/// How many of a prompt's tokens the page shows at most.
+int64_t page_tokens(const results::Results& r);
+
+/// Of each prompt what was measured, in names as "prompt.resid_out", and the weights' columns. `tokens`: of a
+/// prompt at most so many.
 PageArrays page_arrays(const Results& results, int64_t tokens);
 
 /// zlib (RFC 1950), then base64 (RFC 4648).

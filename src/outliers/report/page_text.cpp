@@ -1,6 +1,12 @@
 #include "outliers/report/page_text.h"
 
+#include <algorithm>
+
 #include "outliers/core/display.h"
+#include "outliers/core/utf8.h"
+#include "outliers/report/figure.h"
+#include "outliers/results/field.h"
+#include "outliers/results/results.h"
 
 // .incbin, as for the default corpus: compiling megabytes of text takes no time.
 #define OUTLIERS_EMBED(name, file)                                                          \
@@ -78,17 +84,30 @@ std::string html_text(const std::string& text) {
 }
 
 std::string html_json(const ordered_json& value) {
+  return html_json_text(value.dump(-1, ' ', true, ordered_json::error_handler_t::replace));
+}
+
+std::string html_json_text(std::string_view json) {
   std::string out;
   // These characters stand in strings only, where \u escapes mean the same. So do all beyond ASCII, some of
   // which cannot be seen or turn the direction of what follows in whatever shows the file.
-  for (const char c : value.dump(-1, ' ', true, ordered_json::error_handler_t::replace)) {
-    if (c == '<' || c == '>' || c == '&') {
-      out += c == '<' ? "\\u003c" : c == '>' ? "\\u003e" : "\\u0026";
+  for (size_t at = 0; at < json.size();) {
+    const size_t length = std::max<size_t>(valid_sequence(json, at), 1);
+    if (length > 1) {
+      const std::string escaped = ordered_json(json.substr(at, length)).dump(-1, ' ', true);
+      out += escaped.substr(1, escaped.size() - 2);
+    } else if (json[at] == '<' || json[at] == '>' || json[at] == '&') {
+      out += json[at] == '<' ? "\\u003c" : json[at] == '>' ? "\\u003e" : "\\u0026";
     } else {
-      out += c;
+      out += json[at];
     }
+    at += length;
   }
   return out;
+}
+
+ordered_json shown_order() {
+  return {{"modules", kShownModules}, {"classes", results::kClasses}, {"points", results::kPoints}};
 }
 
 }  // namespace outliers::report

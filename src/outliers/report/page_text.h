@@ -24,5 +24,11 @@ std::string html_text(const std::string& text);
 /// JSON inside a script element: no character in it can end the element; what is beyond ASCII is escaped.
 /// Numbers that are not finite are null.
 std::string html_json(const nlohmann::ordered_json& value);
+/// The same of JSON text in UTF-8.
+std::string html_json_text(std::string_view json);
+
+/// For the scripts: the order in which projections and classes of tokens are shown and coloured, and the
+/// measured points.
+nlohmann::ordered_json shown_order();
 
 }  // namespace outliers::report

@@ -9,13 +9,11 @@
 #include "outliers/core/error.h"
 #include "outliers/report/format.h"
 #include "outliers/report/life_text.h"
-#include "outliers/report/results.h"
+#include "outliers/report/measured.h"
 #include "outliers/report/words.h"
 
 namespace outliers::report {
 namespace {
-
-using nlohmann::ordered_json;
 
 using Lines = std::vector<SummaryLine>;
 
@@ -28,98 +26,113 @@ Lines operator+(Lines a, const Lines& b) {
   return a;
 }
 
-size_t index(const ordered_json& value) {
-  return value.get<size_t>();
-}
-
 /// " in layers 0-3", where the summary tells of these alone.
-std::string of_told(const ordered_json& r) {
-  return first_nonfinite(r).is_null() ? "" : " in " + layers_words(r);
+std::string of_told(const results::Results& r) {
+  return r.summary.first_nonfinite ? " in " + layers_words(r) : "";
 }
 
-std::string heading(const ordered_json& r) {
-  const ordered_json& m = r["model"];
-  std::string experts;
-  if (m.contains("experts")) {
-    experts = fmt::format(" of {} experts", m["experts"]["count"].get<int64_t>());
-  }
-  return fmt::format("{} ({}, {}, {} layers{}, D {}, {} parameters, {})", m["name"].get<std::string>(),
-                     m["family"].get<std::string>(), m["format"].get<std::string>(),
-                     m["layers"].get<int64_t>(), experts, m["width"].get<int64_t>(), count(m["parameters"]),
-                     bytes(m["weight_bytes"]));
+std::string heading(const results::Results& r) {
+  const results::Model& m = r.model;
+  return fmt::format("{} ({}, {}, {} layers{}, D {}, {} parameters, {})", m.name, m.family, m.format,
+                     m.layers, m.experts ? fmt::format(" of {} experts", m.experts->count) : "", m.width,
+                     count(m.parameters), bytes(static_cast<double>(m.weight_bytes)));
 }
 
-std::string measured(const ordered_json& r) {
-  const ordered_json& run = r["run"];
-  if (r.contains("images")) {
-    const ordered_json& images = r["images"];
-    return fmt::format("image {} ({} x {} patches, {} tokens), {}, {} on {}", quoted(r["prompt"]["text"]),
-                       images["rows"].get<int64_t>(), images["columns"].get<int64_t>(),
-                       r["prompt"]["ids"].size(), run["corpus"].get<std::string>(),
-                       run["dtype"].get<std::string>(), run["device"].get<std::string>());
+std::string measured(const results::Results& r) {
+  std::string prompts, corpora;
+  size_t n = 0;
+  for (const results::Input* prompt : inputs_of(r, results::InputKind::prompt)) {
+    if (++n > 1) continue;
+    const std::string patches =
+        r.images ? fmt::format("{} x {} patches, ", r.images->rows, r.images->columns) : "";
+    prompts = fmt::format("{} {} ({}{} tokens)", r.images ? "image" : "prompt", quoted(prompt->source),
+                          patches, prompt->tokens_per_sequence);
   }
-  return fmt::format("prompt {} ({} tokens), {} x {} tokens of {}, BOS {}, {} on {}",
-                     quoted(r["prompt"]["text"]), r["prompt"]["ids"].size(), run["sequences"].get<int64_t>(),
-                     run["tokens_per_sequence"].get<int64_t>(), run["corpus"].get<std::string>(),
-                     run["bos"].get<std::string>(), run["dtype"].get<std::string>(),
-                     run["device"].get<std::string>());
+  if (n > 1) prompts += fmt::format(" and {} more", n - 1);
+  for (const results::Input* corpus : inputs_of(r, results::InputKind::corpus)) {
+    if (!corpora.empty()) corpora += " and ";
+    if (!r.images)
+      corpora += fmt::format("{} x {} tokens of ", corpus->sequences, corpus->tokens_per_sequence);
+    corpora += corpus->source;
+  }
+  return fmt::format("{}{}{}{}, {} on {}", prompts, prompts.empty() || corpora.empty() ? "" : ", ", corpora,
+                     r.images ? "" : ", BOS " + r.run.bos, r.run.dtype, r.run.device);
 }
 
-Lines places(const ordered_json& r) {
-  const ordered_json& s = r["summary"];
-  if (told_layers(r) == 0) return line("massive", "cannot be told");
-  std::string channels;
-  size_t shown = 0;
-  for (const auto& channel : s["massive_channels"]) {
-    if (++shown > 8) break;
-    channels += fmt::format("{}{}", channels.empty() ? "" : ", ", channel.get<int64_t>());
-  }
-  if (s["massive_channels"].size() > 8)
-    channels += fmt::format(" and {} more", s["massive_channels"].size() - 8);
-  std::string tokens;
-  shown = 0;
-  for (const auto& token : s["massive_tokens"]) {
-    if (++shown > 5) break;
-    tokens += fmt::format("{}{} {} (layers {}-{})", tokens.empty() ? "" : ", ", token["token"].get<int64_t>(),
-                          quoted(token["text"]), token["first_layer"].get<int64_t>(),
-                          token["last_layer"].get<int64_t>());
-  }
-  if (s["massive_tokens"].size() > 5) tokens += fmt::format(" and {} more", s["massive_tokens"].size() - 5);
-  if (channels.empty())
-    return line("massive", "no activation is above 100 and above 1,000 medians" + of_told(r));
-  return line("massive", fmt::format("channels {}; tokens {}", channels, tokens));
+/// "7, 9 and 3 more".
+template <typename T, typename F>
+std::string first_of(const std::vector<T>& list, size_t most, const F& text_of) {
+  std::string text;
+  for (size_t i = 0; i < std::min(most, list.size()); ++i) text += (i == 0 ? "" : ", ") + text_of(list[i]);
+  if (list.size() > most) text += fmt::format(" and {} more", list.size() - most);
+  return text;
 }
 
-Lines weights(const ordered_json& r) {
+std::string places_of(const results::Life& life) {
+  const std::string channels =
+      first_of(life.massive_channels, 8, [](int64_t channel) { return fmt::format("{}", channel); });
+  const std::string tokens = first_of(life.massive_tokens, 5, [](const results::MassiveToken& token) {
+    return fmt::format("{} {} (layers {}-{})", token.token, quoted(token.text), token.first_layer,
+                       token.last_layer);
+  });
+  return channels.empty() ? "" : fmt::format("channels {}; tokens {}", channels, tokens);
+}
+
+Lines places(const results::Results& r) {
+  const results::Input* prompt = r.prompt();
+  const results::Life* life = prompt == nullptr ? nullptr : life_of(r, *prompt);
+  if (life == nullptr) return {};
+  if (r.told_layers() == 0) return line("massive", "cannot be told");
+  const std::string text = places_of(*life);
+  if (!text.empty()) return line("massive", text);
+  return line("massive",
+              fmt::format("no activation is above {} and above {} medians{}", limit(r.criteria.massive_above),
+                          limit(r.criteria.massive_ratio), of_told(r)));
+}
+
+/// Of each prompt but the first its life in a line.
+Lines further_prompts(const results::Results& r) {
+  Lines lines;
+  for (const results::Input* prompt : inputs_of(r, results::InputKind::prompt)) {
+    const results::Life* life = life_of(r, *prompt);
+    if (life == nullptr || prompt == r.prompt()) continue;
+    const std::string massive = places_of(*life);
+    lines.push_back({printable(prompt->name, kLabelColumns - 2),
+                     fmt::format("{} ({} tokens): {}{}", quoted(prompt->source), prompt->tokens_per_sequence,
+                                 life_sentence(r, prompt), massive.empty() ? "" : "; massive " + massive)});
+  }
+  return lines;
+}
+
+Lines weights(const results::Results& r) {
   struct Score {
-    double score;
+    const results::Weight* weight;
     int64_t layer;
-    std::string module, axis;
-    int64_t index;
+    std::string module;
   };
   std::vector<Score> scores;
   std::string left_out;
   int64_t matrices = 0;
-  for (const auto& layer : r["weights"]) {
-    for (const auto& [name, m] : layer["modules"].items()) {
-      if (m.contains("nonfinite") && m["nonfinite"] != 0 && ++matrices <= 3) {
-        left_out += fmt::format("{}{} at layer {} {}", left_out.empty() ? "" : ", ", count(m["nonfinite"]),
-                                layer["layer"].get<int64_t>(), of_expert(m) + name);
+  for (const results::Layer& layer : r.layers) {
+    if (!layer.weights) continue;
+    for (const auto& [name, weight] : layer.weights->modules) {
+      const std::string module = of_expert(weight.expert) + name;
+      if (weight.nonfinite != 0 && ++matrices <= 3) {
+        left_out += fmt::format("{}{} at layer {} {}", left_out.empty() ? "" : ", ", count(weight.nonfinite),
+                                layer.layer, module);
       }
-      const double score = number_of(m["score"]);
-      if (std::isfinite(score)) {
-        scores.push_back({score, layer["layer"], of_expert(m) + name, m["axis"], m["index"]});
-      }
+      if (std::isfinite(weight.score)) scores.push_back({&weight, layer.layer, module});
     }
   }
   if (scores.empty()) return {};
   std::stable_sort(scores.begin(), scores.end(),
-                   [](const Score& a, const Score& b) { return a.score > b.score; });
-  const double median = scores[scores.size() / 2].score;
+                   [](const Score& a, const Score& b) { return a.weight->score > b.weight->score; });
+  const double median = scores[scores.size() / 2].weight->score;
   std::string text;
   for (size_t i = 0; i < std::min<size_t>(3, scores.size()); ++i) {
-    text += fmt::format("{}{} at layer {} {} {} {}", i == 0 ? "" : ", ", number(scores[i].score),
-                        scores[i].layer, scores[i].module, scores[i].axis, scores[i].index);
+    const results::Weight& w = *scores[i].weight;
+    text += fmt::format("{}{} at layer {} {} {} {}", i == 0 ? "" : ", ", number(w.score), scores[i].layer,
+                        scores[i].module, w.axis == results::Axis::column ? "column" : "row", w.index);
   }
   if (matrices > 3) left_out += fmt::format(" and in {} more matrices", matrices - 3);
   if (matrices > 0) left_out = "; left out, as NaN or infinite: " + left_out;
@@ -127,35 +140,36 @@ Lines weights(const ordered_json& r) {
                                      number(median), left_out));
 }
 
-Lines attention(const ordered_json& r) {
-  const ordered_json& layers = r["attention"]["corpus"];
-  const size_t told = std::min(told_layers(r), layers.size());
+Lines attention(const results::Results& r, const results::Input& corpus) {
+  const auto layers = attention_layers(r, corpus);
+  if (layers.empty()) return {};
+  const auto told = static_cast<size_t>(std::min(r.told_layers(), r.model.layers));
   if (told == 0) return line("attention", "cannot be told");
-  const double tokens = r["run"]["tokens_per_sequence"];
   size_t best = 0;
   double best_score = -1, sink = 0;
   int64_t heads = 0, keys = 0;
   std::map<std::string, int64_t> classes;
   for (size_t l = 0; l < told; ++l) {
-    const double score =
-        layers[l]["top_keys"].empty() ? best_score : number_of(layers[l]["top_keys"][0]["score"]);
+    const double score = layers[l]->top_keys.empty() ? best_score : layers[l]->top_keys[0].score;
     if (score > best_score) {
       best_score = score;
       best = l;
     }
-    for (const auto& head : layers[l]["heads"]) {
-      sink += number_of(head["sink_rate"]);
+    for (const results::Head& head : layers[l]->heads) {
+      sink += head.sink_rate;
       ++heads;
     }
-    for (const auto& key : layers[l]["outlier_keys"]) {
-      ++classes[key["class"]];
+    for (const results::Key& key : layers[l]->outlier_keys) {
+      ++classes[key.token_class];
       ++keys;
     }
   }
   if (best_score < 0 || heads == 0) return {};
   std::string text = fmt::format(
-      "layer {}: one key ({}) receives {} of its sequence's probability; sink rate {} over all heads{}", best,
-      quoted(layers[best]["top_keys"][0]["token_text"]), percent(best_score / tokens),
+      "{}layer {}: one key ({}) receives {} of its sequence's probability; sink rate {} over all heads{}",
+      place_of(r, corpus) == 0 ? "" : "of " + printable(corpus.name, 40) + ", ", best,
+      quoted(layers[best]->top_keys[0].token_text),
+      percent(best_score / static_cast<double>(corpus.tokens_per_sequence)),
       percent(sink / static_cast<double>(heads)), of_told(r));
   if (keys > 0) {
     text += "; outlier keys are";
@@ -170,84 +184,95 @@ Lines attention(const ordered_json& r) {
   return line("attention", text);
 }
 
-Lines alignment(const ordered_json& r) {
-  const ordered_json& a = r["summary"]["alignment"];
-  std::string text;
-  if (!a["weight_activation"].is_null()) {
-    text = fmt::format("the top weight column is the top down_in channel in {} of layers",
-                       percent(a["weight_activation"]));
+Lines attention(const results::Results& r) {
+  Lines lines;
+  for (const results::Input* corpus : inputs_of(r, results::InputKind::corpus)) {
+    for (SummaryLine& one : attention(r, *corpus)) lines.push_back(std::move(one));
   }
-  if (!a["activation_attention"].is_null()) {
-    text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ",
-                        percent(a["activation_attention"]));
-  }
-  if (told_layers(r) == 0) text = "cannot be told";
-  return text.empty() ? Lines{} : line("alignment", text + (told_layers(r) > 0 ? of_told(r) : ""));
+  return lines;
 }
 
-Lines headroom(const ordered_json& r) {
-  const ordered_json& first = first_nonfinite(r);
+bool was_measured(const results::Results& r, std::string_view measure) {
+  return std::find(r.run.measures.begin(), r.run.measures.end(), measure) != r.run.measures.end();
+}
+
+Lines alignment(const results::Results& r) {
+  const results::Alignment& a = r.summary.alignment;
+  if (!was_measured(r, "alignment")) return {};
+  if (r.told_layers() == 0) return line("alignment", "cannot be told");
   std::string text;
-  for (const auto& [point, h] : r["summary"]["headroom"].items()) {
-    if (h.is_null() && first.is_null()) continue;
+  if (a.weight_activation) {
+    text = fmt::format("the top weight column is the top down_in channel in {} of layers",
+                       percent(*a.weight_activation));
+  }
+  if (a.activation_attention) {
+    text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ",
+                        percent(*a.activation_attention));
+  }
+  return text.empty() ? Lines{} : line("alignment", text + of_told(r));
+}
+
+std::string headroom_text(const results::Results& r, const std::string& point, const results::Headroom& h) {
+  std::string reaches = point + " reaches";
+  if (const auto& first = r.summary.first_nonfinite) {
+    reaches = h.nonfinite == 0
+                  ? fmt::format("before layer {} {}", first->layer, reaches)
+                  : fmt::format("{} is not finite from layer {} on ({} values); before it reaches", point,
+                                first->layer, count(h.nonfinite));
+  }
+  std::string text = fmt::format(
+      "{} {} in layer {}{}: {} of float16's range{}, {} times e4m3's {}", reaches, number(h.max), h.layer,
+      h.input.empty() ? "" : fmt::format(" ({})", input_words(r, h.input)), percent(h.of_fp16_max),
+      h.of_fp16_max > 1 ? " (it overflows)" : "", number(h.of_fp8_e4m3_max), limit(r.criteria.fp8_e4m3_max));
+  if (h.int8_step_over_median)
+    text += fmt::format(", one int8 step is {} medians", number(*h.int8_step_over_median));
+  return text;
+}
+
+Lines headroom(const results::Results& r) {
+  std::string text;
+  for (const auto& [point, h] : r.summary.headroom) {
+    if (!h && !r.summary.first_nonfinite) continue;
     text += text.empty() ? "" : "; ";
-    if (h.is_null()) {
-      text += point + " cannot be told";
-      continue;
-    }
-    const double fp16 = number_of(h["of_fp16_max"]), fp8 = number_of(h["of_fp8_e4m3_max"]);
-    const int64_t nonfinite = h.value("nonfinite", int64_t{0});
-    std::string reaches = point + " reaches";
-    if (!first.is_null()) {
-      const int64_t layer = first["layer"];
-      reaches = nonfinite == 0
-                    ? fmt::format("before layer {} {}", layer, reaches)
-                    : fmt::format("{} is not finite from layer {} on ({} values); before it reaches", point,
-                                  layer, count(nonfinite));
-    }
-    const std::string batch =
-        h.contains("batch") ? fmt::format(" ({})", batch_words(r, h["batch"])) : std::string();
-    text += fmt::format("{} {} in layer {}{}: {} of float16's range{}, {} times e4m3's 448", reaches,
-                        shown(h["max"]), h["layer"].get<int64_t>(), batch, percent(fp16),
-                        fp16 > 1 ? " (it overflows)" : "", number(fp8));
-    if (!h["int8_step_over_median"].is_null())
-      text += fmt::format(", one int8 step is {} medians", shown(h["int8_step_over_median"]));
+    text += h ? headroom_text(r, point, *h) : point + " cannot be told";
   }
   return text.empty() ? Lines{} : line("head-room", text);
 }
 
-Lines norms(const ordered_json& r) {
-  if (r.contains("norms") && !r["summary"].contains("norms")) return line("norms", "cannot be told");
-  if (!r["summary"].contains("norms")) return {};
-  const ordered_json &n = r["summary"]["norms"],
-                     &largest = r["norms"]["corpus"][index(n["layer"])]["patches"]["largest"];
+Lines norms(const results::Results& r) {
+  const results::Input* corpus = r.corpus();
+  const auto layers = corpus == nullptr ? Layers<results::Norms>() : norm_layers(r, *corpus);
+  if (layers.empty()) return {};
+  if (!r.summary.norms) return line("norms", "cannot be told");
+  const results::NormSummary& n = *r.summary.norms;
+  const results::PatchPlace& largest = layers[static_cast<size_t>(n.layer)]->patches.largest;
   std::string text = fmt::format("after the last layer patches have {} (median), at most {} ({} of image {})",
-                                 shown(n["patch_median"]), shown(n["patch_max"]),
-                                 printable(largest["token_text"], 24), largest["sequence"].get<int64_t>());
-  text += fmt::format(", CLS {}", shown(n["cls_median"]));
-  if (!n["register_median"].is_null()) text += fmt::format(", registers {}", shown(n["register_median"]));
-  const int64_t high = n["high_patches"];
-  text += high == 0
-              ? "; no patch is above 150"
-              : fmt::format("; {} of patches ({}) are above 150", percent(n["high_share"]), count(high));
+                                 number(n.patch_median), number(n.patch_max),
+                                 printable(largest.token_text, 24), largest.sequence);
+  text += fmt::format(", CLS {}", number(n.cls_median));
+  if (std::isfinite(n.register_median)) text += fmt::format(", registers {}", number(n.register_median));
+  const std::string high = limit(r.criteria.high_patch_norm);
+  text += n.high_patches == 0 ? "; no patch is above " + high
+                              : fmt::format("; {} of patches ({}) are above {}", percent(n.high_share),
+                                            count(n.high_patches), high);
   return line("norms", text);
 }
 
-Lines cost(const ordered_json& r) {
-  const ordered_json& s = r["run"]["seconds"];
+Lines cost(const results::Results& r) {
+  const results::Seconds& s = r.run.seconds;
   std::string text =
-      fmt::format("load {}, forward {}, statistics {}; peak memory {}", seconds(s["load"]),
-                  seconds(s["forward"]), seconds(s["statistics"]), bytes(r["run"]["peak_host_bytes"]));
-  if (r["run"]["peak_device_bytes"] != 0)
-    text += fmt::format(", {} on the device", bytes(r["run"]["peak_device_bytes"]));
+      fmt::format("load {}, forward {}, statistics {}; peak memory {}", seconds(s.load), seconds(s.forward),
+                  seconds(s.statistics), bytes(static_cast<double>(r.run.peak_host_bytes)));
+  if (r.run.peak_device_bytes != 0)
+    text += fmt::format(", {} on the device", bytes(static_cast<double>(r.run.peak_device_bytes)));
   return line("cost", text);
 }
 
-Lines nonfinite(const ordered_json& r) {
+Lines nonfinite(const results::Results& r) {
   int64_t n = 0;
-  for (const char* batch : {"prompt", "corpus"}) {
-    for (const auto& [point, layers] : r["activations"][batch].items()) {
-      for (const auto& layer : layers) n += layer["nonfinite"].get<int64_t>();
+  for (const results::Input& input : r.inputs) {
+    for (const char* point : results::kPoints) {
+      for (const results::Activations* layer : activation_layers(r, input, point)) n += layer->nonfinite;
     }
   }
   return n == 0
@@ -259,12 +284,12 @@ Lines nonfinite(const ordered_json& r) {
 
 }  // namespace
 
-Lines summary_lines(const ordered_json& r) {
-  return line("measured", measured(r)) + life_lines(r) + line("", "") + places(r) + weights(r) +
-         attention(r) + alignment(r) + headroom(r) + norms(r) + nonfinite(r) + cost(r);
+Lines summary_lines(const results::Results& r) {
+  return line("measured", measured(r)) + life_lines(r) + line("", "") + places(r) + further_prompts(r) +
+         weights(r) + attention(r) + alignment(r) + headroom(r) + norms(r) + nonfinite(r) + cost(r);
 }
 
-std::string summary_text(const ordered_json& r, size_t width) {
+std::string summary_text(const results::Results& r, size_t width) {
   std::string text = fold(heading(r), width, 0) + "\n";
   for (const SummaryLine& l : summary_lines(r)) {
     if (l.label.empty()) {

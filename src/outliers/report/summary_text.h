@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include "outliers/results/results.h"
 
 namespace outliers::report {
 
@@ -13,12 +13,11 @@ struct SummaryLine {
   std::string text;   ///< one sentence or two, not folded
 };
 
-/// The summary without its heading. From results.json's object (schema outliers-results/1); loads nothing
-/// else.
-std::vector<SummaryLine> summary_lines(const nlohmann::ordered_json& results);
+/// The summary without its heading. What was not measured has no line; a further prompt has one, which tells
+/// of its life.
+std::vector<SummaryLine> summary_lines(const results::Results& r);
 
-/// The same with the strip, headed by the model and folded to lines of `width` columns, 40 at least. From
-/// results.json's object (schema outliers-results/1); loads nothing else.
-std::string summary_text(const nlohmann::ordered_json& results, size_t width);
+/// The same with the strip, headed by the model and folded to lines of `width` columns, 40 at least.
+std::string summary_text(const results::Results& r, size_t width);
 
 }  // namespace outliers::report

@@ -1,64 +1,62 @@
 #include "outliers/report/whole.h"
 
-#include "outliers/report/words.h"
-
 namespace outliers::report {
 namespace {
 
-using nlohmann::ordered_json;
-
-/// Calls action(layer) for each layer's object of the measurements; `json` may be const.
-template <typename Json, typename Action>
-void for_each_layer(Json& json, const Action& action) {
-  for (const char* batch : {"prompt", "corpus"}) {
-    for (const char* point : {"resid_out", "down_in"}) {
-      for (auto& layer : json["activations"][batch][point]) action(layer);
-    }
-  }
-  for (auto& layer : json["attention"]["prompt"]["layers"]) action(layer);
-  for (auto& layer : json["attention"]["corpus"]) action(layer);
+void empty(results::Activations& x) {
+  x.max = x.median = x.mean = x.kurtosis_pearson = x.infinity_norm = results::kNone;
+  x.top3_mean.clear();
+  x.top.clear();
+  x.top_channels.clear();
+  x.massive.clear();
+  x.massive_tokens.clear();
 }
 
-bool is_whole(const ordered_json& layer) {
-  return layer.value("nonfinite", 0) == 0;
+void empty(results::Attention& x) {
+  x.median = results::kNone;
+  x.top3_mean.clear();
+  x.top_keys.clear();
+  x.outlier_keys.clear();
+  for (results::Head& head : x.heads) head.outlier_share = head.sink_rate = results::kNone;
 }
 
-void empty(ordered_json& layer) {
-  for (const char* number : {"max", "median", "mean", "kurtosis_pearson", "infinity_norm"}) {
-    if (layer.contains(number)) layer[number] = nullptr;
-  }
-  for (const char* list :
-       {"top3_mean", "top", "top_channels", "massive", "massive_tokens", "top_keys", "outlier_keys"}) {
-    if (layer.contains(list)) layer[list] = ordered_json::array();
-  }
-  if (!layer.contains("heads")) return;
-  for (ordered_json& head : layer["heads"]) head["outlier_share"] = head["sink_rate"] = nullptr;
+template <typename T>
+bool is_whole(const std::optional<T>& part) {
+  return !part || part->nonfinite == 0;
+}
+
+template <typename T>
+void empty_if_not_whole(std::optional<T>& part) {
+  if (!is_whole(part)) empty(*part);
 }
 
 }  // namespace
 
-bool has_nonfinite(const Results& results) {
-  bool any = false;
-  for_each_layer(results.json, [&](const ordered_json& layer) { any = any || !is_whole(layer); });
-  return any;
-}
-
-Results whole_layers(const Results& results) {
-  Results whole = read_results(results.directory);
-  for_each_layer(whole.json, [](ordered_json& layer) {
-    if (!is_whole(layer)) empty(layer);
-  });
-  const size_t told = told_layers(whole.json);
-  for (const char* batch : {"prompt", "corpus"}) {
-    if (!whole.json.contains("norms")) break;
-    ordered_json& layers = whole.json["norms"][batch];
-    for (size_t l = told; l < layers.size(); ++l) {
-      for (const char* tokens : {"cls", "registers", "patches"}) {
-        if (layers[l].contains(tokens)) layers[l][tokens]["median"] = layers[l][tokens]["max"] = nullptr;
-      }
+bool has_nonfinite(const results::Results& r) {
+  for (const results::Layer& layer : r.layers) {
+    for (const auto& [name, input] : layer.inputs) {
+      if (!is_whole(input.resid_out) || !is_whole(input.down_in) || !is_whole(input.attention)) return true;
     }
   }
-  return whole;
+  return false;
+}
+
+results::Results whole_layers(results::Results r) {
+  for (results::Layer& layer : r.layers) {
+    for (auto& [name, input] : layer.inputs) {
+      empty_if_not_whole(input.resid_out);
+      empty_if_not_whole(input.down_in);
+      empty_if_not_whole(input.attention);
+      if (layer.layer < r.told_layers()) continue;
+      input.values = {};
+      if (!input.norms) continue;
+      input.norms->cls = {};
+      input.norms->patches.median = input.norms->patches.max = results::kNone;
+      if (input.norms->registers)
+        input.norms->registers->median = input.norms->registers->max = results::kNone;
+    }
+  }
+  return r;
 }
 
 }  // namespace outliers::report

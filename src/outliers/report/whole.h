@@ -2,14 +2,14 @@
 // measurement of it.
 #pragma once
 
-#include "outliers/report/results.h"
+#include "outliers/results/results.h"
 
 namespace outliers::report {
 
 /// Whether any layer's measurements of activations or attention have such values.
-bool has_nonfinite(const Results& results);
+bool has_nonfinite(const results::Results& r);
 
-/// The report with nothing in those layers, nulls and empty lists, read again from its files.
-Results whole_layers(const Results& results);
+/// The results with nothing in those layers: NaN and empty lists.
+results::Results whole_layers(results::Results r);
 
 }  // namespace outliers::report

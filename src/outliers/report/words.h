@@ -1,17 +1,15 @@
-// How the summary calls tokens, experts and places.
+// How the summary calls tokens, experts, inputs and places.
 #pragma once
 
+#include <optional>
 #include <string>
 
-#include <nlohmann/json.hpp>
+#include "outliers/results/results.h"
 
 namespace outliers::report {
 
 /// In double quotes, printable, cut.
 std::string quoted(const std::string& text);
-
-/// A number of results.json by report::number().
-std::string shown(const nlohmann::ordered_json& value);
 
 /// "strong_delimiter" as words.
 std::string class_words(std::string name);
@@ -20,20 +18,16 @@ std::string class_words(std::string name);
 /// r3c7`.
 std::string token_name(const std::string& text, const std::string& token_class, int64_t token);
 /// Of the prompt's token.
-std::string token_name(const nlohmann::ordered_json& prompt, int64_t token);
+std::string token_name(const results::Input& prompt, int64_t token);
 
-/// "expert 3's ", "of the shared expert "; nothing where `place` has no expert.
-std::string of_expert(const nlohmann::ordered_json& place);
-std::string in_expert(const nlohmann::ordered_json& place);
+/// "expert 3's ", "of the shared expert "; nothing where there is no expert.
+std::string of_expert(const std::optional<results::Expert>& expert);
+std::string in_expert(const std::optional<results::Expert>& expert);
 
-/// "prompt", "corpus"; of a model of images "first image", "all images".
-std::string batch_words(const nlohmann::ordered_json& results, const std::string& batch);
+/// "prompt", "corpus", "prompt2"; of a model of images "first image", "all images", a further image's name.
+std::string input_words(const results::Results& r, const std::string& input);
 
-/// results.json's summary.first_nonfinite; null where there is none, and in older reports.
-const nlohmann::ordered_json& first_nonfinite(const nlohmann::ordered_json& results);
-/// Layers that the summary tells of: all, or those before first_nonfinite.
-size_t told_layers(const nlohmann::ordered_json& results);
-/// These as words: "layer 0", "layers 0-3". There is one at least.
-std::string layers_words(const nlohmann::ordered_json& results);
+/// Layers that the summary tells of as words: "layer 0", "layers 0-3". There is one at least.
+std::string layers_words(const results::Results& r);
 
 }  // namespace outliers::report

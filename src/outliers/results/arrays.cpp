@@ -5,7 +5,7 @@ namespace outliers::results {
 std::span<const ArrayField> array_table() {
   using Of = ArrayField::Of;
   static constexpr ArrayField table[] = {
-      {"ids", Of::corpus, "N T", "the windows' tokens; int64", ""},
+      {"ids", Of::corpus, "N T", "the windows' tokens; of images the tokens' numbers; int64", ""},
       {"resid_out.channel_max", Of::input, "L D", "largest abs x by channel", "activations"},
       {"resid_out.token_max", Of::input, "L N T", "largest abs x by token", "activations"},
       {"down_in.channel_max", Of::input, "L F", "the same of down_in, in a layer of experts over all of them",
@@ -16,8 +16,7 @@ std::span<const ArrayField> array_table() {
       {"resid_out", Of::prompt, "L K D", "the activations themselves, signed", "prompt_values"},
       {"down_in", Of::prompt, "L K F",
        "the same; in a layer of experts, of each neuron the value that is largest by abs in any of the "
-       "token's "
-       "experts",
+       "token's experts",
        "prompt_values"},
       {"attention.probs", Of::prompt_with_maps, "L H T T", "attention probabilities, query by key",
        "attention_maps"},

@@ -37,6 +37,11 @@ class Consistency {
   void below(const std::optional<int64_t>& value, int64_t limit, const std::string& path) const {
     if (value) below(*value, limit, path);
   }
+  void expert(const std::optional<Expert>& x, const std::string& path) const {
+    if (!x) return;
+    require(m_.experts.has_value(), "{} stands where the model has no experts", path);
+    if (!x->is_shared()) below(x->number, m_.experts->count, path);
+  }
   static std::string at(const std::string& path, size_t i) { return fmt::format("{}[{}]", path, i); }
 
   void inputs() const {
@@ -44,15 +49,15 @@ class Consistency {
     for (size_t i = 0; i < r_.inputs.size(); ++i) {
       const Input& input = r_.inputs[i];
       const std::string path = at("inputs", i), tokens = path + ".tokens_per_sequence";
-      require(names.insert(input.name).second, "{}.name is {}, as of another input", path,
-              printable(input.name, 40));
+      require(names.insert(input.name).second, "{}.name is {}, as of another input", path, input.name);
       if (!input.is_prompt()) continue;
       require(input.sequences == 1, "{} is a prompt of {} sequences; a prompt has one", path,
               input.sequences);
       count(input.ids.size(), input.tokens_per_sequence, path + ".ids", tokens);
       count(input.tokens.size(), input.tokens_per_sequence, path + ".tokens", tokens);
       count(input.classes.size(), input.tokens_per_sequence, path + ".classes", tokens);
-      below(input.kept_tokens, input.tokens_per_sequence + 1, path + ".kept_tokens");
+      require(input.kept_tokens <= input.tokens_per_sequence, "{}.kept_tokens is {}, but there are only {}",
+              path, input.kept_tokens, input.tokens_per_sequence);
     }
   }
 
@@ -68,9 +73,9 @@ class Consistency {
     if (layer.weights) weights(*layer.weights, path + ".weights");
     count(layer.inputs.size(), static_cast<int64_t>(r_.inputs.size()), path + ".inputs", "inputs");
     for (const Input& input : r_.inputs) {
+      const std::string name = path + ".inputs." + input.name;
       const LayerInput *here = layer.inputs.find(input.name), *there = first.inputs.find(input.name);
-      require(here != nullptr, "{}.inputs.{} is missing", path, printable(input.name, 40));
-      const std::string name = fmt::format("{}.inputs.{}", path, printable(input.name, 40));
+      require(here != nullptr, "{} is missing", name);
       as_first(here->resid_out.has_value(), there->resid_out.has_value(), "resid_out of " + input.name);
       as_first(here->down_in.has_value(), there->down_in.has_value(), "down_in of " + input.name);
       as_first(here->attention.has_value(), there->attention.has_value(), "attention of " + input.name);
@@ -90,6 +95,8 @@ class Consistency {
       if (x.writes->followed) write(*x.writes->followed, input, path + ".writes.followed");
     }
     if (x.norms) norms(*x.norms, input, path + ".norms");
+    for (size_t i = 0; i < x.experts.size(); ++i)
+      expert(x.experts[i].expert, at(path + ".experts", i) + ".expert");
   }
 
   void activations(const Activations& x, const Input& input, int64_t channels,
@@ -99,17 +106,24 @@ class Consistency {
         below(list[i].sequence, input.sequences, at(name, i) + ".sequence");
         below(list[i].token, input.tokens_per_sequence, at(name, i) + ".token");
         below(list[i].channel, channels, at(name, i) + ".channel");
+        expert(list[i].expert, at(name, i) + ".expert");
       }
     };
     places(x.top, path + ".top");
     places(x.massive, path + ".massive");
-    for (size_t i = 0; i < x.top_channels.size(); ++i)
-      below(x.top_channels[i].channel, channels, at(path + ".top_channels", i) + ".channel");
-    require(x.top3_mean.size() <= 3, "{}.top3_mean has {} entries", path, x.top3_mean.size());
+    for (size_t i = 0; i < x.top_channels.size(); ++i) {
+      const std::string name = at(path + ".top_channels", i);
+      below(x.top_channels[i].channel, channels, name + ".channel");
+      expert(x.top_channels[i].expert, name + ".expert");
+    }
   }
 
   void attention(const Attention& x, const Input& input, const std::string& path) const {
     count(x.heads.size(), m_.heads, path + ".heads", "model.heads");
+    for (size_t h = 0; h < x.heads.size(); ++h) {
+      require(x.heads[h].head == static_cast<int64_t>(h), "{}.head is {}; heads stand in order, from 0",
+              at(path + ".heads", h), x.heads[h].head);
+    }
     const auto keys = [&](const std::vector<Key>& list, const std::string& name) {
       for (size_t i = 0; i < list.size(); ++i) {
         below(list[i].sequence, input.sequences, at(name, i) + ".sequence");
@@ -118,14 +132,16 @@ class Consistency {
     };
     keys(x.top_keys, path + ".top_keys");
     keys(x.outlier_keys, path + ".outlier_keys");
-    require(x.top3_mean.size() <= 3, "{}.top3_mean has {} entries", path, x.top3_mean.size());
   }
 
   void write(const Write& x, const Input& input, const std::string& path) const {
     below(x.token, input.tokens_per_sequence, path + ".token");
     below(x.channel, m_.width, path + ".channel");
-    for (size_t i = 0; i < x.neurons.size(); ++i)
-      below(x.neurons[i].neuron, m_.mlp_width, at(path + ".neurons", i) + ".neuron");
+    for (size_t i = 0; i < x.neurons.size(); ++i) {
+      const std::string name = at(path + ".neurons", i);
+      below(x.neurons[i].neuron, m_.mlp_width, name + ".neuron");
+      expert(x.neurons[i].expert, name + ".expert");
+    }
   }
 
   void norms(const Norms& x, const Input& input, const std::string& path) const {
@@ -140,6 +156,15 @@ class Consistency {
   void weights(const Weights& x, const std::string& path) const {
     for (const char* name : {"q", "k", "v", "o", "up", "down"})
       require(x.modules.contains(name), "{}.modules.{} is missing", path, name);
+    for (const auto& [name, module] : x.modules) expert(module.expert, path + ".modules." + name + ".expert");
+    const std::string down = path + ".modules.down.top_columns";
+    const std::vector<ColumnLine>& columns = x.modules.find("down")->top_columns;
+    for (size_t i = 0; i < columns.size(); ++i) {
+      below(columns[i].column, m_.mlp_width, at(down, i) + ".column");
+      below(columns[i].row, m_.width, at(down, i) + ".row");
+    }
+    for (size_t i = 0; i < x.experts.size(); ++i)
+      expert(x.experts[i].expert, at(path + ".experts", i) + ".expert");
   }
 
   /// Their number, and the tokens of each.
@@ -148,37 +173,42 @@ class Consistency {
     if (corpus != nullptr)
       count(x.names.size(), corpus->sequences, "images.names", "inputs." + corpus->name + ".sequences");
     for (const Input& input : r_.inputs) {
-      below(x.rows, input.tokens_per_sequence + 1, "images.rows");
-      below(x.columns, input.tokens_per_sequence + 1, "images.columns");
-      below(x.registers, input.tokens_per_sequence + 1, "images.registers");
-      require(1 + x.registers + x.rows * x.columns == input.tokens_per_sequence,
-              "images has {} patches and {} other tokens, but sequences of {} have {}", x.rows * x.columns,
-              1 + x.registers, printable(input.name, 40), input.tokens_per_sequence);
+      const int64_t tokens = input.tokens_per_sequence;
+      // rows, columns and tokens are 1 at least; what is divided cannot overflow.
+      const bool fits = x.registers < tokens && x.columns <= tokens / x.rows &&
+                        1 + x.registers == tokens - x.rows * x.columns;
+      require(fits, "images has {} x {} patches, {} registers and CLS, but a sequence of {} has {} tokens",
+              x.rows, x.columns, x.registers, input.name, tokens);
     }
   }
 
   void summary() const {
     const Summary& s = r_.summary;
-    if (s.first_nonfinite) {
-      const FirstNonfinite& first = *s.first_nonfinite;
-      const std::string path = "summary.first_nonfinite";
-      const Input* input = r_.input(first.input);
-      require(input != nullptr, "{}.input is {}, which is no input", path, printable(first.input, 40));
-      below(first.layer, m_.layers, path + ".layer");
-      below(first.sequence, input->sequences, path + ".sequence");
-      below(first.token, input->tokens_per_sequence, path + ".token");
-    }
+    if (s.first_nonfinite) first_nonfinite(*s.first_nonfinite, "summary.first_nonfinite");
     lives(s.lives);
     for (const auto& [point, headroom] : s.headroom) {
-      const std::string path = "summary.headroom." + printable(point, 40);
-      require(std::find(std::begin(kPoints), std::end(kPoints), point) != std::end(kPoints),
-              "{} is of an unknown point", path);
       if (!headroom) continue;
+      const std::string path = "summary.headroom." + point;
       below(headroom->layer, m_.layers, path + ".layer");
       require(headroom->input.empty() || r_.input(headroom->input) != nullptr,
               "{}.input is {}, which is no input", path, printable(headroom->input, 40));
     }
     if (s.norms) below(s.norms->layer, m_.layers, "summary.norms.layer");
+  }
+
+  void first_nonfinite(const FirstNonfinite& first, const std::string& path) const {
+    const Input* input = r_.input(first.input);
+    require(input != nullptr, "{}.input is {}, which is no input", path, printable(first.input, 40));
+    below(first.layer, m_.layers, path + ".layer");
+    below(first.sequence, input->sequences, path + ".sequence");
+    below(first.token, input->tokens_per_sequence, path + ".token");
+    expert(first.expert, path + ".expert");
+    if (!first.before) return;
+    const std::string before = path + ".before";
+    below(first.before->layer, m_.layers, before + ".layer");
+    below(first.before->sequence, input->sequences, before + ".sequence");
+    below(first.before->token, input->tokens_per_sequence, before + ".token");
+    expert(first.before->expert, before + ".expert");
   }
 
   /// One a prompt, in order, or none. What is told, is told of the layers before values are not finite.
@@ -187,24 +217,26 @@ class Consistency {
     for (const Input& input : r_.inputs) {
       if (input.is_prompt()) prompts.push_back(input.name);
     }
-    if (!lives.empty()) count(lives.size(), static_cast<int64_t>(prompts.size()), "summary.lives", "inputs");
+    require(lives.empty() || lives.size() == prompts.size(), "summary.lives has {} entries for {} prompts",
+            lives.size(), prompts.size());
     for (size_t i = 0; i < lives.size(); ++i) {
       const Life& life = lives[i];
       const std::string path = at("summary.lives", i);
       require(life.input == prompts[i], "{}.input is {}, but the prompt is {}", path,
-              printable(life.input, 40), printable(prompts[i], 40));
+              printable(life.input, 40), prompts[i]);
       below(life.born_layer, r_.told_layers(), path + ".born_layer");
       below(life.peak_layer, r_.told_layers(), path + ".peak_layer");
       below(life.removed_layer, r_.told_layers(), path + ".removed_layer");
-      require(!life.found || (life.born_layer && life.peak_layer), "{}: found, but not where", path);
+      require(!life.found || (life.born_layer && life.peak_layer),
+              "{}.found is true, but a layer of birth or peak is missing", path);
       for (size_t c = 0; c < life.massive_channels.size(); ++c)
         below(life.massive_channels[c], m_.width, at(path + ".massive_channels", c));
       for (size_t t = 0; t < life.massive_tokens.size(); ++t) {
         const MassiveToken& token = life.massive_tokens[t];
         const std::string name = at(path + ".massive_tokens", t);
         below(token.token, r_.input(life.input)->tokens_per_sequence, name + ".token");
-        below(token.first_layer, m_.layers, name + ".first_layer");
-        below(token.last_layer, m_.layers, name + ".last_layer");
+        below(token.first_layer, r_.told_layers(), name + ".first_layer");
+        below(token.last_layer, r_.told_layers(), name + ".last_layer");
       }
     }
   }

@@ -1,8 +1,7 @@
 // Reports of schema outliers-results/1: one prompt and one corpus, each part a list of layers.
-#include <algorithm>
+#include "outliers/results/convert_1.h"
 
-#include "outliers/core/criteria.h"
-#include "outliers/results/json_read.h"
+#include <algorithm>
 
 namespace outliers::results {
 namespace {
@@ -10,23 +9,28 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* kInputs[] = {"prompt", "corpus"};
+constexpr const char* kPrompt = kInputs[0];
 
 /// value.name, null where there is none; whatever value is.
-ordered_json part(const ordered_json& value, const char* name) {
-  return value.is_object() && value.contains(name) ? value[name] : ordered_json();
+const ordered_json& part(const ordered_json& value, const char* name) {
+  static const ordered_json none;
+  if (!value.is_object()) return none;
+  const auto found = value.find(name);
+  return found == value.end() ? none : *found;
 }
 
 template <typename... Names>
-ordered_json part(const ordered_json& value, const char* name, Names... more) {
+const ordered_json& part(const ordered_json& value, const char* name, Names... more) {
   return part(part(value, name), more...);
 }
 
-ordered_json entry(const ordered_json& list, size_t i) {
-  return list.is_array() && i < list.size() ? list[i] : ordered_json();
+const ordered_json& entry(const ordered_json& list, size_t i) {
+  static const ordered_json none;
+  return list.is_array() && i < list.size() ? list[i] : none;
 }
 
-void put(ordered_json& object, const char* name, ordered_json value) {
-  if (!value.is_null()) object[name] = std::move(value);
+void put(ordered_json& object, const char* name, const ordered_json& value) {
+  if (!value.is_null()) object[name] = value;
 }
 
 /// A field under a new name.
@@ -41,18 +45,26 @@ ordered_json run_of(const ordered_json& json) {
   ordered_json run = part(json, "run");
   if (!run.is_object()) return run;
   for (const char* name : {"sequences", "tokens_per_sequence", "corpus"}) run.erase(name);
-  run["measures"] = {"activations", "attention", "attention_maps", "weights",
-                     "experts",     "writes",    "prompt_values",  "alignment"};
-  if (json.contains("norms")) run["measures"].push_back("norms");
+  run["measures"] = {"activations", "attention"};
+  const auto add = [&](const char* measure, bool there) {
+    if (there) run["measures"].push_back(measure);
+  };
+  add("attention_maps", part(json, "attention", "prompt", "probs_mean").is_string());
+  add("weights", true);
+  add("experts", part(json, "model", "experts").is_object());
+  add("writes", true);
+  add("prompt_values", true);
+  add("norms", json.contains("norms"));
+  add("alignment", true);
   return run;
 }
 
 ordered_json inputs_of(const ordered_json& json) {
-  const ordered_json prompt = part(json, "prompt");
-  ordered_json first = {{"name", "prompt"}, {"kind", "prompt"}};
+  const ordered_json& prompt = part(json, "prompt");
+  ordered_json first = {{"name", kPrompt}, {"kind", "prompt"}};
   put(first, "source", part(prompt, "text"));
   first["sequences"] = 1;
-  const ordered_json ids = part(prompt, "ids");
+  const ordered_json& ids = part(prompt, "ids");
   if (ids.is_array()) first["tokens_per_sequence"] = ids.size();
   for (const char* name : {"ids", "tokens", "classes", "kept_tokens"}) put(first, name, part(prompt, name));
   first["attention_maps"] = part(json, "attention", "prompt", "probs_mean").is_string();
@@ -67,28 +79,41 @@ ordered_json inputs_of(const ordered_json& json) {
   return {first, second};
 }
 
-/// Activations got massive_tokens later.
-ordered_json activations_of(ordered_json activations) {
-  if (activations.is_object()) {
-    activations.erase("layer");
-    if (!activations.contains("massive_tokens")) activations["massive_tokens"] = ordered_json::array();
-  }
-  return activations;
-}
+/// The parts of one layer, each of which said itself which layer it is of.
+class LayerParts {
+ public:
+  explicit LayerParts(size_t layer) : layer_(layer), number_(layer) {}
 
-ordered_json without_layer(ordered_json value) {
-  if (value.is_object()) value.erase("layer");
-  return value;
-}
+  ordered_json operator()(const ordered_json& list) {
+    ordered_json value = entry(list, layer_);
+    if (!value.is_object()) return value;
+    if (part(value, "layer") != layer_) number_ = part(value, "layer");
+    value.erase("layer");
+    return value;
+  }
+  /// massive_tokens came later.
+  ordered_json activations(const ordered_json& list) {
+    ordered_json value = (*this)(list);
+    if (value.is_object() && !value.contains("massive_tokens"))
+      value["massive_tokens"] = ordered_json::array();
+    return value;
+  }
+  /// The layer; what a part said where it said otherwise.
+  const ordered_json& number() const { return number_; }
+
+ private:
+  size_t layer_;
+  ordered_json number_;
+};
 
 ordered_json expert_inputs(const ordered_json& experts, const char* input) {
   ordered_json list = ordered_json::array();
   if (!experts.is_array()) return list;
   for (const ordered_json& expert : experts) {
-    ordered_json passed = part(expert, input);
-    if (!passed.is_object()) continue;
+    const ordered_json& passed = part(expert, input);
+    if (passed.is_null()) continue;
     ordered_json listed = {{"expert", part(expert, "expert")}};
-    listed.update(passed);
+    if (passed.is_object()) listed.update(passed);
     list.push_back(std::move(listed));
   }
   return list;
@@ -99,8 +124,11 @@ ordered_json weights_of(const ordered_json& layer) {
   ordered_json weights = ordered_json::object();
   put(weights, "modules", part(layer, "modules"));
   put(weights, "router", part(layer, "router"));
-  const ordered_json experts = part(layer, "experts");
-  if (!experts.is_array()) return weights;
+  const ordered_json& experts = part(layer, "experts");
+  if (!experts.is_array()) {
+    put(weights, "experts", experts);
+    return weights;
+  }
   for (const ordered_json& expert : experts) {
     ordered_json listed = {{"expert", part(expert, "expert")}, {"modules", ordered_json::object()}};
     for (const char* module : {"gate", "up", "down"}) put(listed["modules"], module, part(expert, module));
@@ -109,50 +137,20 @@ ordered_json weights_of(const ordered_json& layer) {
   return weights;
 }
 
-ordered_json layers_of(const ordered_json& json) {
-  const ordered_json weights = part(json, "weights"), writes = part(json, "writes");
-  size_t count = weights.size();
-  for (const char* name : kInputs) {
-    count = std::max(count, part(json, "activations", name, "resid_out").size());
-  }
-  ordered_json layers = ordered_json::array();
-  for (size_t l = 0; l < count; ++l) {
-    const ordered_json stored = entry(weights, l);
-    ordered_json inputs = ordered_json::object();
-    for (const char* name : kInputs) {
-      const bool prompt = name == kInputs[0];
-      ordered_json& input = inputs[name] = ordered_json::object();
-      for (const char* point : {"resid_out", "down_in"}) {
-        put(input, point, activations_of(entry(part(json, "activations", name, point), l)));
-      }
-      const ordered_json attention =
-          prompt ? part(json, "attention", "prompt", "layers") : part(json, "attention", "corpus");
-      put(input, "attention", without_layer(entry(attention, l)));
-      if (prompt) put(input, "writes", without_layer(entry(writes, l)));
-      put(input, "norms", without_layer(entry(part(json, "norms", name), l)));
-      ordered_json experts = expert_inputs(part(stored, "experts"), name);
-      if (!experts.empty()) input["experts"] = std::move(experts);
-    }
-    ordered_json layer = {{"layer", l}};
-    put(layer, "weights", weights_of(stored));
-    layer["inputs"] = std::move(inputs);
-    layers.push_back(std::move(layer));
-  }
-  return layers;
-}
-
 ordered_json summary_of(const ordered_json& json) {
   ordered_json summary = part(json, "summary");
   if (!summary.is_object()) return summary;
-  ordered_json life = {{"input", "prompt"}};
+  ordered_json life = {{"input", kPrompt}};
   for (const char* name :
        {"found", "born_layer", "peak_layer", "removed_layer", "massive_channels", "massive_tokens"}) {
     if (summary.contains(name)) life[name] = std::move(summary[name]);
     summary.erase(name);
   }
   summary["lives"] = {life};
-  if (!summary.contains("first_nonfinite")) summary["first_nonfinite"] = nullptr;
-  if (!summary.contains("sink_rate")) summary["sink_rate"] = nullptr;
+  // These came later.
+  for (const char* name : {"first_nonfinite", "sink_rate"}) {
+    if (!summary.contains(name)) summary[name] = nullptr;
+  }
   rename(summary["first_nonfinite"], "batch", "input");
   if (part(summary, "headroom").is_object()) {
     for (auto& [point, headroom] : summary["headroom"].items()) {
@@ -166,16 +164,51 @@ ordered_json summary_of(const ordered_json& json) {
 
 }  // namespace
 
+size_t layers_of_1(const ordered_json& json) {
+  size_t count = 0;
+  const auto longest = [&](const ordered_json& list) {
+    if (list.is_array()) count = std::max(count, list.size());
+  };
+  for (const char* name : kInputs) {
+    for (const char* point : {"resid_out", "down_in"}) longest(part(json, "activations", name, point));
+    longest(part(json, "norms", name));
+  }
+  for (const char* name : {"weights", "writes"}) longest(part(json, name));
+  longest(part(json, "attention", "prompt", "layers"));
+  longest(part(json, "attention", "corpus"));
+  return count;
+}
+
+ordered_json layer_of_1(const ordered_json& json, size_t l) {
+  // What /1 always had stands there where it is missing too, as null, which the reader refuses.
+  LayerParts parts(l);
+  const ordered_json stored = parts(part(json, "weights"));
+  ordered_json inputs = ordered_json::object();
+  for (const char* name : kInputs) {
+    const bool prompt = name == kPrompt;
+    ordered_json& input = inputs[name] = ordered_json::object();
+    for (const char* point : {"resid_out", "down_in"})
+      input[point] = parts.activations(part(json, "activations", name, point));
+    input["attention"] =
+        parts(prompt ? part(json, "attention", "prompt", "layers") : part(json, "attention", "corpus"));
+    if (prompt) input["writes"] = parts(part(json, "writes"));
+    if (json.contains("norms") || json.contains("images")) input["norms"] = parts(part(json, "norms", name));
+    ordered_json experts = expert_inputs(part(stored, "experts"), name);
+    if (!experts.empty()) input["experts"] = std::move(experts);
+  }
+  ordered_json layer = {{"layer", parts.number()}};
+  layer["weights"] = weights_of(stored);
+  layer["inputs"] = std::move(inputs);
+  return layer;
+}
+
 ordered_json converted_from_1(const ordered_json& json) {
   ordered_json converted = {{"schema", kSchema}};
   put(converted, "model", part(json, "model"));
   put(converted, "run", run_of(json));
-  converted["criteria"] = criteria_json();
   converted["inputs"] = inputs_of(json);
   put(converted, "images", part(json, "images"));
-  converted["layers"] = layers_of(json);
   put(converted, "summary", summary_of(json));
-  converted["definitions"] = ordered_json::object();
   return converted;
 }
 

@@ -15,21 +15,25 @@ struct Field {
   const char* name;
   /// The definition, in a sentence's words; "{massive_above}" stands for that number of Criteria.
   const char* what;
-  const char* source;  ///< "2402.17762, section 3": arXiv's number, and the place in it
+  const char* source;  ///< "arXiv 2402.17762, section 3"
   double minimum = -std::numeric_limits<double>::infinity();
   double maximum = std::numeric_limits<double>::infinity();
   std::span<const char* const> values = {};  ///< of a text: those that it may be; empty: any
+  const char* pattern = nullptr;             ///< of a text: a regular expression (ECMAScript's)
   std::span<const char* const> names = {};   ///< of an object by names: those there may be; empty: any
   bool null = false;                         ///< an optional is null, not left out, where it is empty
   bool some = false;                         ///< a list has one entry at least
-  bool sparse = false;                       ///< a list, object or text is left out where it is empty
+  size_t most = std::numeric_limits<size_t>::max();  ///< and at most so many
+  bool sparse = false;                               ///< a list, object or text is left out where it is empty
 
-  constexpr Field from(double least) const { return with(&Field::minimum, least); }
-  constexpr Field to(double most) const { return with(&Field::maximum, most); }
+  constexpr Field from(double limit) const { return with(&Field::minimum, limit); }
+  constexpr Field to(double limit) const { return with(&Field::maximum, limit); }
   constexpr Field among(std::span<const char* const> list) const { return with(&Field::values, list); }
+  constexpr Field like(const char* expression) const { return with(&Field::pattern, expression); }
   constexpr Field named(std::span<const char* const> list) const { return with(&Field::names, list); }
   constexpr Field or_null() const { return with(&Field::null, true); }
   constexpr Field not_empty() const { return with(&Field::some, true); }
+  constexpr Field at_most(size_t entries) const { return with(&Field::most, entries); }
   constexpr Field or_left_out() const { return with(&Field::sparse, true); }
 
  private:

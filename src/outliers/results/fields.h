@@ -13,7 +13,7 @@ void fields(V& v, Definition& x) {
   v(field("shape", "of a measure's values: [H] is one a head, [] one number").or_left_out(), x.shape);
   v(field("title", "of a measure's values: what a chart calls them").or_left_out(), x.title);
   v(field("definition"), x.definition);
-  v(field("source", "paper (arXiv) and place").or_left_out(), x.source);
+  v(field("source", "the paper, and the place in it").or_left_out(), x.source);
 }
 
 template <typename V>
@@ -26,7 +26,9 @@ void fields(V& v, Results& x) {
   v(field("images", "only of models of images"), x.images);
   v(field("layers", "the measurements").not_empty(), x.layers);
   v(field("summary", "what they say together"), x.summary);
-  v(field("definitions", "of the fields that have a source or a threshold, by path"), x.definitions);
+  v(field("definitions",
+          "what the fields of layers and summary are, and others that have a source or a threshold, by path"),
+    x.definitions);
 }
 
 }  // namespace outliers::results

@@ -8,22 +8,23 @@ namespace outliers::results {
 
 inline constexpr const char* kModules[] = {"q", "k", "v", "o", "gate", "up", "down"};
 inline constexpr const char* kExpertModules[] = {"gate", "up", "down"};
+inline constexpr const char* kPatchClass[] = {"patch"};
 
 template <typename V>
 void fields(V& v, Place& x) {
-  v(field("value", "signed"), x.value);
+  v(field("value", "the value, signed"), x.value);
   v(field("sequence").from(0), x.sequence);
   v(field("token").from(0), x.token);
   v(field("channel", "in a layer of experts a neuron of the one beside it").from(0), x.channel);
-  v(field("expert", "a number, or \"shared\""), x.expert);
-  v(field("token_text"), x.token_text);
-  v(field("class").among(kClasses), x.token_class);
+  v(field("expert", "a number, or \"shared\" of the one that all tokens pass"), x.expert);
+  v(field("token_text", "the token's text, as in inputs[].tokens"), x.token_text);
+  v(field("class", "the token's class, as in inputs[].classes").among(kClasses), x.token_class);
 }
 
 template <typename V>
 void fields(V& v, ChannelMax& x) {
   v(field("channel").from(0), x.channel);
-  v(field("max").from(0), x.max);
+  v(field("max", "the channel's largest abs x").from(0), x.max);
   v(field("expert"), x.expert);
 }
 
@@ -31,39 +32,44 @@ template <typename V>
 void fields(V& v, TokenCount& x) {
   v(field("token_text"), x.token_text);
   v(field("class").among(kClasses), x.token_class);
-  v(field("count").from(1), x.count);
+  v(field("count", "how many tokens of the kind hold one").from(1), x.count);
 }
 
 template <typename V>
 void fields(V& v, Activations& x) {
-  v(field("max", "largest abs x over all tokens and channels of all sequences").from(0), x.max);
-  v(field("median", "of abs x, exact; between two middle values their mean").from(0), x.median);
-  v(field("mean", "of abs x").from(0), x.mean);
+  v(field("max", "the largest abs x over all tokens and channels of all sequences").from(0), x.max);
+  v(field("median", "the median of abs x over all of them, exact; between two middle values their mean")
+        .from(0),
+    x.median);
+  v(field("mean", "the mean of abs x over all of them").from(0), x.mean);
   v(field("kurtosis_pearson",
           "E(x-mu)^4 / (std^4 + 1e-6) of x per sequence, over tokens and channels; mean over sequences",
-          "2306.12929")
+          "arXiv 2306.12929")
         .from(0),
     x.kurtosis_pearson);
-  v(field("infinity_norm", "max of abs x per sequence, mean over sequences", "2306.12929").from(0),
+  v(field("infinity_norm", "the largest abs x of each sequence; mean over sequences", "arXiv 2306.12929")
+        .from(0),
     x.infinity_norm);
   v(field("top3_mean", "the largest, second and third abs x of each sequence; mean over sequences",
-          "2502.06415, Fig. 3")
-        .from(0),
+          "arXiv 2502.06415, Fig. 3")
+        .from(0)
+        .at_most(3),
     x.top3_mean);
-  v(field("count", "finite values").from(0), x.count);
-  v(field("top", "the largest by abs x, with sequence, token and channel"), x.top);
+  v(field("count", "how many values there are").from(0), x.count);
+  v(field("top", "the largest values by abs x, with sequence, token and channel"), x.top);
   v(field("top_channels", "the channels with the largest maxima"), x.top_channels);
   v(field("massive",
           "abs x > {massive_above} and abs x > {massive_ratio} x median of abs x over all tokens and "
-          "channels of the "
-          "point; the largest are listed, with their tokens' text and class",
-          "2402.17762"),
+          "channels of the point; the largest are listed, with their tokens' text and class",
+          "arXiv 2402.17762"),
     x.massive);
-  v(field("massive_count", "all of them, also those that are not listed").from(0), x.massive_count);
-  v(field("nonfinite", "NaN and infinities; they are left out of everything else").from(0), x.nonfinite);
+  v(field("massive_count", "how many values are massive, also those that are not listed").from(0),
+    x.massive_count);
+  v(field("nonfinite", "how many are NaN or infinite; they are left out of everything else").from(0),
+    x.nonfinite);
   v(field("massive_tokens",
-          "the tokens that hold one, by text and class, with their number; the most frequent",
-          "2502.06415, section 3.2"),
+          "the tokens that hold a massive value, by text and class, with their number; the most frequent",
+          "arXiv 2502.06415, section 3.2"),
     x.massive_tokens);
 }
 
@@ -73,9 +79,8 @@ void fields(V& v, Key& x) {
   v(field("key", "its place in the sequence").from(0), x.key);
   v(field("score",
           "the probability that it receives, summed over queries and averaged over heads: between 0 and the "
-          "number of "
-          "tokens",
-          "2502.06415, section 3.3")
+          "number of tokens",
+          "arXiv 2502.06415, section 3.3")
         .from(0),
     x.score);
   v(field("token_text"), x.token_text);
@@ -86,17 +91,14 @@ template <typename V>
 void fields(V& v, Head& x) {
   v(field("head").from(0), x.head);
   v(field("outlier_share", "the part of the head's probability mass that goes to the layer's outlier keys",
-          "2502.06415, section 3.3")
+          "arXiv 2502.06415, section 3.3")
         .from(0)
-        .to(1.001)
-        .from(0)
-        .to(1),
+        .to(1.001),  // a sum of rounded probabilities
     x.outlier_share);
   v(field("sink_rate",
           "share of sequences where the first key's probability, averaged over the first {sink_queries} "
-          "queries, is "
-          "above {sink_epsilon}",
-          "2410.10781, Sink_1")
+          "queries, is above {sink_epsilon}",
+          "arXiv 2410.10781, Sink_1")
         .from(0)
         .to(1),
     x.sink_rate);
@@ -106,24 +108,26 @@ template <typename V>
 void fields(V& v, Attention& x) {
   v(field("top_keys", "the keys with the largest scores, with text and class"), x.top_keys);
   v(field("outlier_keys", "all keys whose score is at least {outlier_key_share} x tokens of the sequence",
-          "2502.06415, section 3.3"),
+          "arXiv 2502.06415, section 3.3"),
     x.outlier_keys);
-  v(field("median", "of all keys' scores").from(0), x.median);
-  v(field("top3_mean", "the largest, second and third score of each sequence; mean over sequences").from(0),
+  v(field("median", "the median of all keys' scores").from(0), x.median);
+  v(field("top3_mean", "the largest, second and third score of each sequence; mean over sequences")
+        .from(0)
+        .at_most(3),
     x.top3_mean);
-  v(field("heads").not_empty(), x.heads);
-  v(field("nonfinite", "sums that were NaN or infinite, left out").from(0), x.nonfinite);
+  v(field("heads", "one object a head of queries").not_empty(), x.heads);
+  v(field("nonfinite", "how many sums over queries are NaN or infinite; they are left out").from(0),
+    x.nonfinite);
 }
 
 template <typename V>
 void fields(V& v, Neuron& x) {
   v(field("neuron").from(0), x.neuron);
-  v(field("down_in", "its activation"), x.down_in);
-  v(field("weight", "W_down[channel, neuron]"), x.weight);
+  v(field("down_in", "its activation, what the down projection reads"), x.down_in);
+  v(field("weight", "W_down[channel, neuron], of the stored matrix"), x.weight);
   v(field("product",
           "what it adds to the residual: down_in x weight, in a layer of experts also x expert_weight, and x "
-          "what a norm "
-          "or LayerScale after the projection makes of it"),
+          "what a norm or LayerScale after the projection makes of it"),
     x.product);
   v(field("expert"), x.expert);
   v(field("expert_weight", "what the router, or the shared expert's gate, multiplies its output by"),
@@ -139,7 +143,7 @@ void fields(V& v, Write& x) {
     x.attention);
   v(field("mlp", "what the MLP adds"), x.mlp);
   v(field("resid_out", "the value that leaves the layer"), x.resid_out);
-  v(field("neurons", "those with the largest products"), x.neurons);
+  v(field("neurons", "the neurons with the largest products by abs"), x.neurons);
 }
 
 template <typename V>
@@ -153,15 +157,15 @@ void fields(V& v, Writes& x) {
 
 template <typename V>
 void fields(V& v, NormExtent& x) {
-  v(field("median").from(0), x.median);
-  v(field("max").from(0), x.max);
+  v(field("median", "the median norm").from(0), x.median);
+  v(field("max", "the largest norm").from(0), x.max);
 }
 
 template <typename V>
 void fields(V& v, RegisterNorms& x) {
-  v(field("median").from(0), x.median);
-  v(field("max").from(0), x.max);
-  v(field("each", "the median of each").from(0).not_empty(), x.each);
+  v(field("median", "the median norm").from(0), x.median);
+  v(field("max", "the largest norm").from(0), x.max);
+  v(field("each", "the median norm of each register").from(0).not_empty(), x.each);
 }
 
 template <typename V>
@@ -169,39 +173,41 @@ void fields(V& v, PatchPlace& x) {
   v(field("sequence").from(0), x.sequence);
   v(field("token").from(0), x.token);
   v(field("token_text"), x.token_text);
-  v(field("class").among(kClasses), x.token_class);
+  v(field("class").among(kPatchClass), x.token_class);
 }
 
 template <typename V>
 void fields(V& v, PatchNorms& x) {
-  v(field("median").from(0), x.median);
-  v(field("max").from(0), x.max);
+  v(field("median", "the median norm").from(0), x.median);
+  v(field("max", "the largest norm").from(0), x.max);
   v(field("largest", "the patch of the largest norm: image, token, name"), x.largest);
   v(field("high",
-          "patches with a norm above {high_patch_norm} (norms differ from model to model, so the median "
-          "stands beside)",
-          "2309.16588, for DINOv2-g")
+          "how many patches have a norm above {high_patch_norm} (norms differ from model to model, so the "
+          "median stands beside)",
+          "arXiv 2309.16588, for DINOv2-g")
         .from(0),
     x.high);
-  v(field("count", "all of them").from(1), x.count);
+  v(field("count", "how many patches there are").from(1), x.count);
 }
 
 template <typename V>
 void fields(V& v, Norms& x) {
-  v(field("cls", "over images"), x.cls);
-  v(field("registers", "only with registers"), x.registers);
-  v(field("patches", "over images and patches"), x.patches);
+  v(field("cls", "of CLS, over images"), x.cls);
+  v(field("registers", "of registers, where the model has some, over images and registers"), x.registers);
+  v(field("patches", "of patches, over images and patches"), x.patches);
 }
 
 template <typename V>
 void fields(V& v, ExpertInput& x) {
   v(field("expert"), x.expert);
-  v(field("tokens", "that passed the expert").from(0), x.tokens);
+  v(field("tokens", "how many tokens passed the expert").from(0), x.tokens);
   v(field("down_in_max",
-          "largest abs x at the input of its down projection, by which super experts are known", "2507.23279")
+          "the largest abs x at the input of its down projection, by which super experts are known",
+          "arXiv 2507.23279")
         .from(0),
     x.down_in_max);
-  v(field("down_out_max", "at its output, before the router's weight").from(0), x.down_out_max);
+  v(field("down_out_max", "the largest abs x at its output, before the router's weight").from(0),
+    x.down_out_max);
 }
 
 template <typename V>
@@ -209,11 +215,11 @@ void fields(V& v, LayerInput& x) {
   v(field("resid_out", "the residual stream after the layer"), x.resid_out);
   v(field("down_in",
           "what down_proj reads; in a layer of experts the inputs of the down projections of all experts "
-          "that a token "
-          "passes, the shared one among them"),
+          "that a token passes, the shared one among them"),
     x.down_in);
-  v(field("attention", "how much each key receives"), x.attention);
-  v(field("writes", "of prompts: who made the largest value"), x.writes);
+  v(field("attention", "how much probability each key receives"), x.attention);
+  v(field("writes", "of prompts: who made the largest value, and who changed the one of the layer before"),
+    x.writes);
   v(field("norms", "of images: L2 norms of the tokens' resid_out"), x.norms);
   v(field("experts", "in a layer of experts: those that a token chose").or_left_out(), x.experts);
   v(field("values", "what other measures give, by name; definitions says what each is").or_left_out(),
@@ -223,31 +229,32 @@ void fields(V& v, LayerInput& x) {
 template <typename V>
 void fields(V& v, ColumnLine& x) {
   v(field("column").from(0), x.column);
-  v(field("ratio", "max/mean of abs W").from(0), x.ratio);
-  v(field("row", "of its largest entry").from(0), x.row);
+  v(field("ratio", "max/mean of abs W in the column").from(0), x.ratio);
+  v(field("row", "where its largest entry stands").from(0), x.row);
   v(field("value", "that entry"), x.value);
 }
 
 template <typename V>
 void fields(V& v, RowLine& x) {
   v(field("row").from(0), x.row);
-  v(field("ratio", "max/mean of abs W").from(0), x.ratio);
-  v(field("column", "of its largest entry").from(0), x.column);
+  v(field("ratio", "max/mean of abs W in the row").from(0), x.ratio);
+  v(field("column", "where its largest entry stands").from(0), x.column);
   v(field("value", "that entry"), x.value);
 }
 
 template <typename V>
 void fields(V& v, MatrixScore& x) {
-  v(field("score", "the largest max/mean of abs W over all rows and all columns", "2502.06415, section 3.2")
+  v(field("score", "the largest max/mean of abs W over all rows and all columns",
+          "arXiv 2502.06415, section 3.2")
         .from(0),
     x.score);
-  v(field("axis", "whether that is a row or a column"), x.axis);
-  v(field("index", "and which").from(0), x.index);
-  v(field("max", "of abs W").from(0), x.max);
-  v(field("mean", "of abs W").from(0), x.mean);
-  v(field("median", "of abs W, exact").from(0), x.median);
-  v(field("kurtosis_pearson", "E(w-mu)^4 / std^4, no epsilon").from(0), x.kurtosis_pearson);
-  v(field("nonfinite", "entries that are NaN or infinite, left out").from(0), x.nonfinite);
+  v(field("axis", "whether it is of a row or a column"), x.axis);
+  v(field("index", "which row or column that is").from(0), x.index);
+  v(field("max", "the largest abs W").from(0), x.max);
+  v(field("mean", "the mean of abs W").from(0), x.mean);
+  v(field("median", "the median of abs W, exact").from(0), x.median);
+  v(field("kurtosis_pearson", "E(w-mu)^4 / std^4 over all entries, no epsilon").from(0), x.kurtosis_pearson);
+  v(field("nonfinite", "how many entries are NaN or infinite; they are left out").from(0), x.nonfinite);
 }
 
 template <typename V>
@@ -257,14 +264,14 @@ void fields(V& v, Weight& x) {
           "the columns with the largest max/mean: W is [out, in], a column is an input channel of the "
           "projection"),
     x.top_columns);
-  v(field("top_rows", "the rows: output channels"), x.top_rows);
+  v(field("top_rows", "the rows with the largest max/mean: a row is an output channel"), x.top_rows);
   v(field("expert", "in a layer of experts: whose it is, the one with the largest score"), x.expert);
 }
 
 template <typename V>
 void fields(V& v, ExpertWeights& x) {
   v(field("expert"), x.expert);
-  v(field("modules").named(kExpertModules), x.modules);
+  v(field("modules", "its matrices, without lists of lines").named(kExpertModules), x.modules);
 }
 
 template <typename V>
@@ -280,7 +287,7 @@ template <typename V>
 void fields(V& v, Layer& x) {
   v(field("layer").from(0), x.layer);
   v(field("weights", "its matrices"), x.weights);
-  v(field("inputs", "what was measured on each input, by its name"), x.inputs);
+  v(field("inputs", "what was measured on each input, by the input's name"), x.inputs);
 }
 
 }  // namespace outliers::results

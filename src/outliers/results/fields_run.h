@@ -73,14 +73,13 @@ void fields(V& v, Seconds& x) {
 template <typename V>
 void fields(V& v, Run& x) {
   v(field("version", "of the program"), x.version);
-  v(field("commit", "of its sources"), x.commit);
+  v(field("commit", "of the program's sources"), x.commit);
   v(field("libtorch", "the version of PyTorch's library"), x.libtorch);
-  v(field("machine", "processor, cores and memory; old reports have none"), x.machine);
-  v(field("device", "cpu, cuda or cuda:N"), x.device);
+  v(field("machine", "processor, cores and memory; the first reports have none"), x.machine);
+  v(field("device", "cpu, cuda or cuda:N").like("^(cpu|cuda(:[0-9]+)?)$"), x.device);
   v(field("dtype",
           "what the products are computed in; --dtype auto is float32 on the CPU and the checkpoint's own "
-          "dtype on a "
-          "GPU (float32 where it is quantised)")
+          "dtype on a GPU (float32 where it is quantised)")
         .among(kDtypes),
     x.dtype);
   v(field("threads", "of the CPU").from(1), x.threads);
@@ -99,9 +98,8 @@ void fields(V& v, Run& x) {
         .from(0),
     x.first_product_seconds);
   v(field("weight_bytes_read",
-          "bytes of the checkpoint's tensors that were decoded, as stored; of several ranks, by rank 0; old "
-          "reports "
-          "have none")
+          "bytes of the checkpoint's tensors that were decoded, as stored; of several ranks, by rank 0; the "
+          "first reports have none")
         .from(0),
     x.weight_bytes_read);
   v(field("memory_limit_bytes", "the limit that was set; not there without one").from(1),
@@ -115,33 +113,39 @@ void fields(V& v, Run& x) {
 
 template <typename V>
 void fields(V& v, Criteria& x) {
-  v(field("massive_above", "massive activation: abs x above this"), x.massive_above);
-  v(field("massive_ratio", "and above so many medians of abs x"), x.massive_ratio);
-  v(field("outlier_token_ratio", "outlier token: max of abs x above so many means"), x.outlier_token_ratio);
-  v(field("outlier_key_share", "outlier key: a score of at least this part of the tokens"),
+  v(field("massive_above", "a massive activation is an abs x above this").from(0), x.massive_above);
+  v(field("massive_ratio", "and above so many medians of abs x").from(0), x.massive_ratio);
+  v(field("outlier_token_ratio", "an outlier token has an abs x above so many means of abs x").from(0),
+    x.outlier_token_ratio);
+  v(field("outlier_key_share", "an outlier key has a score of at least this part of the tokens").from(0),
     x.outlier_key_share);
-  v(field("sink_epsilon", "sink: the first key's mean probability above this"), x.sink_epsilon);
-  v(field("sink_queries", "over the first so many queries"), x.sink_queries);
-  v(field("high_patch_norm", "high patch: a norm above this"), x.high_patch_norm);
-  v(field("found_ratio", "an outlier is found where max/median reaches this"), x.found_ratio);
-  v(field("removed_share", "it is removed where the max stays below this part of the peak's"),
+  v(field("sink_epsilon", "the first key is a sink where its mean probability is above this").from(0),
+    x.sink_epsilon);
+  v(field("sink_queries", "that mean is over so many queries, the first").from(0), x.sink_queries);
+  v(field("high_patch_norm", "a high patch has a norm above this").from(0), x.high_patch_norm);
+  v(field("found_ratio", "an outlier is found where max/median of a layer's output reaches this").from(0),
+    x.found_ratio);
+  v(field("removed_share", "it is removed where the max stays below this part of the peak's").from(0),
     x.removed_share);
-  v(field("fp16_max", "largest float16"), x.fp16_max);
-  v(field("fp8_e4m3_max", "largest e4m3"), x.fp8_e4m3_max);
-  v(field("int8_steps", "steps of a symmetric int8 scale on one side of zero"), x.int8_steps);
-  v(field("int8_zero_step", "a step of more medians than this rounds a median value to zero"),
+  v(field("fp16_max", "the largest number of float16").from(0), x.fp16_max);
+  v(field("fp8_e4m3_max", "the largest number of float8 e4m3").from(0), x.fp8_e4m3_max);
+  v(field("int8_steps", "steps of a symmetric int8 scale on one side of zero").from(0), x.int8_steps);
+  v(field("int8_zero_step", "a step of more medians than this rounds a median value to zero").from(0),
     x.int8_zero_step);
 }
 
 template <typename V>
 void fields(V& v, Extent& x) {
-  v(field("max", "largest abs x").from(0), x.max);
+  v(field("max", "the largest abs x").from(0), x.max);
   v(field("median", "median of abs x").from(0), x.median);
 }
 
 template <typename V>
 void fields(V& v, Input& x) {
-  v(field("name", "prompt, prompt2, ..., corpus, corpus2, ...: arrays are named by it"), x.name);
+  v(field("name",
+          "prompt, prompt2, ..., corpus, corpus2, ...: layers, the summary and arrays name it by this")
+        .like("^[A-Za-z0-9_-]+$"),
+    x.name);
   v(field("kind", "a prompt is one sequence, looked at token by token"), x.kind);
   v(field("source", "a prompt's text, or the image's name; what the corpus is called"), x.source);
   v(field("sequences", "windows of the corpus, images; 1 of a prompt").from(1), x.sequences);
@@ -154,11 +158,11 @@ void fields(V& v, Input& x) {
     x.tokens);
   v(field("classes",
           "of each token: cls, register, patch of images; else initial, strong_delimiter, weak_word or other",
-          "2502.06415, section 3.3")
+          "arXiv 2502.06415, section 3.3")
         .among(kClasses)
         .or_left_out(),
     x.classes);
-  v(field("kept_tokens", "of a prompt: so many tokens' activations are in arrays.npz").from(0),
+  v(field("kept_tokens", "of a prompt: so many of its first tokens' activations are in arrays.npz").from(0),
     x.kept_tokens);
   v(field("attention_maps",
           "whether arrays.npz has the prompt's maps; not where they would take more than 256 MiB"),
@@ -169,13 +173,13 @@ void fields(V& v, Input& x) {
 template <typename V>
 void fields(V& v, Images& x) {
   v(field("names", "the files, in order; of an .npy of several images name.npy[3]").not_empty(), x.names);
-  v(field("left_out", "images beyond the limit, which were not read").from(0), x.left_out);
-  v(field("height", "in pixels, as the model read them").from(1), x.height);
-  v(field("width").from(1), x.width);
-  v(field("patch_height", "in pixels").from(1), x.patch_height);
-  v(field("patch_width").from(1), x.patch_width);
-  v(field("rows", "of patches").from(1), x.rows);
-  v(field("columns", "of patches").from(1), x.columns);
+  v(field("left_out", "how many more there were, beyond the limit, which were not read").from(0), x.left_out);
+  v(field("height", "height in pixels, as the model read them").from(1), x.height);
+  v(field("width", "width in pixels").from(1), x.width);
+  v(field("patch_height", "height in pixels of a patch").from(1), x.patch_height);
+  v(field("patch_width", "its width").from(1), x.patch_width);
+  v(field("rows", "rows of patches").from(1), x.rows);
+  v(field("columns", "columns of patches").from(1), x.columns);
   v(field("registers", "register tokens").from(0), x.registers);
 }
 

@@ -12,7 +12,7 @@ template <typename V>
 void fields(V& v, Before& x) {
   v(field("layer").from(0), x.layer);
   v(field("point"), x.point);
-  v(field("value"), x.value);
+  v(field("value", "the value, signed"), x.value);
   v(field("sequence").from(0), x.sequence);
   v(field("token").from(0), x.token);
   v(field("channel").from(0), x.channel);
@@ -23,12 +23,14 @@ void fields(V& v, Before& x) {
 
 template <typename V>
 void fields(V& v, FirstNonfinite& x) {
-  v(field("layer", "the first in the order of computation; the summary tells of the layers before it")
+  v(field("layer",
+          "the layer of the first place in the order of computation; the rest of the summary tells of the "
+          "layers before it")
         .from(0),
     x.layer);
   v(field("point"), x.point);
-  v(field("value").among(kNonfinite), x.value);
-  v(field("input", "where it was seen"), x.input);
+  v(field("value", "what stands there").among(kNonfinite), x.value);
+  v(field("input", "the input where it was seen"), x.input);
   v(field("sequence").from(0), x.sequence);
   v(field("token").from(0), x.token);
   v(field("channel").from(0), x.channel);
@@ -45,49 +47,48 @@ void fields(V& v, MassiveToken& x) {
   v(field("token").from(0), x.token);
   v(field("text"), x.text);
   v(field("class").among(kClasses), x.token_class);
-  v(field("first_layer", "where it is massive").from(0), x.first_layer);
-  v(field("last_layer").from(0), x.last_layer);
+  v(field("first_layer", "the first layer where it is massive").from(0), x.first_layer);
+  v(field("last_layer", "the last").from(0), x.last_layer);
 }
 
 template <typename V>
 void fields(V& v, Life& x) {
-  v(field("input", "the prompt that tells"), x.input);
+  v(field("input", "the prompt that tells it"), x.input);
   v(field("found", "the largest max/median of a layer's resid_out is at least {found_ratio}"), x.found);
   v(field("born_layer",
-          "the layer with the largest step of max/median of resid_out over the layer before, up to the peak",
-          "compare 2603.05498, step-up block")
+          "the layer with the largest factor of max/median of abs resid_out over the layer before, up to the "
+          "peak",
+          "compare arXiv 2603.05498, step-up block")
         .from(0)
         .or_null(),
     x.born_layer);
-  v(field("peak_layer", "the layer with the largest max").from(0).or_null(), x.peak_layer);
+  v(field("peak_layer", "the layer whose output has the largest max").from(0).or_null(), x.peak_layer);
   v(field("removed_layer",
           "the first layer after the peak from which on the max stays below {removed_share} of the peak's; "
-          "null where "
-          "no layer removes it")
+          "null where no layer removes it")
         .from(0)
         .or_null(),
     x.removed_layer);
-  v(field("massive_channels", "channels that are massive in any layer; those of most layers first").from(0),
+  v(field("massive_channels", "channels that hold a massive value in any layer; those of most layers first")
+        .from(0),
     x.massive_channels);
-  v(field("massive_tokens", "tokens that are massive in any layer"), x.massive_tokens);
+  v(field("massive_tokens", "tokens that hold a massive value in any layer"), x.massive_tokens);
 }
 
 template <typename V>
 void fields(V& v, Alignment& x) {
   v(field("weight_activation",
           "share of layers whose top down column is the top channel of down_in over the corpus, in a layer "
-          "of experts of "
-          "the same expert",
-          "2502.06415, Table 1")
+          "of experts of the same expert",
+          "arXiv 2502.06415, Table 1")
         .from(0)
         .to(1)
         .or_null(),
     x.weight_activation);
   v(field("activation_attention",
           "share of the outlier keys of layer l+1 whose token is an outlier token in the output of layer l: "
-          "max over "
-          "channels of abs x > {outlier_token_ratio} x mean of abs x; null where there are none",
-          "2502.06415, Table 1")
+          "max over channels of abs x > {outlier_token_ratio} x mean of abs x; null where there are none",
+          "arXiv 2502.06415, Table 1")
         .from(0)
         .to(1)
         .or_null(),
@@ -96,31 +97,41 @@ void fields(V& v, Alignment& x) {
 
 template <typename V>
 void fields(V& v, Headroom& x) {
-  v(field("layer", "where the largest abs x is").from(0), x.layer);
-  v(field("input", "and on which input; old reports do not say").or_left_out(), x.input);
+  v(field("layer", "the layer where the largest abs x is").from(0), x.layer);
+  v(field("input", "the input where it is; the first reports do not say").or_left_out(), x.input);
   v(field("max", "the largest abs x at the point").from(0), x.max);
-  v(field("max_over_median").from(0).or_null(), x.max_over_median);
-  v(field("of_fp16_max", "max over {fp16_max}").from(0), x.of_fp16_max);
-  v(field("of_fp8_e4m3_max", "max over {fp8_e4m3_max}").from(0), x.of_fp8_e4m3_max);
+  v(field("max_over_median", "the largest abs x over the median in its layer and input; null where that is 0")
+        .from(0)
+        .or_null(),
+    x.max_over_median);
+  v(field("of_fp16_max", "the largest abs x as a share of {fp16_max}, the largest number of float16").from(0),
+    x.of_fp16_max);
+  v(field("of_fp8_e4m3_max",
+          "the largest abs x as a share of {fp8_e4m3_max}, the largest number of float8 e4m3")
+        .from(0),
+    x.of_fp8_e4m3_max);
   v(field("int8_step_over_median",
           "one step of a per-tensor symmetric int8 scale, max / {int8_steps}, in medians: above "
-          "{int8_zero_step}, a "
-          "median value rounds to zero")
+          "{int8_zero_step}, a median value rounds to zero")
         .from(0)
         .or_null(),
     x.int8_step_over_median);
-  v(field("nonfinite", "values of the point that are no number, in all layers").from(0), x.nonfinite);
+  v(field("nonfinite", "how many values of the point are NaN or infinite, in all layers and inputs").from(0),
+    x.nonfinite);
 }
 
 template <typename V>
 void fields(V& v, NormSummary& x) {
-  v(field("layer", "the last").from(0), x.layer);
-  v(field("cls_median").from(0), x.cls_median);
-  v(field("register_median", "null without registers").from(0), x.register_median);
-  v(field("patch_median").from(0), x.patch_median);
-  v(field("patch_max").from(0), x.patch_max);
-  v(field("high_patches", "patches above {high_patch_norm}").from(0), x.high_patches);
-  v(field("high_share", "their share").from(0).to(1), x.high_share);
+  v(field("layer", "the last layer").from(0), x.layer);
+  v(field("cls_median", "the median L2 norm of CLS over images").from(0), x.cls_median);
+  v(field("register_median", "the median L2 norm of registers; null without").from(0), x.register_median);
+  v(field("patch_median", "the median L2 norm of patches").from(0), x.patch_median);
+  v(field("patch_max", "the largest L2 norm of a patch").from(0), x.patch_max);
+  v(field("high_patches", "how many patches have a norm above {high_patch_norm}",
+          "arXiv 2309.16588, for DINOv2-g")
+        .from(0),
+    x.high_patches);
+  v(field("high_share", "their share of all patches").from(0).to(1), x.high_share);
 }
 
 template <typename V>
@@ -135,8 +146,9 @@ void fields(V& v, Summary& x) {
         .to(1)
         .or_null(),
     x.sink_rate);
-  v(field("headroom", "the largest values against the ranges of number formats, by point"), x.headroom);
-  v(field("norms", "of images, where all is finite: the last layer's output"), x.norms);
+  v(field("headroom", "the largest values against the ranges of number formats, by point").named(kPoints),
+    x.headroom);
+  v(field("norms", "of images, where all is finite: L2 norms of tokens in the last layer's output"), x.norms);
 }
 
 }  // namespace outliers::results

@@ -9,8 +9,11 @@
 
 namespace outliers::results {
 
-/// The content of results.json, of schema outliers-results/2. indent -1: in one line.
+/// The content of results.json, of schema outliers-results/2. indent -1: in one line. Bytes of texts that are
+/// no UTF-8 become U+FFFD.
 std::string to_text(const Results& results, int indent = 1);
+/// Its `model` alone, in one line.
+std::string to_text(const Model& model);
 
 /// Reads results.json of schema outliers-results/2, or /1, which is converted. Nothing in it is believed
 /// before it is checked, because reports are sent around, edited and cut short. Throws an Error that names
@@ -24,13 +27,16 @@ std::string schema_text();
 /// A line of the tables of docs/results.md.
 struct Documented {
   std::string path;  ///< "layers[].inputs.*.resid_out.massive"
-  std::string type;  ///< "number", "list of objects"
+  std::string type;  ///< "number", "list of objects", "whole number or null"
   std::string what, source;
+  bool optional = false;  ///< may be left out
 };
-/// All fields, in the order of the file, each type's once, where it first stands.
+/// All fields, in the order of the file, each type's once, where it first stands. Their criteria are not
+/// filled in.
 std::vector<Documented> documented();
 
-/// The definitions of results: all fields with a source or a threshold, with the criteria's numbers in them.
+/// The definitions of results, for who reads a number or a chart: what the fields of layers and summary are,
+/// and others that have a source or a threshold, each by its path, with the criteria's numbers in them.
 Named<Definition> definitions(const Criteria& criteria);
 
 }  // namespace outliers::results

@@ -1,4 +1,4 @@
-// Reads types from JSON by the table of fields; for the readers of results.json alone.
+// Reads types from JSON by the table of fields; for this room alone.
 #pragma once
 
 #include <string>
@@ -12,17 +12,14 @@ namespace outliers::results {
 /// From results.json of the current schema. `file` is named by errors.
 Results from_json(const nlohmann::ordered_json& json, const std::string& file);
 
+/// From results.json of schema outliers-results/1.
+Results from_json_1(const nlohmann::ordered_json& json, const std::string& file);
+
 /// Whether counts and places fit each other, so that what passes can be indexed without another look. Throws
 /// an Error that names `file` and the field.
 void check_consistency(const Results& results, const std::string& file);
 
-inline constexpr const char* kOldSchema = "outliers-results/1";
-
 /// The criteria in force.
 nlohmann::ordered_json criteria_json();
-
-/// results.json of schema outliers-results/1 in the form of the current one; what breaks the old form stays
-/// broken, and from_json() tells of it.
-nlohmann::ordered_json converted_from_1(const nlohmann::ordered_json& json);
 
 }  // namespace outliers::results

@@ -16,17 +16,19 @@ class Writer {
  public:
   template <typename T>
   void operator()(const Field& field, T& x) {
-    if constexpr (is_optional<T>) {
-      if (!x && !field.null) return;
-    }
-    if constexpr (is_list<T> || is_named<T> || std::is_same_v<T, std::string>) {
-      if (x.empty() && field.sparse) return;
-    }
+    if (may_be_left_out<T>(field) && is_empty(x)) return;
     object_[field.name] = json_of(x);
   }
   ordered_json take() { return std::move(object_); }
 
  private:
+  template <typename T>
+  static bool is_empty(const T& x) {
+    if constexpr (is_optional<T>) return !x.has_value();
+    if constexpr (is_list<T> || is_named<T> || std::is_same_v<T, std::string>) return x.empty();
+    return false;
+  }
+
   ordered_json object_ = ordered_json::object();
 };
 
@@ -64,9 +66,20 @@ ordered_json criteria_json() {
   return json_of(criteria);
 }
 
-std::string to_text(const Results& results, int indent) {
+namespace {
+template <typename T>
+std::string text_of(const T& x, int indent) {
   // Visitors take what they may change; this one only reads.
-  return json_of(const_cast<Results&>(results)).dump(indent);
+  return json_of(const_cast<T&>(x)).dump(indent, ' ', false, ordered_json::error_handler_t::replace);
+}
+}  // namespace
+
+std::string to_text(const Results& results, int indent) {
+  return text_of(results, indent);
+}
+
+std::string to_text(const Model& model) {
+  return text_of(model, -1);
 }
 
 }  // namespace outliers::results

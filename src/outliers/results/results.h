@@ -342,7 +342,7 @@ struct Definition {
   std::string shape;       ///< of a measure's values: "[H]"
   std::string title;       ///< of a measure's values: what a chart calls them
   std::string definition;  ///< a sentence
-  std::string source;      ///< paper and place
+  std::string source;      ///< "arXiv 2402.17762, section 3"
 };
 
 struct Results {

@@ -1,7 +1,8 @@
 // The JSON Schema, the definitions and the tables of the docs, from the table of fields.
-#include <algorithm>
 #include <set>
+#include <typeindex>
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "outliers/core/error.h"
@@ -16,16 +17,23 @@ using nlohmann::ordered_json;
 template <typename T>
 ordered_json schema_of(const Field& field);
 
-template <typename T>
-concept MayBeLeftOut = is_list<T> || is_named<T> || std::is_same_v<T, std::string>;
+/// `what` with what name_of(name, number) gives in the place of each criterion.
+template <typename Name>
+std::string with_criteria(std::string_view what, const Criteria& criteria, Name&& name_of);
 
 class SchemaWriter {
  public:
   template <typename T>
   void operator()(const Field& field, T&) {
-    properties_[field.name] = schema_of<T>(field);
-    if ((!is_optional<T> || field.null) && !(MayBeLeftOut<T> && field.sparse))
-      required_.push_back(field.name);
+    ordered_json schema;
+    const std::string what = with_criteria(
+        field.what, {}, [](const char* name, const auto&) { return fmt::format("criteria.{}", name); });
+    if (!what.empty()) {
+      schema["description"] = *field.source == '\0' ? what : fmt::format("{} ({})", what, field.source);
+    }
+    schema.update(schema_of<T>(field));
+    properties_[field.name] = std::move(schema);
+    if (!may_be_left_out<T>(field)) required_.push_back(field.name);
   }
   ordered_json take() {
     return {{"type", "object"}, {"properties", std::move(properties_)}, {"required", std::move(required_)}};
@@ -43,6 +51,17 @@ void put_range(ordered_json& schema, const Field& field) {
   if (std::isfinite(field.maximum)) schema["maximum"] = number(field.maximum);
 }
 
+/// What stands in many places has a schema of its own: its name, and how others refer to it.
+constexpr const char *kClass = "class", *kAxis = "axis", *kExpert = "expert";
+ordered_json reference(const char* name) {
+  return {{"$ref", fmt::format("#/$defs/{}", name)}};
+}
+ordered_json shared_schemas() {
+  return {{kClass, {{"enum", kClasses}}},
+          {kAxis, {{"enum", kNames<Axis>}}},
+          {kExpert, {{"anyOf", {{{"type", "integer"}, {"minimum", 0}}, {{"const", "shared"}}}}}}};
+}
+
 template <typename T>
 ordered_json schema_of(const Field& field) {
   ordered_json schema;
@@ -52,13 +71,15 @@ ordered_json schema_of(const Field& field) {
   } else if constexpr (is_list<T>) {
     schema = {{"type", "array"}, {"items", schema_of<typename T::value_type>(field)}};
     if (field.some) schema["minItems"] = 1;
+    if (field.most < std::numeric_limits<size_t>::max()) schema["maxItems"] = field.most;
   } else if constexpr (is_named<T>) {
     schema = {{"type", "object"}};
     if (!field.names.empty()) schema["propertyNames"]["enum"] = field.names;
-    schema["additionalProperties"] = schema_of<typename T::value_type::second_type>(
-        is_optional<typename T::value_type::second_type> ? field.or_null() : field);
+    schema["additionalProperties"] = schema_of<typename T::value_type::second_type>(of_named<T>(field));
   } else if constexpr (std::is_same_v<T, Expert>) {
-    schema = {{"anyOf", {{{"type", "integer"}, {"minimum", 0}}, {{"const", "shared"}}}}};
+    schema = reference(kExpert);
+  } else if constexpr (std::is_same_v<T, Axis>) {
+    schema = reference(kAxis);
   } else if constexpr (std::is_enum_v<T>) {
     schema = {{"enum", kNames<T>}};
   } else if constexpr (std::is_same_v<T, double>) {
@@ -72,9 +93,12 @@ ordered_json schema_of(const Field& field) {
   } else if constexpr (std::is_same_v<T, std::string>) {
     if (field.values.empty()) {
       schema = {{"type", "string"}};
+    } else if (field.values.data() == std::data(kClasses)) {
+      schema = reference(kClass);
     } else {
       schema = {{"enum", field.values}};
     }
+    if (field.pattern != nullptr) schema["pattern"] = field.pattern;
   } else {
     static_assert(HasFields<T>);
     SchemaWriter writer;
@@ -85,37 +109,46 @@ ordered_json schema_of(const Field& field) {
   return schema;
 }
 
+/// "number", in a list or by name "numbers".
 template <typename T>
-std::string type_of() {
+std::string type_of(const Field& field, const char* plural = "") {
   if constexpr (is_optional<T>) {
-    return type_of<typename T::value_type>();
+    return type_of<typename T::value_type>(field, plural);
   } else if constexpr (is_list<T>) {
-    return "list of " + type_of<typename T::value_type>() + "s";
+    return fmt::format("list{} of {}", plural, type_of<typename T::value_type>(field, "s"));
   } else if constexpr (is_named<T>) {
-    return type_of<typename T::value_type::second_type>() + "s by name";
+    return type_of<typename T::value_type::second_type>(field, "s") + " by name";
   } else if constexpr (std::is_same_v<T, Expert>) {
-    return "number or \"shared\"";
+    return "whole number or \"shared\"";
   } else if constexpr (std::is_same_v<T, double>) {
-    return "number";
+    return fmt::format("number{}", plural);
   } else if constexpr (std::is_same_v<T, int64_t>) {
-    return "whole number";
+    return fmt::format("whole number{}", plural);
   } else if constexpr (std::is_same_v<T, bool>) {
     return "true or false";
   } else if constexpr (HasFields<T>) {
-    return "object";
+    return fmt::format("object{}", plural);
   } else {
-    return "text";
+    std::span<const char* const> values = field.values;
+    if constexpr (std::is_enum_v<T>) values = kNames<T>;
+    constexpr size_t few = 4;  // more are told in words
+    if (values.empty() || values.size() > few) return fmt::format("text{}", plural);
+    return fmt::format("\"{}\"", fmt::join(values, "\", \""));
   }
 }
 
-/// Walks all fields, each type's once.
+/// Walks all fields.
 class Lister {
  public:
+  /// `once`: of each type only where it first stands.
+  explicit Lister(bool once) : once_(once) {}
+
   template <typename T>
   void operator()(const Field& field, T&) {
     const std::string before = path_;
     path_ += (path_.empty() ? "" : ".") + std::string(field.name);
-    list.push_back({path_, type_of<T>(), field.what, field.source});
+    list.push_back({path_, type_of<T>(field) + (is_optional<T> && field.null ? " or null" : ""), field.what,
+                    field.source, may_be_left_out<T>(field)});
     descend<T>();
     path_ = before;
   }
@@ -133,41 +166,56 @@ class Lister {
     } else if constexpr (is_named<T>) {
       path_ += ".*";
       descend<typename T::value_type::second_type>();
-    } else if constexpr (HasFields<T> && !std::is_same_v<T, Expert>) {
-      static constexpr char kOnlyAddress = 0;  // one a type
-      if (!seen_.insert(&kOnlyAddress).second) return;
+    } else if constexpr (HasFields<T>) {
+      if (!seen_.insert(typeid(T)).second && once_) return;
       T x;
       fields(*this, x);
     }
   }
 
+  bool once_;
   std::string path_;
-  std::set<const void*> seen_;
+  std::set<std::type_index> seen_;
 };
 
+std::vector<Documented> listed(bool once) {
+  Lister lister(once);
+  Results results;
+  fields(lister, results);
+  return std::move(lister.list);
+}
+
+template <typename Name>
 class CriteriaNames {
  public:
-  explicit CriteriaNames(std::string& text) : text_(text) {}
+  CriteriaNames(std::string& text, Name& name_of) : text_(text), name_of_(name_of) {}
   template <typename T>
   void operator()(const Field& field, T& x) {
-    const std::string place = fmt::format("{{{}}}", field.name);
-    for (size_t at = text_.find(place); at != std::string::npos; at = text_.find(place, at)) {
-      text_.replace(at, place.size(), fmt::format("{}", x));
+    const std::string place = fmt::format("{{{}}}", field.name), name = name_of_(field.name, x);
+    for (size_t at = text_.find(place); at != std::string::npos; at = text_.find(place, at + name.size())) {
+      text_.replace(at, place.size(), name);
     }
   }
 
  private:
   std::string& text_;
+  Name& name_of_;
 };
+
+template <typename Name>
+std::string with_criteria(std::string_view what, const Criteria& criteria, Name&& name_of) {
+  std::string text(what);
+  CriteriaNames names(text, name_of);
+  Criteria numbers = criteria;
+  fields(names, numbers);
+  return text;
+}
 
 }  // namespace
 
 std::string filled(std::string_view what, const Criteria& criteria) {
-  std::string text(what);
-  CriteriaNames names(text);
-  Criteria numbers = criteria;
-  fields(names, numbers);
-  return text;
+  return with_criteria(what, criteria,
+                       [](const char*, const auto& number) { return fmt::format("{}", number); });
 }
 
 std::string schema_text() {
@@ -176,23 +224,23 @@ std::string schema_text() {
       {"title", kSchema},
       {"description",
        "results.json of `outliers report`. Fields may be added; a changed meaning gets a new schema name. "
-       "Everything counts from 0. docs/results.md says what each number means."}};
+       "Everything counts from 0. docs/results.md says more of what the numbers mean."}};
   schema.update(schema_of<Results>(field("")));
   schema["properties"]["schema"] = {{"const", kSchema}};
+  schema["$defs"] = shared_schemas();
   return schema.dump(1) + "\n";
 }
 
 std::vector<Documented> documented() {
-  Lister lister;
-  Results results;
-  fields(lister, results);
-  return std::move(lister.list);
+  return listed(true);
 }
 
 Named<Definition> definitions(const Criteria& criteria) {
   Named<Definition> list;
-  for (const Documented& entry : documented()) {
-    if (entry.source.empty() && entry.what.find('{') == std::string::npos) continue;
+  for (const Documented& entry : listed(false)) {
+    const bool measured = entry.path.starts_with("layers[].") || entry.path.starts_with("summary.");
+    const bool defined = !entry.source.empty() || entry.what.find('{') != std::string::npos;
+    if (entry.what.empty() || !(measured || defined)) continue;
     list[entry.path] = {"", "", filled(entry.what, criteria), entry.source};
   }
   return list;

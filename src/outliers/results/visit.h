@@ -32,4 +32,20 @@ inline constexpr bool is_named = false;
 template <typename T>
 inline constexpr bool is_named<Named<T>> = true;
 
+/// Whether an object may lack the field: an optional that is not null then, a list, object or text that is
+/// empty then.
+template <typename T>
+constexpr bool may_be_left_out(const Field& field) {
+  if constexpr (is_optional<T>) return !field.null;
+  return (is_list<T> || is_named<T> || std::is_same_v<T, std::string>)&&field.sparse;
+}
+
+/// What a field says of the values of an object by names: one that is empty is null, or its name would be
+/// lost.
+template <typename T>
+requires is_named<T>
+constexpr Field of_named(const Field& field) {
+  return is_optional<typename T::value_type::second_type> ? field.or_null() : field;
+}
+
 }  // namespace outliers::results

@@ -292,6 +292,7 @@ at::Tensor run_layer(const models::Config& c, int64_t layer, const LayerWeights&
     tap.show(Point::attn_out, slice, change);
     if (c.branch_norms) change = normalise(c, w.attn_post_norm, change);
     if (c.branch_scales) change = product_of(std::move(change), w.attn_scale);
+    tap.show(Point::attn_added, slice, change);
     hidden = sum_of(std::move(hidden), std::move(change));
     if (c.residual_norms) hidden = normalise(c, w.attn_norm, hidden);
     tap.show(Point::resid_mid, slice, hidden);
@@ -304,6 +305,7 @@ at::Tensor run_layer(const models::Config& c, int64_t layer, const LayerWeights&
   tap.show(Point::down_out, slice, change);
   if (c.branch_norms) change = normalise(c, w.mlp_post_norm, change);
   if (c.branch_scales) change = product_of(std::move(change), w.mlp_scale);
+  tap.show(Point::mlp_added, slice, change);
   hidden = sum_of(std::move(hidden), std::move(change));
   if (c.residual_norms) hidden = normalise(c, w.mlp_norm, hidden);
   tap.show(Point::resid_out, slice, hidden);

@@ -25,6 +25,8 @@ const std::vector<PointInfo>& point_table() {
       {Point::attn_probs, "attn_probs", true, "[B, H, T, T]", "softmax of the scores; float32"},
       {Point::attn_out, "attn_out", true, "[B, T, D]",
        "output of the attention's projection, before any post-norm"},
+      {Point::attn_added, "attn_added", true, "[B, T, D]",
+       "what is added to the residual stream: attn_out after any post-norm and LayerScale"},
       {Point::resid_mid, "resid_mid", true, "[B, T, D]",
        "residual stream after the attention's output is added"},
       {Point::mlp_norm_out, "mlp_norm_out", true, "[B, T, D]",
@@ -62,6 +64,8 @@ const std::vector<PointInfo>& point_table() {
       {Point::down_out, "down_out", true, "[B, T, D]",
        "output of the MLP: of the down projection, or the weighted sum of the experts'; before any "
        "post-norm"},
+      {Point::mlp_added, "mlp_added", true, "[B, T, D]",
+       "what is added to the residual stream: down_out after any post-norm and LayerScale"},
       {Point::resid_out, "resid_out", true, "[B, T, D]", "residual stream after the MLP's output is added"},
       {Point::final_norm_out, "final_norm_out", false, "[B, T, D]", "normalised output of the last layer"},
       {Point::logits, "logits", false, "[B, T, V]", "scores of the next token, after any soft-cap"},

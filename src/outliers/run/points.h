@@ -15,8 +15,9 @@ namespace outliers::run {
 /// projection, before any post-norm; resid_mid, resid_out: after the addition; attn_norm_out, mlp_norm_out:
 /// what the projections read. Where a layer's MLP is of experts, down_out is the weighted sum of their
 /// outputs. Where the residual itself is normed after an addition (OPT 350M), resid_mid and resid_out are
-/// what the norm gives. A parallel block's resid_mid is the sum of its input and attn_out. attn_out and
-/// down_out are before LayerScale too.
+/// what the norm gives. A parallel block's resid_mid is the sum of its input and attn_added. attn_out and
+/// down_out are before LayerScale too; attn_added and mlp_added are after it and after post-norms, and equal
+/// them where a model has neither.
 enum class Point {
   resid_in,
   attn_norm_out,
@@ -26,6 +27,7 @@ enum class Point {
   attn_logits,
   attn_probs,
   attn_out,
+  attn_added,
   resid_mid,
   mlp_norm_out,
   router_logits,
@@ -47,6 +49,7 @@ enum class Point {
   up_out,
   down_in,
   down_out,
+  mlp_added,
   resid_out,
   final_norm_out,
   logits,  // not of a layer: named without "layer.N."

@@ -21,6 +21,8 @@ struct AddedToken {
   bool rstrip = false;       ///< takes the white space behind it
   bool normalized = false;   ///< looked for in the normalised text
   bool special = false;
+  bool as_text = false;      ///< a file names it by its text alone
+  bool is_marked = false;    ///< by an object of tokenizer_config.json, which added_tokens.json does not heed
   bool was_special = false;  ///< special in one of its definitions; that stays, as in tokenizers
 };
 

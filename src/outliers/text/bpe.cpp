@@ -99,10 +99,21 @@ Bpe::~Bpe() = default;
 // boundary is of that kind; the bytes behind which some token continues with "▁" are the exceptions.
 void Bpe::find_safe_cuts() {
   constexpr std::string_view mark = "▁";
+  // Without an unknown token a character may vanish, and what stands around it merges.
+  const bool all_bytes =
+      options_.byte_fallback && std::all_of(fallback_, fallback_ + 256, [](int32_t id) { return id >= 0; });
+  const bool vanishes = !options_.unknown && options_.missing_unknown.empty() && !all_bytes;
   cuts_ = vocabulary_.find(mark) >= 0 && options_.continuing_prefix.empty() && options_.end_suffix.empty() &&
-          !options_.ignore_merges;
+          !options_.ignore_merges && !vanishes;
   if (!cuts_) return;
+  // Nor may the unknown token merge with what follows.
+  const std::string unknown =
+      options_.unknown ? fmt::format("{}{}", vocabulary_.piece(*options_.unknown), mark) : "";
   for (const std::string_view piece : vocabulary_.pieces()) {
+    if (!unknown.empty() && piece.starts_with(unknown)) {
+      cuts_ = false;
+      return;
+    }
     for (size_t at = piece.find(mark, 1); at != std::string_view::npos; at = piece.find(mark, at + 1)) {
       joined_[static_cast<unsigned char>(piece[at - 1])] = true;
     }

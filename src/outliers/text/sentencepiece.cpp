@@ -139,6 +139,9 @@ void read_trainer(Message message, SentencePieceModel& model) {
       case 35:
         model.byte_fallback = message.boolean();
         break;
+      case 40:
+        model.unknown = message.integer();
+        break;
       case 41:
         model.bos = message.integer();
         break;
@@ -147,6 +150,15 @@ void read_trainer(Message message, SentencePieceModel& model) {
         break;
       case 43:
         model.padding = message.integer();
+        break;
+      case 45:
+        model.unknown_piece = message.bytes();
+        break;
+      case 46:
+        model.bos_piece = message.bytes();
+        break;
+      case 47:
+        model.eos_piece = message.bytes();
         break;
       default:
         break;
@@ -175,8 +187,40 @@ void read_normalizer(Message message, SentencePieceModel& model) {
   }
 }
 
-// What sentencepiece itself demands of the pieces of a model.
-Vocabulary check_pieces(const SentencePieceModel& model, std::string_view where) {
+}  // namespace
+
+SentencePieceModel parse_sentencepiece(std::string_view bytes) {
+  SentencePieceModel model;
+  Message file(bytes, 0, "the SentencePiece model");
+  while (file.next()) {
+    switch (file.field()) {
+      case 1:
+        model.pieces.push_back(read_piece(file.message(fmt::format("piece {}", model.pieces.size()))));
+        break;
+      case 2:
+        read_trainer(file.message("the trainer_spec"), model);
+        break;
+      case 3:
+        read_normalizer(file.message("the normalizer_spec"), model);
+        break;
+      case 5: {
+        SentencePieceModel back;
+        read_normalizer(file.message("the denormalizer_spec"), back);
+        model.denormalizer = back.charsmap;
+        break;
+      }
+      default:
+        break;
+    }
+  }
+  return model;
+}
+
+Vocabulary check_sentencepiece(const SentencePieceModel& model, std::string_view where) {
+  require(model.kind == Kind::unigram || model.kind == Kind::bpe,
+          "{}: the model type {} is not supported; UNIGRAM and BPE are", where,
+          model.kind == Kind::word ? "WORD" : "CHAR");
+  require(model.denormalizer.empty(), "{}: a denormalizer_spec with rules is not supported", where);
   require(!model.pieces.empty(), "{}: the model has no pieces", where);
   size_t bytes = 0;
   for (const auto& piece : model.pieces) bytes += piece.text.size();
@@ -210,42 +254,8 @@ Vocabulary check_pieces(const SentencePieceModel& model, std::string_view where)
   return vocabulary;
 }
 
-}  // namespace
-
-SentencePieceModel parse_sentencepiece(std::string_view bytes) {
-  SentencePieceModel model;
-  Message file(bytes, 0, "the SentencePiece model");
-  while (file.next()) {
-    switch (file.field()) {
-      case 1:
-        model.pieces.push_back(read_piece(file.message(fmt::format("piece {}", model.pieces.size()))));
-        break;
-      case 2:
-        read_trainer(file.message("the trainer_spec"), model);
-        break;
-      case 3:
-        read_normalizer(file.message("the normalizer_spec"), model);
-        break;
-      case 5: {
-        SentencePieceModel back;
-        read_normalizer(file.message("the denormalizer_spec"), back);
-        model.denormalizer = back.charsmap;
-        break;
-      }
-      default:
-        break;
-    }
-  }
-  return model;
-}
-
-Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view where,
-                          bool prefix_at_start_only) {
-  require(model.kind == Kind::unigram || model.kind == Kind::bpe,
-          "{}: the model type {} is not supported; UNIGRAM and BPE are", where,
-          model.kind == Kind::word ? "WORD" : "CHAR");
-  require(model.denormalizer.empty(), "{}: a denormalizer_spec with rules is not supported", where);
-  Vocabulary vocabulary = check_pieces(model, where);
+Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view where) {
+  Vocabulary vocabulary = check_sentencepiece(model, where);
   const bool bpe = model.kind == Kind::bpe;
 
   Parts parts;
@@ -294,14 +304,11 @@ Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view wher
   }
 
   if (!model.charsmap.empty()) rules.charsmap.emplace(model.charsmap, where);
-  rules.add_dummy_prefix = model.add_dummy_prefix && !prefix_at_start_only;
+  rules.add_dummy_prefix = model.add_dummy_prefix;
   rules.remove_extra_whitespaces = model.remove_extra_whitespaces;
   rules.escape_whitespaces = model.escape_whitespaces;
   rules.treat_whitespace_as_suffix = model.treat_whitespace_as_suffix;
   parts.normalizer = make_sentencepiece(std::move(rules));
-  if (prefix_at_start_only && model.add_dummy_prefix) {
-    parts.pre_tokenizer = make_metaspace("▁", PrependScheme::first, false);
-  }
 
   const size_t dummy = model.add_dummy_prefix ? 1 : 0;
   parts.decoder = model.treat_whitespace_as_suffix ? make_sentencepiece_decoder(0, dummy)

@@ -22,24 +22,28 @@ struct SentencePieceModel {
 
   std::vector<Piece> pieces;  ///< by id
   Kind kind = Kind::unigram;
-  bool byte_fallback = false;
+  bool byte_fallback = false;  ///< trainer_spec, like the next
   bool treat_whitespace_as_suffix = false;
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
-  std::string charsmap;                    ///< precompiled_charsmap; may be empty
-  std::string denormalizer;                ///< of the denormalizer_spec
-  int64_t bos = 1, eos = 2, padding = -1;  ///< -1: none
+  std::string charsmap;                                 ///< precompiled_charsmap; may be empty
+  std::string denormalizer;                             ///< of the denormalizer_spec
+  int64_t unknown = 0, bos = 1, eos = 2, padding = -1;  ///< trainer_spec's *_id; -1: none
+  std::string unknown_piece = "<unk>", bos_piece = "<s>", eos_piece = "</s>";  ///< trainer_spec's *_piece
 };
 
 /// The contents of a .model file. Unknown fields are passed over, as protobuf does; everything else that is
 /// not as sentencepiece wants it is an Error naming the place.
 SentencePieceModel parse_sentencepiece(std::string_view bytes);
 
-/// Checks the pieces (`where` is for messages) and builds model, normaliser and decoder. Control and unknown
-/// pieces become special added tokens, as in transformers; a BOS or EOS is for the caller to add.
-/// `prefix_at_start_only`: transformers' `legacy: false`, the dummy prefix only in front of the whole text,
-/// and not in front of a space.
-Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view where, bool prefix_at_start_only);
+/// The pieces by id. What sentencepiece would not open, the types WORD and CHAR and a denormalizer are
+/// Errors; `where` is for messages.
+Vocabulary check_sentencepiece(const SentencePieceModel& model, std::string_view where);
+
+/// Model, normaliser and decoder as the sentencepiece program has them; checks the model first. Control and
+/// unknown pieces become special added tokens, because a prompt needs them; a BOS or EOS is for the caller to
+/// add.
+Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view where);
 
 }  // namespace outliers::text

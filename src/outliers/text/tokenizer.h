@@ -73,6 +73,9 @@ class OUTLIERS_API Tokenizer {
                                               std::string_view tokenizer_config_json = {});
   /// From tokenizer.json; without it from a SentencePiece model, then from vocab.json and merges.txt.
   static std::unique_ptr<Tokenizer> from_files(const TokenizerFiles& files);
+  /// A SentencePiece model for itself, with the ids of the sentencepiece program; beside other files it is
+  /// AutoTokenizer's that count. `name` is the file's, for messages. BPE models begin every text with a BOS.
+  static std::unique_ptr<Tokenizer> from_sentencepiece(std::string_view model, const std::string& name);
   static std::unique_ptr<Tokenizer> from_gguf(GgufVocabulary vocabulary);
   virtual ~Tokenizer() = default;
 

@@ -1,12 +1,12 @@
 #include "outliers/text/tokenizer_class.h"
 
 #include <algorithm>
-#include <map>
-#include <set>
 
 #include "outliers/core/error.h"
+#include "outliers/text/auto_class.h"
 #include "outliers/text/json_node.h"
 #include "outliers/text/patterns.h"
+#include "outliers/text/unicode.h"
 
 namespace outliers::text {
 namespace {
@@ -49,172 +49,87 @@ void build_gemma(const TokenizerConfig&, Parts& parts) {
   parts.decoder = make_sentencepiece_decoder(0, 0);
 }
 
+// The dummy prefix that LlamaTokenizer has without its old "legacy" behaviour.
+void build_code_llama(const TokenizerConfig& config, Parts& parts) {
+  const bool prefix = config.add_prefix_space.value_or(true);
+  parts.pre_tokenizer = make_metaspace("▁", prefix ? PrependScheme::first : PrependScheme::never, false);
+  parts.decoder = make_sentencepiece_decoder(1, 0);
+}
+
+void build_t5(const TokenizerConfig&, Parts& parts) {
+  std::vector<PreTokenizerPtr> steps;
+  steps.push_back(make_character_split(is_white_space, SplitBehavior::removed));
+  steps.push_back(make_metaspace("▁", PrependScheme::always, true));
+  parts.pre_tokenizer = make_sequence(std::move(steps));
+  parts.decoder = make_metaspace_decoder("▁", PrependScheme::always);
+}
+
 const std::vector<TokenizerClass>& classes() {
-  using Named = std::vector<std::pair<const char*, const char*>>;
+  using Pieces = TokenizerClass::Pieces;
   constexpr const char* end = "<|endoftext|>";
-  const Named ends = {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}};
   static const std::vector<TokenizerClass> all = {
-      {"GPT2Tokenizer", false, false, false, false, false, ends, build_gpt2},
-      {"CodeGenTokenizer", false, false, false, false, false, ends, build_gpt2},
-      {"GPTNeoXTokenizer",
-       false,
-       false,
-       false,
-       true,
-       false,
-       {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}, {"pad_token", "<|padding|>"}},
-       build_gpt_neox},
-      {"Qwen2Tokenizer",
-       false,
-       false,
-       false,
-       false,
-       true,
-       {{"eos_token", end}, {"unk_token", end}, {"pad_token", end}},
-       build_qwen2},
-      {"LlamaTokenizer",
-       true,
-       true,
-       false,
-       false,
-       false,
-       {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}},
-       build_llama},
-      {"GemmaTokenizer",
-       true,
-       true,
-       true,
-       false,
-       false,
-       {{"bos_token", "<bos>"},
-        {"eos_token", "<eos>"},
-        {"unk_token", "<unk>"},
-        {"pad_token", "<pad>"},
-        {"mask_token", "<mask>"}},
-       build_gemma}};
+      {.name = "GPT2Tokenizer",
+       .named = {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}},
+       .build = build_gpt2},
+      {.name = "CodeGenTokenizer",
+       .named = {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}},
+       .build = build_gpt2},
+      {.name = "GPTNeoXTokenizer",
+       .drops_post_processor = true,
+       .named = {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}, {"pad_token", "<|padding|>"}},
+       .build = build_gpt_neox},
+      {.name = "Qwen2Tokenizer",
+       .resets_special_tokens = true,
+       .named = {{"eos_token", end}, {"unk_token", end}, {"pad_token", end}},
+       .build = build_qwen2},
+      {.name = "LlamaTokenizer",
+       .pieces = Pieces::bpe,
+       .byte_fallback = true,
+       .fuse_unknown = true,
+       .named = {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}},
+       .build = build_llama},
+      {.name = "CodeLlamaTokenizer",
+       .pieces = Pieces::bpe,
+       .only_pieces = true,
+       .byte_fallback = true,
+       .fuse_unknown = true,
+       .has_unknown = true,
+       .adds_bos = true,
+       .named = {{"bos_token", "<s>"},
+                 {"eos_token", "</s>"},
+                 {"unk_token", "<unk>"},
+                 {"prefix_token", "▁<PRE>"},
+                 {"middle_token", "▁<MID>"},
+                 {"suffix_token", "▁<SUF>"},
+                 {"eot_token", "▁<EOT>"},
+                 {"fill_token", "<FILL_ME>"}},
+       .build = build_code_llama},
+      {.name = "GemmaTokenizer",
+       .pieces = Pieces::bpe,
+       .byte_fallback = true,
+       .fuse_unknown = true,
+       .has_unknown = true,
+       .named = {{"bos_token", "<bos>"},
+                 {"eos_token", "<eos>"},
+                 {"unk_token", "<unk>"},
+                 {"pad_token", "<pad>"},
+                 {"mask_token", "<mask>"}},
+       .build = build_gemma},
+      {.name = "T5Tokenizer",
+       .pieces = Pieces::unigram,
+       .only_pieces = true,
+       .reads_spiece = true,
+       .uses_charsmap = true,
+       .ends_with_eos = true,
+       .named = {{"eos_token", "</s>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}},
+       .build = build_t5}};
   return all;
 }
 
-// Other classes of transformers with a pipeline of their own.
-bool is_foreign(std::string_view name) {
-  static const std::set<std::string_view> all = {"AlbertTokenizer",
-                                                 "BartTokenizer",
-                                                 "BarthezTokenizer",
-                                                 "BartphoTokenizer",
-                                                 "BertGenerationTokenizer",
-                                                 "BertJapaneseTokenizer",
-                                                 "BertTokenizer",
-                                                 "BertweetTokenizer",
-                                                 "BigBirdTokenizer",
-                                                 "BioGptTokenizer",
-                                                 "BlenderbotSmallTokenizer",
-                                                 "BlenderbotTokenizer",
-                                                 "ByT5Tokenizer",
-                                                 "CLIPTokenizer",
-                                                 "CTRLTokenizer",
-                                                 "CamembertTokenizer",
-                                                 "CanineTokenizer",
-                                                 "ClvpTokenizer",
-                                                 "CodeLlamaTokenizer",
-                                                 "CohereTokenizer",
-                                                 "CpmAntTokenizer",
-                                                 "CpmTokenizer",
-                                                 "DPRQuestionEncoderTokenizer",
-                                                 "DebertaTokenizer",
-                                                 "DebertaV2Tokenizer",
-                                                 "DiaTokenizer",
-                                                 "EsmTokenizer",
-                                                 "EsmcTokenizer",
-                                                 "FNetTokenizer",
-                                                 "FSMTTokenizer",
-                                                 "FlaubertTokenizer",
-                                                 "FunnelTokenizer",
-                                                 "GPTNeoXJapaneseTokenizer",
-                                                 "GPTSw3Tokenizer",
-                                                 "HerbertTokenizer",
-                                                 "LEDTokenizer",
-                                                 "LasrTokenizer",
-                                                 "LayoutLMv2Tokenizer",
-                                                 "LayoutLMv3Tokenizer",
-                                                 "LayoutXLMTokenizer",
-                                                 "LukeTokenizer",
-                                                 "LxmertTokenizer",
-                                                 "M2M100Tokenizer",
-                                                 "MBart50Tokenizer",
-                                                 "MBartTokenizer",
-                                                 "MLukeTokenizer",
-                                                 "MPNetTokenizer",
-                                                 "MarianTokenizer",
-                                                 "MarkupLMTokenizer",
-                                                 "MgpstrTokenizer",
-                                                 "MobileBertTokenizer",
-                                                 "MvpTokenizer",
-                                                 "MyT5Tokenizer",
-                                                 "NllbTokenizer",
-                                                 "NougatTokenizer",
-                                                 "OpenAIGPTTokenizer",
-                                                 "PLBartTokenizer",
-                                                 "PegasusTokenizer",
-                                                 "PerceiverTokenizer",
-                                                 "PhobertTokenizer",
-                                                 "ProphetNetTokenizer",
-                                                 "Qwen3_5Tokenizer",
-                                                 "RagTokenizer",
-                                                 "ReformerTokenizer",
-                                                 "RemBertTokenizer",
-                                                 "RoCBertTokenizer",
-                                                 "RoFormerTokenizer",
-                                                 "RobertaTokenizer",
-                                                 "SeamlessM4TTokenizer",
-                                                 "Siglip2Tokenizer",
-                                                 "SiglipTokenizer",
-                                                 "Speech2TextTokenizer",
-                                                 "SpeechT5Tokenizer",
-                                                 "SplinterTokenizer",
-                                                 "T5Tokenizer",
-                                                 "TapasTokenizer",
-                                                 "Tipsv2Tokenizer",
-                                                 "UdopTokenizer",
-                                                 "VideoPrismTokenizer",
-                                                 "VitsTokenizer",
-                                                 "Wav2Vec2CTCTokenizer",
-                                                 "Wav2Vec2PhonemeCTCTokenizer",
-                                                 "WhisperTokenizer",
-                                                 "XGLMTokenizer",
-                                                 "XLMRobertaTokenizer",
-                                                 "XLMTokenizer",
-                                                 "XLNetTokenizer"};
-  return all.count(name) > 0;
-}
-
-// models/auto/tokenization_auto.py: the class of a model_type; "" takes tokenizer.json as it stands.
-struct Registered {
-  const char* name;
-  bool wins = false;  ///< over the files' class, which is known to be wrong on the Hub
-};
-const Registered* registered(std::string_view model_type) {
-  static const std::map<std::string_view, Registered> all = {{"gemma", {"GemmaTokenizer"}},
-                                                             {"gemma2", {"GemmaTokenizer"}},
-                                                             {"gemma3", {"GemmaTokenizer"}},
-                                                             {"gemma3_text", {"GemmaTokenizer"}},
-                                                             {"gpt2", {"GPT2Tokenizer"}},
-                                                             {"gpt_neox", {"GPTNeoXTokenizer"}},
-                                                             {"mistral", {""}},
-                                                             {"mixtral", {""}},
-                                                             {"mpt", {"GPTNeoXTokenizer"}},
-                                                             {"olmo", {"GPTNeoXTokenizer"}},
-                                                             {"olmo2", {""}},
-                                                             {"opt", {"GPT2Tokenizer"}},
-                                                             {"phi", {"GPT2Tokenizer"}},
-                                                             {"phi3", {"", true}},
-                                                             {"phimoe", {"", true}},
-                                                             {"qwen2", {"Qwen2Tokenizer", true}},
-                                                             {"qwen2_moe", {"Qwen2Tokenizer"}},
-                                                             {"qwen3", {"Qwen2Tokenizer"}},
-                                                             {"qwen3_moe", {"Qwen2Tokenizer"}},
-                                                             {"stablelm", {""}}};
-  const auto found = all.find(model_type);
-  return found == all.end() ? nullptr : &found->second;
+// Names of the generic class.
+bool is_generic_class(std::string_view name) {
+  return name == "PreTrainedTokenizer" || name == "TokenizersBackend" || name == "PythonBackend" ||
+         name == "BloomTokenizer";
 }
 
 std::string_view without_fast(std::string_view name) {
@@ -243,25 +158,49 @@ const TokenizerClass* class_of(const TokenizerFiles& files, const TokenizerConfi
     model_class = text("tokenizer_class");
   }
   const bool configured = !config.tokenizer_class.empty();
+  const bool json = !files.tokenizer_json.empty(), pieces = !json && !files.sentencepiece_model.empty();
   const bool byte_level = files.tokenizer_json.find("\"ByteLevel\"") != std::string::npos;
-  const Registered* const own = registered(type);
+  auto own = class_of_model_type(type);
+  // A tokenizer.json counts as it stands where only the model's type asks for such a class.
+  if (json && own && is_foreign_class(own->name)) own.reset();
   std::string_view name = configured ? std::string_view(config.tokenizer_class) : without_fast(model_class);
-  if (name == "LlamaTokenizer" && byte_level && (own == nullptr || !own->wins)) return nullptr;
-  if (own != nullptr && (name.empty() || own->wins || own->name == std::string_view())) name = own->name;
-  if (const TokenizerClass* known = find_class(name)) return known;
-  if (is_foreign(name)) {
+  if (name == "LlamaTokenizer" && byte_level && !(own && own->wins)) return nullptr;
+  bool by_type = own && (name.empty() || own->wins || own->name.empty());
+  if (pieces && config.has_code) {
+    // Code of the repository is not run unasked. Where transformers knows the model's type or the class it
+    // takes its own class instead, and does not ask whether the two agree.
+    require(own || find_class(name) != nullptr || is_foreign_class(name) || is_generic_class(name),
+            "{}tokenizer_config.json: auto_map names a tokenizer that is code beside the model, which is not "
+            "run; save tokenizer.json with transformers",
+            files.folder);
+    by_type = own && name.empty();
+  }
+  if (by_type) name = own->name;
+  const TokenizerClass* const known = find_class(name);
+  if (known != nullptr && !(json && known->only_pieces) &&
+      !(pieces && known->pieces == TokenizerClass::Pieces::none))
+    return known;
+  if (known != nullptr || is_foreign_class(name)) {
     fail(
-        "{}{}: the tokenizer_class \"{}\" builds a tokenizer of its own in transformers, which is not "
-        "supported; {}",
-        files.folder, configured ? "tokenizer_config.json" : "config.json", name,
-        files.tokenizer_json.empty() ? "save tokenizer.json with transformers"
-                                     : "remove the key to read tokenizer.json as it stands");
+        "{}{}: the tokenizer_class \"{}\"{} builds a tokenizer of its own in transformers, which is not "
+        "supported{}; {}",
+        files.folder, configured && !by_type ? "tokenizer_config.json" : "config.json", name,
+        by_type ? fmt::format(" (of the model_type \"{}\")", printable(type)) : "",
+        known != nullptr && pieces ? " from a SentencePiece model" : "",
+        json ? "remove the key to read tokenizer.json as it stands"
+             : "save tokenizer.json with transformers");
   }
   return nullptr;
 }
 
 void set_defaults(const TokenizerClass& own, TokenizerConfig& config) {
   for (const auto& [key, content] : own.named) config.set_default(key, content);
+  // They come before those that only the files have.
+  for (auto own_name = own.named.rbegin(); own_name != own.named.rend(); ++own_name) {
+    const auto at = std::find_if(config.named.begin(), config.named.end(),
+                                 [&](const auto& named) { return named.first == own_name->first; });
+    if (at != config.named.end()) std::rotate(config.named.begin(), at, at + 1);
+  }
 }
 
 void finish(const TokenizerClass& own, const TokenizerConfig& config, Parts& parts) {

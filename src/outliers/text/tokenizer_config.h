@@ -16,8 +16,8 @@
 namespace outliers::text {
 
 struct TokenizerConfig {
-  /// bos_token, eos_token, ... in transformers' order, then the model's own (image_token, ...). They are
-  /// special, and have no ids.
+  /// bos_token, eos_token, ... in transformers' order, then the model's own (image_token, ...). They
+  /// become special whatever they say, and have no ids.
   std::vector<std::pair<std::string, AddedToken>> named;
   std::vector<AddedToken> extra;  ///< extra_special_tokens, formerly additional_special_tokens
   std::optional<bool> add_bos, add_eos, add_prefix_space, legacy;
@@ -26,6 +26,9 @@ struct TokenizerConfig {
   std::vector<AddedToken> listed;  ///< added_tokens_decoder or added_tokens.json, by their ids there
 
   bool has_extra = false;      ///< a file has a key of extra tokens
+  bool lists_extra = false;    ///< transformers has a list of them, if an empty one, and takes no others
+  bool has_code = false;       ///< auto_map names a class that is code of the repository
+  int64_t extra_ids = 100;     ///< sentinels of a T5Tokenizer; read beside a SentencePiece model only
   bool has_list = false;       ///< added_tokens_decoder is there
   std::set<std::string> none;  ///< keys that are null: the class's own token does not count either
 
@@ -33,6 +36,9 @@ struct TokenizerConfig {
   /// The token of the class or format, where no file says anything.
   void set_default(const char* key, std::string_view content);
 };
+
+/// Whether a key is one of transformers' own: bos_token, eos_token, ...
+bool is_standard_token(std::string_view key);
 
 /// Reads the three files, each of which may be empty. special_tokens_map.json goes before
 /// tokenizer_config.json, but counts, like added_tokens.json, only where the latter has no

@@ -3,10 +3,8 @@
 #include <algorithm>
 
 #include "outliers/core/error.h"
-#include "outliers/core/warning.h"
 #include "outliers/text/bpe.h"
 #include "outliers/text/json_node.h"
-#include "outliers/text/sentencepiece.h"
 #include "outliers/text/tokenizer_class.h"
 #include "outliers/text/tokenizer_config.h"
 #include "outliers/text/tokenizer_sources.h"
@@ -14,61 +12,6 @@
 
 namespace outliers::text {
 namespace {
-
-// tiktoken's files have lines of a token in base64, a space and its rank.
-bool is_tiktoken(std::string_view bytes) {
-  const std::string_view line = bytes.substr(0, bytes.find('\n'));
-  const size_t space = line.find(' ');
-  if (space == 0 || space == std::string_view::npos || !decode_base64(line.substr(0, space))) return false;
-  const std::string_view rank = line.substr(space + 1);
-  return !rank.empty() &&
-         std::all_of(rank.begin(), rank.end(), [](char c) { return (c >= '0' && c <= '9') || c == '\r'; });
-}
-
-std::unique_ptr<Tokenizer> from_sentencepiece(const TokenizerFiles& files) {
-  const std::string name = files.folder + files.sentencepiece_name;
-  require(!is_tiktoken(files.sentencepiece_model),
-          "{}: this is a tiktoken file, not a SentencePiece model; save the tokenizer as tokenizer.json with "
-          "transformers and put it beside the weights",
-          name);
-  SentencePieceModel model = parse_sentencepiece(files.sentencepiece_model);
-  TokenizerConfig config = read_tokenizer_config(files);
-  // These two classes of transformers say themselves what a prefix is, and add a BOS only where add_bos_token
-  // says so.
-  const TokenizerClass* const named = find_class(config.tokenizer_class);
-  const TokenizerClass* const own = named != nullptr && named->byte_fallback ? named : nullptr;
-  if (own != nullptr) {
-    set_defaults(*own, config);
-    if (own->has_unknown) config.add_prefix_space = false;
-    if (!config.legacy) config.legacy = false;
-    if (!config.add_bos) config.add_bos = false;
-  }
-  const bool of_a_model = !files.config_json.empty() || !files.tokenizer_config_json.empty();
-  if (own == nullptr && of_a_model) {
-    warn(
-        "{}: read as sentencepiece reads it, since tokenizer_config.json does not name LlamaTokenizer or "
-        "GemmaTokenizer; AutoTokenizer may give other ids",
-        name);
-  }
-  model.add_dummy_prefix = config.add_prefix_space.value_or(model.add_dummy_prefix);
-  Parts parts = sentencepiece_parts(model, name, !config.legacy.value_or(true));
-  parts.where = name;
-  const auto control = [&](int64_t id) -> std::optional<int32_t> {
-    if (id < 0 || static_cast<size_t>(id) >= model.pieces.size()) return std::nullopt;
-    if (model.pieces[static_cast<size_t>(id)].type != SentencePieceModel::Type::control) return std::nullopt;
-    return static_cast<int32_t>(id);
-  };
-  parts.bos = control(model.bos);
-  parts.eos = control(model.eos);
-  parts.padding = control(model.padding);
-  add_configured_tokens(config, parts);
-  // The models of this kind that are BPE (Llama, Mistral, Gemma) begin every text with a BOS.
-  const bool by_kind = !config.add_bos && model.kind == SentencePieceModel::Kind::bpe;
-  if (by_kind) config.add_bos = parts.bos.has_value();
-  apply_bos_and_eos(config, parts);
-  if (by_kind) parts.adds.reason = "SentencePiece models of the type BPE begin every text with a BOS";
-  return assemble(std::move(parts));
-}
 
 void read_merges_text(std::string_view text, const std::string& name, Bpe& model) {
   std::vector<std::string_view> lines;
@@ -95,7 +38,7 @@ std::unique_ptr<Tokenizer> from_vocabulary_and_merges(const TokenizerFiles& file
   // No class means GPT-2's, whose files these were first.
   if (own == nullptr && config.tokenizer_class.empty()) own = find_class("GPT2Tokenizer");
   require(
-      own != nullptr && !own->byte_fallback,
+      own != nullptr && own->pieces == TokenizerClass::Pieces::none,
       "{}tokenizer_config.json: vocab.json and merges.txt are those of a \"{}\"; without tokenizer.json only "
       "GPT2Tokenizer, CodeGenTokenizer, GPTNeoXTokenizer and Qwen2Tokenizer are supported; save "
       "tokenizer.json "
@@ -126,7 +69,7 @@ std::unique_ptr<Tokenizer> Tokenizer::from_files(const TokenizerFiles& files) {
     return name_file(files.folder, files.tokenizer_name, [&] { return from_tokenizer_json(files); });
   }
   if (!files.sentencepiece_model.empty()) {
-    return name_file(files.folder, files.sentencepiece_name, [&] { return from_sentencepiece(files); });
+    return name_file(files.folder, files.sentencepiece_name, [&] { return from_pieces(files); });
   }
   require(!files.vocab_json.empty() && !files.merges_txt.empty(),
           "a tokenizer needs tokenizer.json, tokenizer.model, or vocab.json with merges.txt");

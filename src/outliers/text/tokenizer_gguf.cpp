@@ -287,7 +287,7 @@ Parts unigram_parts(const GgufVocabulary& file) {
   model.add_dummy_prefix = file.add_space_prefix.value_or(true);
   model.remove_extra_whitespaces = file.remove_extra_whitespaces.value_or(true);
   model.charsmap = file.charsmap;
-  return sentencepiece_parts(model, "the GGUF's tokenizer", false);
+  return sentencepiece_parts(model, "the GGUF's tokenizer");
 }
 
 std::unique_ptr<Tokenizer> build(GgufVocabulary file) {

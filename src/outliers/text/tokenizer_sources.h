@@ -11,6 +11,8 @@
 namespace outliers::text {
 
 std::unique_ptr<Tokenizer> from_tokenizer_json(const TokenizerFiles& files);
+/// A SentencePiece model and what stands beside it.
+std::unique_ptr<Tokenizer> from_pieces(const TokenizerFiles& files);
 
 /// What `read` returns; an Error of a component, which knows no file, gets the name of the main one in front.
 template <typename Read>

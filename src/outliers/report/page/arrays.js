@@ -1,11 +1,16 @@
 // The arrays that come with the page: one zlib stream; #arrays-index says what lies where (docs/page.md).
 
 class Arrays {
-  constructor(buffer, index) {
+  /** prefix: of an input's arrays, "prompt." */
+  constructor(buffer, all, prefix) {
     this.buffer = buffer;
-    this.index = index;
+    this.all = all;
+    this.index = Object.fromEntries(Object.entries(all).filter(([name]) => name.startsWith(prefix))
+      .map(([name, spec]) => [name.slice(prefix.length), spec]));
   }
-  static async open() { return new Arrays((await inflateBlock("arrays")).buffer, parseBlock("arrays-index")); }
+  static async open() { return new Arrays((await inflateBlock("arrays")).buffer, parseBlock("arrays-index"), ""); }
+  /** The arrays of one input, by their names without its. */
+  of(input) { return new Arrays(this.buffer, this.all, `${input}.`); }
   has(name) { return Boolean(this.index[name]); }
   /** Layer l of a [L, ...] array. */
   layer(name, l) {

@@ -31,28 +31,6 @@ const median = (values) => {
   return sorted.length ? sorted[sorted.length >> 1] : NaN;
 };
 
-// ---- what a report tells of
-/** summary.first_nonfinite, or null; from its layer on nothing but weights is told. */
-const firstOf = (r) => r.summary.first_nonfinite ?? null;
-const toldLayers = (r) => firstOf(r)?.layer ?? r.model.layers;
-// In two parts, so that a search for the words finds the pages that say them, and not all.
-const CANNOT = "cannot " + "be told";
-/** Layers of measurements, with nothing in those where values are NaN or infinite: what is left of them is no measurement. */
-const whole = (layers) => layers.map((l) => (l.nonfinite ? { layer: l.layer, max: null, median: null, mean: null, kurtosis_pearson: null, top3_mean: [], top: [], massive: [], massive_count: 0, top_keys: [], outlier_classes: {}, heads: l.heads?.map((h) => ({ ...h, sink_rate: null, outlier_share: null })), nonfinite: l.nonfinite } : l));
-/** The layer of the prompt's largest value, of those that are told of; null where there is none. */
-function peakOf(r) {
-  const layers = r.activations.prompt.resid_out;
-  if (r.summary.peak_layer !== null) return layers[r.summary.peak_layer];
-  return layers.slice(0, toldLayers(r)).reduce((a, b) => (a === null || b.max > a.max ? b : a), null);
-}
-const ratioOf = (layer) => (layer && layer.median > 0 && finite(layer.max) ? layer.max / layer.median : null);
-/** The heads' sink rates, mean over heads and layers; older reports leave the sum to us. */
-function sinkRate(r) {
-  if (r.summary.sink_rate !== undefined) return r.summary.sink_rate;
-  const rates = r.attention.corpus.flatMap((l) => l.heads.map((h) => h.sink_rate));
-  return rates.reduce((a, b) => a + b, 0) / rates.length;
-}
-
 // ---- state: one flat object of strings and numbers, shown in the URL's fragment so that a view can be sent
 class State {
   constructor(defaults) {
@@ -136,7 +114,8 @@ const tip = {
   /** lines: strings, or [name, value] pairs; the first line is the title. */
   show(x, y, [title, ...lines]) {
     const node = $("tip");
-    node.replaceChildren(el("b", {}, title), ...lines.map((line) => (Array.isArray(line) ? el("span", {}, el("i", {}, line[0]), el("span", {}, line[1])) : el("span", {}, line))));
+    const row = (line) => (Array.isArray(line) ? el("span", {}, el("i", {}, line[0]), el("span", {}, line[1])) : el("span", {}, line));
+    node.replaceChildren(el("b", {}, title), ...lines.map(row));
     node.hidden = false;
     const { width, height } = node.getBoundingClientRect();
     const left = x + 16 + width > innerWidth - 6 ? x - width - 14 : x + 16;
@@ -177,7 +156,8 @@ function redrawAll() {
 /** One of a few, as a row of buttons. options: [value, text] pairs. */
 function segmented(state, key, label, options) {
   const group = el("div", { class: "segmented", role: "radiogroup", "aria-label": label });
-  const buttons = options.map(([value, text]) => el("button", { type: "button", role: "radio", "data-value": value, onclick: () => state.set({ [key]: value }) }, text));
+  const buttons = options.map(([value, text]) =>
+    el("button", { type: "button", role: "radio", "data-value": value, onclick: () => state.set({ [key]: value }) }, text));
   group.append(...buttons);
   group.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -197,10 +177,20 @@ function segmented(state, key, label, options) {
   return group;
 }
 function picker(state, key, label, options, attributes = {}) {
-  const select = el("select", { "aria-label": label, ...attributes, onchange: () => state.set({ [key]: typeof state.defaults[key] === "number" ? Number(select.value) : select.value }) },
+  const chosen = () => (typeof state.defaults[key] === "number" ? Number(select.value) : select.value);
+  const select = el("select", { "aria-label": label, ...attributes, onchange: () => state.set({ [key]: chosen() }) },
     options.map(([value, text]) => el("option", { value }, text)));
   state.watch([key], () => { select.value = String(state.get(key)); });
   return el("label", { class: "field" }, label, select);
+}
+
+// ---- what is not there
+/** Hides what has nothing to show; of a section its entry of the navigation too. */
+function showPart(id, there) {
+  const part = $(id), link = document.querySelector(`nav a[href="#${id}"]`);
+  part.hidden = !there;
+  if (link) link.hidden = !there;
+  return there;
 }
 
 // ---- navigation: sections are scrolled to, because the URL's fragment holds the state
@@ -216,14 +206,24 @@ function startNavigation() {
     });
   }
   const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) for (const link of links) { if (link.hash === `#${entry.target.id}`) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current"); }
+    for (const entry of entries.filter((one) => one.isIntersecting)) {
+      for (const link of links) {
+        if (link.hash === `#${entry.target.id}`) link.setAttribute("aria-current", "true");
+        else link.removeAttribute("aria-current");
+      }
+    }
   }, { rootMargin: "-30% 0px -60% 0px" });
   for (const section of document.querySelectorAll("main section")) seen.observe(section);
 }
 
 // ---- data blocks
-/** JSON out of a report: its texts are made visible here, once and for all that shows them. */
-const parseReport = (text) => JSON.parse(text, (_, value) => (typeof value === "string" ? visible(value) : value));
+/** JSON out of a report: its texts, names among them, are made visible here, once and for all that shows them. */
+const parseReport = (text) => JSON.parse(text, (_, value) => {
+  if (typeof value === "string") return visible(value);
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  if (!Object.keys(value).some((key) => HIDDEN.test(key))) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [visible(key), item]));
+});
 const parseBlock = (id) => parseReport($(id).textContent);
 /** base64 of a zlib stream -> Uint8Array. */
 async function inflateBlock(id) {

@@ -44,15 +44,21 @@ function places(n, pixels, each = 34) {
   const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].find((s) => (n / s) * each <= pixels) ?? Math.ceil((n * each) / pixels);
   return Array.from({ length: Math.ceil(n / step) }, (_, i) => i * step);
 }
-/** Numbers behind a chart, for readers and for screen readers: a table that is filled when it is opened. */
+/**
+ * Numbers behind a chart, for readers and for screen readers: a table that is filled when it is opened, and by refill(). Takes the
+ * place of one that stands there.
+ */
 function numbersBelow(host, header, rows) {
+  const before = host.nextElementSibling?.matches("details.numbers") ? host.nextElementSibling : null;
   const body = el("div", { class: "scroll", tabindex: "0" });
-  const details = el("details", { class: "numbers" }, el("summary", {}, "Show the numbers"), body);
-  details.addEventListener("toggle", () => {
+  const details = el("details", { class: "numbers", open: before?.open }, el("summary", {}, "Show the numbers"), body);
+  details.refill = () => {
     if (!details.open) return;
     body.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, header.map((h) => el("th", { scope: "col" }, h)))),
       el("tbody", {}, rows().map((row) => el("tr", {}, row.map((cell) => el("td", {}, cell)))))));
-  });
+  };
+  details.addEventListener("toggle", details.refill);
+  before?.remove();
   host.after(details);
   return details;
 }

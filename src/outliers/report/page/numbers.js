@@ -15,6 +15,8 @@ function number(v) {
   return size >= 0.0001 ? String(Number(v.toPrecision(2))) : v.toExponential(1);
 }
 const count = (v) => grouped(String(v));
+/** A threshold, with all its digits: 0.3, 100, 65,504. */
+const limit = (v) => String(v).replace(/^\d+/, grouped);
 function percent(v) {
   if (!finite(v)) return "none";
   const value = v * 100;
@@ -29,7 +31,8 @@ function bytes(v) {
 function seconds(v) {
   if (v < 59.95) return `${v.toFixed(v < 9.995 ? 2 : 1)} s`;
   const whole = Math.floor(v + 0.5), two = (n) => String(n).padStart(2, "0");
-  return whole < 3600 ? `${Math.floor(whole / 60)} min ${two(whole % 60)} s` : `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
 const HIDDEN = /[\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb]/u;
@@ -41,7 +44,8 @@ function visible(text) {
     const point = character.codePointAt(0), joiner = point === 0x200c || point === 0x200d;
     const selector = (point >= 0xfe00 && point <= 0xfe0f) || (point >= 0x180b && point <= 0x180f && point !== 0x180e);
     const hidden = joiner ? before < 0x300 : !selector && HIDDEN.test(character);
-    out += !hidden ? character : point <= 0xffff ? `\\u${point.toString(16).padStart(4, "0")}` : `\\U${point.toString(16).padStart(8, "0")}`;
+    const hex = (digits) => point.toString(16).padStart(digits, "0");
+    out += !hidden ? character : point <= 0xffff ? `\\u${hex(4)}` : `\\U${hex(8)}`;
     before = hidden ? 0 : point;
   }
   return out;

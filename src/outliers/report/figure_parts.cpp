@@ -1,0 +1,131 @@
+#include "outliers/report/figure_parts.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "outliers/core/error.h"
+#include "outliers/report/format.h"
+#include "outliers/report/measured.h"
+#include "outliers/results/outlier_token.h"
+
+namespace outliers::report {
+
+std::string title_of(const Results& r, const results::Input* input, const std::string& more, size_t columns) {
+  std::string rest = more;
+  if (input != nullptr && inputs_of(r.data, input->kind).size() > 1)
+    rest = printable(input->name, 16) + (more.empty() ? "" : ", " + more);
+  const size_t room = columns - std::min(columns - 8, rest.size() + 2);
+  return shorten(printable(r.data.model.name), room) + (rest.empty() ? "" : ", " + rest);
+}
+
+std::string the_input(const Results& r, const results::Input& input) {
+  return (place_of(r.data, input) == 0 ? "the " : "") + printable(input.name, 40);
+}
+
+std::vector<int64_t> outlier_tokens(const Results& r, const results::Input& prompt, const char* point,
+                                    int64_t layer) {
+  const auto layers = activation_layers(r.data, prompt, point);
+  const std::string name = fmt::format("{}.token_max", point);
+  if (layers.empty() || !r.has(name, &prompt)) return {};
+  const at::Tensor maxima = r.array(name, &prompt)[layer][0].to(at::kDouble).contiguous();
+  const auto max = maxima.accessor<double, 1>();
+  std::vector<int64_t> tokens;
+  for (int64_t t = 0; t < maxima.numel(); ++t) {
+    if (results::is_outlier_token(*layers[static_cast<size_t>(layer)], max[t], r.data.criteria))
+      tokens.push_back(t);
+  }
+  std::stable_sort(tokens.begin(), tokens.end(), [&](int64_t a, int64_t b) { return max[a] > max[b]; });
+  return tokens;
+}
+
+bool contains(const std::vector<int64_t>& list, int64_t value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+std::vector<std::string> labels_of(const results::Input& prompt, int64_t count, int64_t room,
+                                   const std::vector<int64_t>& first) {
+  std::vector<int64_t> wanted;
+  std::copy_if(first.begin(), first.end(), std::back_inserter(wanted), [&](int64_t t) { return t < count; });
+  const std::vector<bool> shown = thin_out(count, (count + room - 1) / room, wanted);
+  std::vector<std::string> labels(shown.size());
+  for (size_t t = 0; t < labels.size(); ++t) {
+    if (shown[t]) labels[t] = token_label(prompt.tokens[t]);
+  }
+  return labels;
+}
+
+std::string first_tokens(int64_t count, int64_t all) {
+  return count < all ? fmt::format(", first {} of {} tokens", count, all) : "";
+}
+
+void spread(std::vector<Mark>& marks, double distance, double end) {
+  std::sort(marks.begin(), marks.end(), [](const Mark& a, const Mark& b) { return a.at < b.at; });
+  for (size_t i = 1; i < marks.size(); ++i)
+    marks[i].label_at = std::max(marks[i].label_at, marks[i - 1].label_at + distance);
+  for (size_t i = marks.size(); i-- > 0;) {
+    marks[i].label_at = std::min(marks[i].label_at, end);
+    end = marks[i].label_at - distance;
+  }
+}
+
+std::string text_block(const char* head, const std::vector<std::pair<double, std::string>>& rows) {
+  std::string text = fmt::format("# {}\n", head);
+  for (const auto& [at, label] : rows) text += fmt::format("{:g}\t{}\n", at, data_text(label));
+  return text + (rows.empty() ? "NaN\t\"\"\n\n\n" : "\n\n");
+}
+
+std::string mark_block(const std::vector<Mark>& marks) {
+  std::string text = "# named: value, where its label stands, text\n";
+  for (const Mark& m : marks) text += fmt::format("{:g}\t{:g}\t{}\n", m.at, m.label_at, data_text(m.text));
+  return text + (marks.empty() ? "NaN\tNaN\t\"\"\n\n\n" : "\n\n");
+}
+
+void add_legend(Figure& f, const std::vector<Entry>& entries, size_t columns) {
+  constexpr double kCharacter = 0.6 * 8 / 72, kSample = 0.2, kGap = 0.1, kRow = 0.155;  // inches
+  columns = std::min(columns, entries.size());
+  const size_t rows = (entries.size() + columns - 1) / columns;
+  std::vector<double> widths(columns);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    double& width = widths[i % columns];
+    width =
+        std::max(width, kSample + kCharacter * (0.7 + static_cast<double>(display_width(entries[i].text))));
+  }
+  const double all = std::accumulate(widths.begin(), widths.end(), kGap * static_cast<double>(columns - 1));
+  double left = std::max(0.05, (f.width - all) / 2);
+  for (size_t column = 0; column < columns; ++column) {
+    for (size_t row = 0; row * columns + column < entries.size(); ++row) {
+      const Entry& e = entries[row * columns + column];
+      const double x = left / f.width, end = (left + kSample) / f.width,
+                   y = (0.1 + kRow * static_cast<double>(rows - 1 - row)) / f.height;
+      const auto corners = [&](double x0, double x1, double half) {
+        return fmt::format("from screen {:.4f}, screen {:.4f} to screen {:.4f}, screen {:.4f}", x0,
+                           y - half / f.height, x1, y + half / f.height);
+      };
+      if (e.line != nullptr)
+        f.settings += fmt::format("set arrow {} nohead {} lc rgb {}\n", corners(x, end, 0), e.line, e.color);
+      if (e.point > 0) {
+        f.settings +=
+            fmt::format("set label '' at screen {:.4f}, screen {:.4f} point pt {} ps 0.45 lc rgb {}\n",
+                        (x + end) / 2, y, e.point, e.color);
+      } else if (e.point == 0) {
+        f.settings += fmt::format("set object rectangle {} fs solid noborder fc rgb {}\n",
+                                  corners((x + end) / 2, end, 0.04), e.color);
+      }
+      f.settings += fmt::format("set label {} at screen {:.4f}, screen {:.4f} left\n", script_text(e.text),
+                                end + 0.7 * kCharacter / f.width, y);
+    }
+    left += widths[column] + kGap;
+  }
+}
+
+int64_t label_step(int64_t count) {
+  for (const int64_t step : {1, 2, 4, 5, 8, 10, 20, 25, 50, 100}) {
+    if (count <= 9 * step) return step;
+  }
+  return count / 8;
+}
+
+}  // namespace outliers::report

@@ -1,0 +1,65 @@
+// More measures: a chart for every number by layer that a measure gives, from its definition alone.
+
+function startValues() {
+  const values = R.values.map((value) => ({ ...value, inputs: R.inputs.filter(({ name }) => R.valuesOf(name, value)) }))
+    .filter(({ inputs }) => inputs.length);
+  if (!showPart("values", values.length > 0)) return;
+  for (const value of values) {
+    const title = value.title || words(value.name), head = el("div", { class: "card-head" }, el("h3", {}, title));
+    const chart = el("div"), rest = el("div");
+    const text = [value.definition, value.source ? `(${value.source})` : ""].filter(Boolean).join(" ");
+    $("values-cards").append(el("figure", { class: "card", "data-value": value.name },
+      el("figcaption", {}, head, el("p", { class: "hint" }, text)), chart, rest));
+    if (value.heads) headChart(value, title, head, chart, rest);
+    else layerChart(value, title, chart);
+  }
+}
+
+/** A line for each input. */
+function layerChart(value, title, host) {
+  const columns = value.inputs.map(({ name }) => [name, R.valuesOf(name, value).map(([v]) => v)]);
+  const chart = lineChart(host, {
+    yTitle: title, selected: chosenLayer, pick: pickLayer, marks: [],
+    series: columns.map(([name, list], i) => ({ name: R.title(name), colour: colourAt(INPUT_COLOURS, i), values: list, width: 2.25 })),
+    describe: () => {
+      const each = columns.map(([name, list]) => `${R.title(name)} ${number(list[chosenLayer()])}`).join(", ");
+      return `${title} over the layers; at layer ${chosenLayer()}: ${each}.`;
+    },
+  });
+  state.watch(["layer"], () => chart.draw());
+}
+
+/** Layers by heads, and over the layers mean, least and most of the heads; of one input at a time. */
+function headChart(value, title, head, grid, lines) {
+  let name = value.inputs[0].name, chart = null;
+  lines.append(el("div"));
+  const draw = () => {
+    const rows = R.valuesOf(name, value), known = rows.flat().filter(finite);
+    const low = known.reduce((a, b) => Math.min(a, b), Infinity), high = known.reduce((a, b) => Math.max(a, b), -Infinity);
+    const span = high - low;
+    heatMap(grid, {
+      rows: L, columns: H, ramp: "probability", numericColumns: true, cellHeight: Math.max(6, Math.min(18, 400 / L)), rowText: String,
+      columnText: String, rowTitle: "layer (from 0)", columnTitle: "head (from 0)",
+      value: (l, h) => (finite(rows[l][h]) ? (span > 0 ? (rows[l][h] - low) / span : 0.5) : NaN),
+      tell: (l, h) => [`layer ${l}, head ${h}`, [title, number(rows[l][h])]], pick: (l) => goTo(l), selected: () => [chosenLayer(), -1],
+      describe: () => `${title} of every head on the ${R.title(name)}, from ${number(low)} to ${number(high)}.`,
+    });
+    grid.append(el("div", { class: "scales" }, colourScale("probability", number(low), number(high), title)));
+    const over = (of) => rows.map((row) => { const list = row.filter(finite); return list.length ? of(list) : null; });
+    chart = lineChart(lines.firstElementChild, {
+      yTitle: title, selected: chosenLayer, pick: pickLayer, marks: [],
+      series: [
+        { name: "mean over heads", colour: "s1", values: over(meanOf), width: 2.5 },
+        { name: "least", colour: "s2", values: over((list) => Math.min(...list)) },
+        { name: "most", colour: "s4", values: over((list) => Math.max(...list)) },
+      ],
+      describe: () => `${title} over the layers on the ${R.title(name)}: mean, least and most of the heads.`,
+    });
+  };
+  if (value.inputs.length > 1) {
+    const select = el("select", { "aria-label": `input of ${title}`, onchange: () => { name = select.value; draw(); } },
+      value.inputs.map((input) => el("option", { value: input.name }, R.title(input.name))));
+    head.append(el("label", { class: "field" }, "measured on", select));
+  }
+  state.watch(["layer"], draw);
+}

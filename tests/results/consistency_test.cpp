@@ -1,0 +1,237 @@
+// Counts and places of results against each other: each rule is seen to fail.
+#include <gmock/gmock.h>
+
+#include "outliers/results/json.h"
+
+#include "every_field.h"
+#include "support.h"
+
+namespace outliers::results {
+namespace {
+
+using testing::EndsWith;
+
+class Consistency : public testing::Test {
+ protected:
+  /// What is said of every_field() after `change`.
+  template <typename Change>
+  std::string refusal(Change&& change) {
+    Results results = sample_;
+    change(results);
+    tests::write_file(scratch_ / "results.json", to_text(results, -1));
+    return tests::error_of([&] { read(scratch_ / "results.json"); });
+  }
+  static LayerInput& corpus(Results& r, size_t layer) { return *r.layers[layer].inputs.find("corpus"); }
+  static LayerInput& prompt(Results& r, size_t layer) { return *r.layers[layer].inputs.find("prompt"); }
+
+  const Results sample_ = tests::every_field(false);
+  const int64_t width_ = sample_.model.width, mlp_width_ = sample_.model.mlp_width,
+                tokens_ = sample_.inputs[0].tokens_per_sequence, experts_ = sample_.model.experts->count;
+  tests::ScratchDirectory scratch_;
+};
+
+#define EXPECT_BROKEN(change, ...)                                   \
+  EXPECT_THAT(refusal([&]([[maybe_unused]] Results& r) { change; }), \
+              EndsWith("results.json: " + fmt::format(__VA_ARGS__)))
+
+TEST_F(Consistency, OfTheSampleHolds) {
+  tests::write_file(scratch_ / "results.json", to_text(sample_));
+  EXPECT_NO_THROW(read(scratch_ / "results.json"));
+}
+
+TEST_F(Consistency, OfInputs) {
+  EXPECT_BROKEN(r.inputs[1].name = "corpus", "inputs[1].name is corpus, as of another input");
+  EXPECT_BROKEN(r.inputs[1].sequences = 2, "inputs[1] is a prompt of 2 sequences; a prompt has one");
+  EXPECT_BROKEN(r.inputs[1].ids.push_back(1),
+                "inputs[1].ids has {} entries, but inputs[1].tokens_per_sequence says {}", tokens_ + 1,
+                tokens_);
+  EXPECT_BROKEN(r.inputs[1].tokens.pop_back(),
+                "inputs[1].tokens has {} entries, but inputs[1].tokens_per_sequence says {}", tokens_ - 1,
+                tokens_);
+  EXPECT_BROKEN(r.inputs[1].classes.clear(),
+                "inputs[1].classes has 0 entries, but inputs[1].tokens_per_sequence says {}", tokens_);
+  EXPECT_BROKEN(r.inputs[1].kept_tokens = tokens_ + 1, "inputs[1].kept_tokens is {}, but there are only {}",
+                tokens_ + 1, tokens_);
+}
+
+TEST_F(Consistency, OfLayers) {
+  EXPECT_BROKEN(r.layers.pop_back(), "layers has 11 entries, but model.layers says 12");
+  EXPECT_BROKEN(r.layers[3].layer = 4, "layers[3].layer is 4; layers stand in order, from 0");
+  EXPECT_BROKEN(r.layers[3].weights.reset(), "layers[3] lacks weights, unlike layer 0");
+  EXPECT_BROKEN(r.layers[0].weights.reset(), "layers[1] has weights, unlike layer 0");
+  EXPECT_BROKEN(corpus(r, 2).resid_out.reset(), "layers[2] lacks resid_out of corpus, unlike layer 0");
+  EXPECT_BROKEN(corpus(r, 2).down_in.reset(), "layers[2] lacks down_in of corpus, unlike layer 0");
+  EXPECT_BROKEN(corpus(r, 2).attention.reset(), "layers[2] lacks attention of corpus, unlike layer 0");
+  EXPECT_BROKEN(prompt(r, 2).writes.reset(), "layers[2] lacks writes of prompt, unlike layer 0");
+  EXPECT_BROKEN(prompt(r, 2).norms.reset(), "layers[2] lacks norms of prompt, unlike layer 0");
+  EXPECT_BROKEN(r.layers[2].inputs["more"], "layers[2].inputs has 3 entries, but inputs says 2");
+  EXPECT_BROKEN(r.inputs[0].name = "corpus2", "layers[0].inputs.corpus2 is missing");
+}
+
+TEST_F(Consistency, OfActivations) {
+  EXPECT_BROKEN(corpus(r, 1).resid_out->top[1].sequence = tokens_,
+                "layers[1].inputs.corpus.resid_out.top[1].sequence is {0}, but there are only {0}", tokens_);
+  EXPECT_BROKEN(prompt(r, 1).resid_out->massive[1].sequence = 1,
+                "layers[1].inputs.prompt.resid_out.massive[1].sequence is 1, but there are only 1");
+  EXPECT_BROKEN(corpus(r, 1).resid_out->massive[0].token = tokens_,
+                "layers[1].inputs.corpus.resid_out.massive[0].token is {0}, but there are only {0}", tokens_);
+  EXPECT_BROKEN(corpus(r, 1).resid_out->top[0].channel = width_,
+                "layers[1].inputs.corpus.resid_out.top[0].channel is {0}, but there are only {0}", width_);
+  EXPECT_BROKEN(corpus(r, 1).down_in->top[0].channel = mlp_width_,
+                "layers[1].inputs.corpus.down_in.top[0].channel is {0}, but there are only {0}", mlp_width_);
+  EXPECT_BROKEN(corpus(r, 1).down_in->top_channels[1].channel = mlp_width_,
+                "layers[1].inputs.corpus.down_in.top_channels[1].channel is {0}, but there are only {0}",
+                mlp_width_);
+}
+
+TEST_F(Consistency, OfExperts) {
+  const auto past = [&](const std::string& path) {
+    return fmt::format("{0} is {1}, but there are only {1}", path, experts_);
+  };
+  const Expert none{experts_};
+  EXPECT_BROKEN(corpus(r, 1).down_in->top[0].expert = none, "{}",
+                past("layers[1].inputs.corpus.down_in.top[0].expert"));
+  EXPECT_BROKEN(corpus(r, 1).down_in->massive[0].expert = none, "{}",
+                past("layers[1].inputs.corpus.down_in.massive[0].expert"));
+  EXPECT_BROKEN(corpus(r, 1).down_in->top_channels[0].expert = none, "{}",
+                past("layers[1].inputs.corpus.down_in.top_channels[0].expert"));
+  EXPECT_BROKEN(corpus(r, 1).experts[1].expert = none, "{}",
+                past("layers[1].inputs.corpus.experts[1].expert"));
+  EXPECT_BROKEN(prompt(r, 1).writes->largest.neurons[0].expert = none, "{}",
+                past("layers[1].inputs.prompt.writes.largest.neurons[0].expert"));
+  EXPECT_BROKEN(r.layers[1].weights->modules["down"].expert = none, "{}",
+                past("layers[1].weights.modules.down.expert"));
+  EXPECT_BROKEN(r.layers[1].weights->experts[1].expert = none, "{}",
+                past("layers[1].weights.experts[1].expert"));
+  EXPECT_BROKEN(r.summary.first_nonfinite->expert = none, "{}", past("summary.first_nonfinite.expert"));
+  EXPECT_BROKEN(r.summary.first_nonfinite->before->expert = none, "{}",
+                past("summary.first_nonfinite.before.expert"));
+  EXPECT_BROKEN(r.model.experts.reset(),
+                "layers[0].weights.modules.q.expert stands where the model has no experts");
+}
+
+TEST_F(Consistency, OfAttention) {
+  EXPECT_BROKEN(corpus(r, 1).attention->heads.pop_back(),
+                "layers[1].inputs.corpus.attention.heads has 1 entries, but model.heads says 2");
+  EXPECT_BROKEN(corpus(r, 1).attention->heads[1].head = 0,
+                "layers[1].inputs.corpus.attention.heads[1].head is 0; heads stand in order, from 0");
+  EXPECT_BROKEN(prompt(r, 1).attention->top_keys[0].sequence = 1,
+                "layers[1].inputs.prompt.attention.top_keys[0].sequence is 1, but there are only 1");
+  EXPECT_BROKEN(corpus(r, 1).attention->outlier_keys[0].key = tokens_,
+                "layers[1].inputs.corpus.attention.outlier_keys[0].key is {0}, but there are only {0}",
+                tokens_);
+}
+
+TEST_F(Consistency, OfWrites) {
+  EXPECT_BROKEN(for (Layer& layer
+                     : r.layers) layer.inputs["corpus"]
+                    .writes = *prompt(r, 0).writes,
+                "layers[0].inputs.corpus.writes is not of a prompt");
+  EXPECT_BROKEN(prompt(r, 1).writes->largest.token = tokens_,
+                "layers[1].inputs.prompt.writes.largest.token is {0}, but there are only {0}", tokens_);
+  EXPECT_BROKEN(prompt(r, 1).writes->followed->channel = width_,
+                "layers[1].inputs.prompt.writes.followed.channel is {0}, but there are only {0}", width_);
+  EXPECT_BROKEN(prompt(r, 1).writes->largest.neurons[1].neuron = mlp_width_,
+                "layers[1].inputs.prompt.writes.largest.neurons[1].neuron is {0}, but there are only {0}",
+                mlp_width_);
+}
+
+TEST_F(Consistency, OfWeights) {
+  EXPECT_BROKEN(r.layers[1].weights->modules = {}, "layers[1].weights.modules.q is missing");
+  EXPECT_BROKEN(r.layers[1].weights->modules["down"].top_columns[1].column = mlp_width_,
+                "layers[1].weights.modules.down.top_columns[1].column is {0}, but there are only {0}",
+                mlp_width_);
+  EXPECT_BROKEN(r.layers[1].weights->modules["down"].top_columns[0].row = width_,
+                "layers[1].weights.modules.down.top_columns[0].row is {0}, but there are only {0}", width_);
+}
+
+TEST_F(Consistency, OfImages) {
+  EXPECT_BROKEN(r.images->names.pop_back(),
+                "images.names has {} entries, but inputs.corpus.sequences says {}", tokens_ - 1, tokens_);
+  EXPECT_BROKEN(r.images->rows = 2,
+                "images has 2 x 5 patches, 2 registers and CLS, but a sequence of corpus has {} tokens",
+                tokens_);
+  // Products and sums beyond 64 bits.
+  constexpr int64_t most = std::numeric_limits<int64_t>::max();
+  EXPECT_BROKEN(r.images->rows = r.images->columns = int64_t{1} << 32,
+                "images has 4294967296 x 4294967296 patches, 2 registers and CLS, but a sequence of corpus "
+                "has {} tokens",
+                tokens_);
+  const auto beyond = [](Results& r) {
+    r.inputs[0].tokens_per_sequence = most;
+    r.images->registers = most - 1;
+    r.images->rows = r.images->columns = int64_t{3} << 30;
+    for (Layer& layer : r.layers) {
+      for (auto& [name, input] : layer.inputs) input.norms.reset();
+    }
+  };
+  EXPECT_BROKEN(beyond(r),
+                "images has 3221225472 x 3221225472 patches, {} registers and CLS, but a sequence of corpus "
+                "has {} tokens",
+                most - 1, most);
+}
+
+TEST_F(Consistency, OfNorms) {
+  EXPECT_BROKEN(r.images.reset(), "layers[0].inputs.corpus.norms stands where there are no images");
+  EXPECT_BROKEN(corpus(r, 1).norms->patches.largest.token = tokens_,
+                "layers[1].inputs.corpus.norms.patches.largest.token is {0}, but there are only {0}",
+                tokens_);
+  EXPECT_BROKEN(prompt(r, 1).norms->patches.largest.sequence = 1,
+                "layers[1].inputs.prompt.norms.patches.largest.sequence is 1, but there are only 1");
+  EXPECT_BROKEN(corpus(r, 1).norms->registers.reset(),
+                "layers[1].inputs.corpus.norms: registers stand where the model has some");
+  EXPECT_BROKEN(corpus(r, 1).norms->registers->each.push_back(1),
+                "layers[1].inputs.corpus.norms.registers.each has 3 entries, but images.registers says 2");
+}
+
+TEST_F(Consistency, OfTheFirstThatIsNotFinite) {
+  EXPECT_BROKEN(r.summary.first_nonfinite->input = "prompt9",
+                "summary.first_nonfinite.input is prompt9, which is no input");
+  EXPECT_BROKEN(r.summary.first_nonfinite->layer = 12,
+                "summary.first_nonfinite.layer is 12, but there are only 12");
+  EXPECT_BROKEN(r.summary.first_nonfinite->sequence = tokens_,
+                "summary.first_nonfinite.sequence is {0}, but there are only {0}", tokens_);
+  EXPECT_BROKEN(r.summary.first_nonfinite->token = tokens_,
+                "summary.first_nonfinite.token is {0}, but there are only {0}", tokens_);
+  EXPECT_BROKEN(r.summary.first_nonfinite->before->layer = 12,
+                "summary.first_nonfinite.before.layer is 12, but there are only 12");
+  EXPECT_BROKEN(r.summary.first_nonfinite->before->sequence = tokens_,
+                "summary.first_nonfinite.before.sequence is {0}, but there are only {0}", tokens_);
+  EXPECT_BROKEN(r.summary.first_nonfinite->before->token = tokens_,
+                "summary.first_nonfinite.before.token is {0}, but there are only {0}", tokens_);
+}
+
+TEST_F(Consistency, OfLives) {
+  EXPECT_BROKEN(r.summary.lives.push_back(r.summary.lives[0]), "summary.lives has 2 entries for 1 prompts");
+  EXPECT_BROKEN(r.summary.lives[0].input = "corpus",
+                "summary.lives[0].input is corpus, but the prompt is prompt");
+  // The first 10 layers are finite.
+  EXPECT_BROKEN(r.summary.lives[0].born_layer = 10,
+                "summary.lives[0].born_layer is 10, but there are only 10");
+  EXPECT_BROKEN(r.summary.lives[0].peak_layer = 10,
+                "summary.lives[0].peak_layer is 10, but there are only 10");
+  EXPECT_BROKEN(r.summary.lives[0].removed_layer = 10,
+                "summary.lives[0].removed_layer is 10, but there are only 10");
+  EXPECT_BROKEN(r.summary.lives[0].found = true;
+                r.summary.lives[0].peak_layer.reset(),
+                "summary.lives[0].found is true, but a layer of birth or peak is missing");
+  EXPECT_BROKEN(r.summary.lives[0].massive_channels[1] = width_,
+                "summary.lives[0].massive_channels[1] is {0}, but there are only {0}", width_);
+  EXPECT_BROKEN(r.summary.lives[0].massive_tokens[1].token = tokens_,
+                "summary.lives[0].massive_tokens[1].token is {0}, but there are only {0}", tokens_);
+  EXPECT_BROKEN(r.summary.lives[0].massive_tokens[1].first_layer = 10,
+                "summary.lives[0].massive_tokens[1].first_layer is 10, but there are only 10");
+  EXPECT_BROKEN(r.summary.lives[0].massive_tokens[1].last_layer = 10,
+                "summary.lives[0].massive_tokens[1].last_layer is 10, but there are only 10");
+}
+
+TEST_F(Consistency, OfTheRestOfTheSummary) {
+  EXPECT_BROKEN(r.summary.headroom["down_in"]->layer = 12,
+                "summary.headroom.down_in.layer is 12, but there are only 12");
+  EXPECT_BROKEN(r.summary.headroom["down_in"]->input = "x",
+                "summary.headroom.down_in.input is x, which is no input");
+  EXPECT_BROKEN(r.summary.norms->layer = 12, "summary.norms.layer is 12, but there are only 12");
+}
+
+}  // namespace
+}  // namespace outliers::results
