@@ -19,6 +19,10 @@ endif()
 add_library(outliers_flags INTERFACE)
 target_compile_options(outliers_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>)
+# One kind of objects for programs and for the shared library, so that the precompiled headers serve both; what the library
+# shows is marked OUTLIERS_API.
+target_compile_options(outliers_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-fPIC -fvisibility=hidden -fvisibility-inlines-hidden>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # GCC 12 and 13 see overflows in std::string's operator+ and insert that are not there (GCC bug 105651).
   target_compile_options(outliers_flags INTERFACE

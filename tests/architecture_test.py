@@ -75,7 +75,7 @@ LONGEST_FILE, LONGEST_LINE = 450, 140
 CODE, SCRIPTS = {".cpp", ".h", ".cu", ".js", ".py", ".sh", ".css"}, {".py", ".sh"}
 # What is still too long; an exception that is no longer needed has to go.
 LONG_FILES = set()
-LONG_LINES = {"tests/apps/commands_test.py"}
+LONG_LINES = set()
 long_files, long_lines = set(), set()
 for folder in ("apps", "bench", "scripts", "src", "tests"):
     for path in sorted((ROOT / folder).rglob("*")):

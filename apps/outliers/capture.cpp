@@ -87,7 +87,7 @@ run::Input batch_of(const models::Model& model, const Options& options, bool has
   if (!has_text) throw UsageError(fmt::format("--images: {} reads text", name));
   const std::vector<int64_t> ids = ids_of(model, options);
   const auto tokens = static_cast<int64_t>(ids.size());
-  models::check_positions(model.config(), tokens, "there are", "shorten the prompt");
+  models::check_positions(model.config(), tokens, "there are", "shorten the prompt", Setting::prompt);
   return {"capture", at::tensor(ids, at::kLong).unsqueeze(0)};
 }
 
@@ -103,13 +103,14 @@ void run(Options& options, bool has_text) {
     throw UsageError("--output is required: a file that ends in .npz or .safetensors");
 
   run::CaptureOptions capture;
-  capture.run.device = options.compute.prepare();
+  const Session session = options.compute.start();
+  capture.run.device = session.device();
   capture.run.memory_limit = options.compute.memory;
   capture.run.spill_directory = spill_directory(options.output);
   capture.store_float32 = options.store_float32;
   capture.force = options.force;
   const auto model = options.model.open();
-  capture.run.dtype = options.compute.resolve(model->checkpoint(), capture.run.device);
+  capture.run.dtype = session.dtype(model->checkpoint());
   const std::vector<run::Site> sites = run::parse_sites(options.points, model->config());
   const run::Input batch = batch_of(*model, options, has_text);
   const int64_t tokens = batch.ids.numel();

@@ -6,9 +6,6 @@
 #include <filesystem>
 #include <map>
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-
 #include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
 #include "outliers/core/input.h"
@@ -147,45 +144,12 @@ CLI::Validator not_negative() {
       "");
 }
 
-at::Device Compute::prepare() const {
-  if (threads > 0) at::set_num_threads(threads);
-  at::globalContext().setFloat32MatmulPrecision("highest");
-  at::Device place(at::kCPU);
-  try {
-    place = at::Device(CLI::detail::to_lower(device));
-  } catch (const c10::Error&) {
-    throw UsageError(
-        fmt::format("--device: unknown device '{}'; known: cpu, cuda, cuda:N", printable(device)));
-  }
-  if (place.is_cpu()) return at::Device(at::kCPU);
-  if (!place.is_cuda())
-    throw UsageError(
-        fmt::format("--device: unknown device '{}'; known: cpu, cuda, cuda:N", printable(device)));
-#ifdef OUTLIERS_WITH_CUDA
-  require(at::hasCUDA(), "--device {}: no CUDA device is usable here; use --device cpu", device);
-  const auto devices = at::globalContext().getAcceleratorHooksInterface(at::kCUDA).deviceCount();
-  const at::DeviceIndex number = place.has_index() ? place.index() : at::DeviceIndex{0};
-  require(number < devices, "--device {}: this machine has {} CUDA device(s), counted from 0", device,
-          static_cast<int>(devices));
-  at::globalContext().lazyInitDevice(at::kCUDA);
-  return at::Device(at::kCUDA, number);
-#else
-  fail(
-      "--device {}: this build has no CUDA; build with the preset cuda and a CUDA build of PyTorch, or use "
-      "--device cpu",
-      device);
-#endif
-}
-
-at::ScalarType Compute::resolve(const io::Checkpoint& checkpoint, at::Device place) const {
-  if (dtype) return *dtype;
-  if (place.is_cpu()) return at::kFloat;
-  for (const io::TensorInfo& info : checkpoint.tensors()) {
-    if (info.shape.size() < 2) continue;  // norms and biases are often kept wider than the matrices
-    const at::ScalarType native = checkpoint.native_dtype(info.name);
-    return native == at::kDouble ? at::kFloat : native;
-  }
-  return at::kFloat;
+Session Compute::start() const {
+  SessionOptions options;
+  options.device = CLI::detail::to_lower(device);
+  options.dtype = dtype;
+  options.threads = threads;
+  return Session(options);
 }
 
 std::filesystem::path spill_directory(const std::filesystem::path& output) {

@@ -10,7 +10,7 @@
 #include <ATen/core/Tensor.h>
 #include <CLI/CLI.hpp>
 
-#include "outliers/io/checkpoint.h"
+#include "outliers/api/session.h"
 #include "outliers/models/model.h"
 #include "outliers/text/tokenizer.h"
 
@@ -63,10 +63,8 @@ struct Compute {
   uint64_t memory = 0;  ///< bytes; 0: no limit
 
   void add(CLI::App& command);
-  /// Sets the number of threads and switches TF32 off. Throws where the device is not there.
-  at::Device prepare() const;
-  /// `auto` is float32 on the CPU, and what the checkpoint stores (float32 where quantised) elsewhere.
-  at::ScalarType resolve(const io::Checkpoint& checkpoint, at::Device device) const;
+  /// The settings, in force as long as it lives. Throws where the device is not there.
+  Session start() const;
 };
 
 /// Where a command that writes to `output` may put what does not fit the memory: TMPDIR, or beside the

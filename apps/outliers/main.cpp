@@ -14,17 +14,16 @@
 #include "outliers/core/interrupt.h"
 #include "outliers/core/memory.h"
 #include "outliers/core/output.h"
-#include "outliers/core/progress.h"
+#include "outliers/core/progress_line.h"
 #include "outliers/core/suggest.h"
 #include "outliers/core/version.h"
 #include "outliers/io/mapped_file.h"
 
+#include "advice.h"
 #include "commands.h"
 
 namespace outliers::apps {
 namespace {
-
-constexpr int kFailure = 1, kUsage = 2;
 
 int complain(const std::string& message, int code) {
   // What follows from zeros in place of a file that was cut short is no news.
@@ -33,7 +32,7 @@ int complain(const std::string& message, int code) {
   for (char& c : line) {
     if (c == '\n' || c == '\r') c = ' ';
   }
-  Progress::clear();
+  clear_progress_line();
   std::fprintf(stderr, "outliers: error: %s\n", printable(line, std::string::npos).c_str());
   return code;
 }
@@ -134,10 +133,11 @@ int main(int argc, char** argv) {
   outliers::install_interrupt_handlers();
   outliers::io::install_map_guard();
   outliers::install_tensor_allocator();
+  outliers::show_progress_line();
   try {
     return outliers::apps::run(argc, argv);
   } catch (const outliers::Error& error) {
-    return complain(error.what(), error.exit_code());
+    return complain(outliers::apps::with_options(error), outliers::apps::exit_code(error));
   } catch (const std::bad_alloc&) {
     return complain("out of memory; use fewer or shorter sequences (--sequences, --tokens) or bfloat16",
                     outliers::apps::kFailure);

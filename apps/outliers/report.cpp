@@ -88,10 +88,10 @@ void write_page(const std::filesystem::path& directory) {
 }
 
 /// The model, and what the survey has to know of it.
-std::unique_ptr<models::Model> open(Options& options) {
+std::unique_ptr<models::Model> open(Options& options, const Session& session) {
   studies::SurveyOptions& survey = options.survey;
   auto model = options.model.open();
-  survey.dtype = options.compute.resolve(model->checkpoint(), survey.device);
+  survey.dtype = session.dtype(model->checkpoint());
   const std::string name = printable(model->config().name);
   if (!models::reads_images(model->config())) {
     if (!options.images.empty()) throw UsageError(fmt::format("--images: {} reads text", name));
@@ -109,16 +109,16 @@ std::unique_ptr<models::Model> open(Options& options) {
   return model;
 }
 
-void run_rank(Options& options, Ranks* ranks) {
+void run_rank(Options& options, const Session& session, Ranks* ranks) {
   studies::SurveyOptions& survey = options.survey;
   survey.ranks = ranks;
   if (ranks != nullptr && !ranks->is_root()) {
     set_warning_handler([](const std::string&) {});  // rank 0 tells the same
-    studies::survey(*open(options), survey);
+    studies::survey(*open(options, session), survey);
     return;
   }
   OutputDirectory output(options.output, options.force, "results.json");
-  const auto model = open(options);
+  const auto model = open(options, session);
   const studies::Survey result = studies::survey(*model, survey);
   studies::write_survey(result, output.temporary());
   write_page(output.temporary());
@@ -161,9 +161,10 @@ void run(Options& options) {
   // First, so that the others hear of all that fails here.
   const auto ranks = Ranks::join(place);
   try {
-    options.survey.device = options.compute.prepare();
-    if (ranks) ranks->use(options.survey.device);
-    run_rank(options, ranks.get());
+    const Session session = options.compute.start();
+    options.survey.device = session.device();
+    if (ranks) ranks->use(session.device());
+    run_rank(options, session, ranks.get());
   } catch (const std::exception& error) {
     if (ranks) ranks->abandon(error.what());
     throw;

@@ -182,7 +182,8 @@ class TokenizeTest(CommandTest):
         config.write_text('{"tokenizer_class": "LlamaTokenizer"}')
         self.assertEqual(ids(folder, "--text", "Hello <s>"), llama)
         config.write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
-        self.refuse(1, r'vocabulary/tokenizer_config\.json: the tokenizer_class "XLMRobertaTokenizer".*save tokenizer\.json', "tokenize", folder, "--text", "x")
+        self.refuse(1, r'vocabulary/tokenizer_config\.json: the tokenizer_class "XLMRobertaTokenizer".*save tokenizer\.json', "tokenize",
+                    folder, "--text", "x")
         (folder / "tekken.json").write_text("{}")
         self.refuse(1, r"vocabulary/tekken\.json: stands beside tokenizer\.model", "tokenize", folder, "--text", "x")
         (folder / "tekken.json").unlink()

@@ -197,7 +197,7 @@ class FoldersTest(ProgramTest):
         lightning = self.copy("lightning", whole=False)
         torch.save({"epoch": 3, "state_dict": state}, lightning / "last.ckpt")
         self.same(self.logits(lightning, "--file", "last.ckpt"), wanted)
-        self.refuse(1, r"holds neither .* but last.ckpt; name it with --file", "inspect", lightning)
+        self.refuse(1, r"holds neither .* but last.ckpt; name it, as in last.ckpt \(--file\)", "inspect", lightning)
         torch.save(state, self.path("alone.ckpt"))
         self.refuse(1, r"alone.ckpt: there is no config.json beside it, which a PyTorch checkpoint needs",
                     *self.command(self.path("alone.ckpt")))
@@ -260,8 +260,8 @@ class FoldersTest(ProgramTest):
         (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"}))
         for command in (("inspect", folder), self.command(folder), ("inspect", folder / "adapter_model.safetensors"),
                         ("report", folder, "-o", self.path("report")), ("export", folder, "-o", self.path("export"), "--dtype", "f32")):
-            self.refuse(1, r"lora holds an adapter, not a model: give the model that it was trained on \(org/base\) as MODEL, and the "
-                        "adapter with --adapter .*lora", *command)
+            self.refuse(1, r"lora holds an adapter, not a model: give the model that it was trained on \(org/base\), and this as its "
+                        r"adapter \(--adapter\)", *command)
 
     def test_docs_name_every_option_of_peft(self):
         table = (ROOT / "docs/formats.md").read_text().split("## LoRA adapters")[1].split("## Export")[0]

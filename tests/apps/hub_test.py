@@ -66,7 +66,7 @@ class NamesTest(HubTest):
         self.assertEqual(self.succeed("fetch", "org/tiny", env=self.env, cwd=self.dir), "org/tiny\n")
         self.assertEqual(self.fetch(model, "--file", "config.json"), model / "config.json")
         self.refused("no such file: .*/org/tiny/x.gguf", model, "--file", "x.gguf")
-        self.refused("--revision is for names on the Hub, and .*org/tiny is a path here", model, "--revision", "main", code=2)
+        self.refused("a revision is for names on the Hub, and .*org/tiny is a path here", model, "--revision", "main", code=2)
         self.assertEqual(self.server.seen(), [])
 
     def test_shards(self):

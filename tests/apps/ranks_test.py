@@ -165,7 +165,7 @@ class RanksTest(ProgramTest):
         missing[2] = "/no/such/model"
         self.ends_with("(rank 1 failed: )?no such file or directory: /no/such/model", self.start([self.command(out), missing]))
         self.ends_with("(rank 0 failed: )?no such file or directory: /no/such/model", self.start([missing, self.command(out)]))
-        self.ends_with("(rank 1 failed: )?--device cuda:99: ", self.start([self.command(out), self.command(out, "--device", "cuda:99")]))
+        self.ends_with("(rank 1 failed: )?device cuda:99: ", self.start([self.command(out), self.command(out, "--device", "cuda:99")]))
         (self.dir / "there").mkdir(exist_ok=True)
         self.ends_with("(rank 0 failed: )?.*there exists already", self.start([self.command(self.dir / "there"), self.command(out)]))
         self.assertFalse(out.exists())

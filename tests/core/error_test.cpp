@@ -5,15 +5,24 @@
 namespace outliers {
 namespace {
 
-TEST(Error, CarriesMessageAndExitCode) {
+TEST(Error, CarriesMessageKindAndSettings) {
   try {
     fail("{} is {}", "x", 3);
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(), "x is 3");
-    EXPECT_EQ(error.exit_code(), 1);
+    EXPECT_EQ(error.kind(), ErrorKind::input);
+    EXPECT_TRUE(error.settings().empty());
   }
-  EXPECT_EQ(UsageError("no").exit_code(), 2);
-  EXPECT_EQ(Interrupted(2, "interrupted").exit_code(), 130);
+  try {
+    require(false, Cause{ErrorKind::memory, {Setting::memory_limit}}, "{} is too much", 7);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "7 is too much");
+    EXPECT_EQ(error.kind(), ErrorKind::memory);
+    EXPECT_EQ(error.settings(), std::vector<Setting>{Setting::memory_limit});
+  }
+  EXPECT_EQ(UsageError("no").kind(), ErrorKind::usage);
+  EXPECT_EQ(Interrupted(2, "interrupted").signal(), 2);
 }
 
 }  // namespace

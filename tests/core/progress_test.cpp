@@ -3,13 +3,16 @@
 #include <chrono>
 #include <cstdlib>
 #include <pty.h>
+#include <stdexcept>
 #include <string>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 #include <gmock/gmock.h>
 
+#include "outliers/core/progress_line.h"
 #include "outliers/core/warning.h"
 
 namespace outliers {
@@ -45,6 +48,7 @@ void wait_to_draw() {
 TEST(Progress, AWarningStandsOnALineOfItsOwn) {
   const std::string seen = on_terminal(60, [] {
     setenv("TERM", "xterm", 1);
+    show_progress_line();
     Progress progress("layers", 10, "layers");
     wait_to_draw();
     progress.update(5);
@@ -62,6 +66,7 @@ TEST(Progress, AWarningStandsOnALineOfItsOwn) {
 TEST(Progress, IsCutToTheTerminal) {
   const std::string seen = on_terminal(24, [] {
     setenv("TERM", "xterm", 1);
+    show_progress_line();
     Progress progress("fetching 日本語/日本語日本語", 10, "MB");
     progress.update(10);
   });
@@ -72,10 +77,41 @@ TEST(Progress, IsNotDrawnOnADumbTerminal) {
   EXPECT_EQ(on_terminal(80,
                         [] {
                           setenv("TERM", "dumb", 1);
+                          show_progress_line();
                           Progress progress("layers", 10, "layers");
                           progress.update(10);
                         }),
             "");
+}
+
+TEST(Progress, TellsWhoWatches) {
+  std::vector<ProgressState> told;
+  const ProgressHandler before = set_progress_handler(
+      {.progress = [&](const ProgressState& state) { told.push_back(state); }, .note = {}});
+  {
+    Progress progress("layers", 4, "layers");
+    progress.update(1);  // too soon to be told
+    progress.update(4);
+  }
+  set_progress_handler(before);
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].what, "layers");
+  EXPECT_EQ(told[0].total, 4);
+  EXPECT_EQ(told[0].done, 4);
+  EXPECT_FALSE(told[0].ended);
+  EXPECT_TRUE(told[1].ended);
+}
+
+TEST(Progress, WhatAHandlerThrowsComesOut) {
+  const ProgressHandler before = set_progress_handler(
+      {.progress = [](const ProgressState&) { throw std::runtime_error("enough"); }, .note = {}});
+  EXPECT_THROW(
+      {
+        Progress progress("layers", 1, "layers");
+        progress.update(1);
+      },
+      std::runtime_error);
+  set_progress_handler(before);
 }
 
 }  // namespace

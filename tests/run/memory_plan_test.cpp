@@ -127,7 +127,7 @@ TEST_F(Limited, SaysWhatIsNeededWhereNothingFits) {
   const std::string message = tests::error_of([&] { plan(1'000'000); });
   EXPECT_THAT(message, HasSubstr("1 MB of memory are too few"));
   EXPECT_THAT(message, HasSubstr(" in float32: "));
-  EXPECT_THAT(message, HasSubstr("raise --memory, or take a 16-bit --dtype or fewer tokens"));
+  EXPECT_THAT(message, HasSubstr("raise the limit, or take a 16-bit dtype or fewer tokens"));
   // What it names is enough.
   const size_t at = message.find(": ") + 2;
   const uint64_t named = std::stoull(message.substr(at)) * 1'000'000;

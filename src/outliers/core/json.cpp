@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <optional>
 
+#include <nlohmann/json.hpp>
+
 #include "outliers/core/error.h"
 #include "outliers/core/utf8.h"
 
@@ -255,5 +257,16 @@ bool may_be_too_deep(std::string_view text) {
   }
   return deepest > kDeepest;
 }
+
+template <typename Json>
+Json parse_json(std::string_view text, const std::string& where, std::string_view not_finite) {
+  if (!may_be_too_deep(text)) {
+    Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!value.is_discarded()) return value;
+  }
+  return Json::parse(strict_json(text, where, not_finite));
+}
+template nlohmann::json parse_json(std::string_view, const std::string&, std::string_view);
+template nlohmann::ordered_json parse_json(std::string_view, const std::string&, std::string_view);
 
 }  // namespace outliers

@@ -28,15 +28,9 @@ std::string strict_json(std::string_view text, const std::string& where,
 /// Whether `text` may hold values nested deeper than strict_json() allows; recursive code must not see them.
 bool may_be_too_deep(std::string_view text);
 
-/// The parsed text; Json is nlohmann::json or ordered_json, in both of which the last of equal keys wins, as
-/// in Python. Throws as strict_json() does.
+/// The parsed text; Json is nlohmann::json or ordered_json (of which the parser is compiled here, once), in
+/// both of which the last of equal keys wins, as in Python. Throws as strict_json() does.
 template <typename Json>
-Json parse_json(std::string_view text, const std::string& where, std::string_view not_finite = kNotFinite) {
-  if (!may_be_too_deep(text)) {
-    Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!value.is_discarded()) return value;
-  }
-  return Json::parse(strict_json(text, where, not_finite));
-}
+Json parse_json(std::string_view text, const std::string& where, std::string_view not_finite = kNotFinite);
 
 }  // namespace outliers

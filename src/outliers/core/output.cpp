@@ -20,6 +20,8 @@ namespace outliers {
 namespace fs = std::filesystem;
 namespace {
 
+const Cause kOutput{ErrorKind::output};
+
 using Identity = std::pair<dev_t, ino_t>;
 
 bool g_plain_renames = false;
@@ -98,7 +100,7 @@ void clear_stale(const fs::path& place, bool alone) {
     if (found.get() < 0 || fstat(found.get(), &status) != 0 || status.st_uid != geteuid()) continue;
     if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) continue;
     if (flock(found.get(), LOCK_EX | LOCK_NB) != 0) {
-      require(errno != EWOULDBLOCK || !alone,
+      require(errno != EWOULDBLOCK || !alone, kOutput,
               "{} is being written by process {}; wait for it, or choose another place", place.string(),
               process);
       continue;
@@ -154,18 +156,18 @@ int rename_new(const fs::path& from, const fs::path& to) {
 }
 
 void check_absent(const fs::path& path, bool force) {
-  require(!status_of(path) || force, "{} exists already; choose another place, or replace it with --force",
-          path.string());
+  require(!status_of(path) || force, Cause{ErrorKind::output, {Setting::replace}},
+          "{} exists already; choose another place, or have it replaced", path.string());
 }
 
 fs::path checked_file(fs::path path, bool force) {
   path = clean(path);
   check_absent(path, force);
   std::error_code ec;
-  require(!fs::is_directory(path, ec), "{} is a directory; name a file", path.string());
+  require(!fs::is_directory(path, ec), kOutput, "{} is a directory; name a file", path.string());
   const auto status = status_of(path);
-  require(!status || S_ISREG(status->st_mode) || S_ISLNK(status->st_mode),
-          "{} is no regular file, so --force does not replace it; name a file", path.string());
+  require(!status || S_ISREG(status->st_mode) || S_ISLNK(status->st_mode), kOutput,
+          "{} is no regular file, which is never replaced; name a file", path.string());
   return path;
 }
 
@@ -182,14 +184,15 @@ fs::path checked_directory(fs::path path, bool force, const std::string& marker)
   // A link stays: what it points to is replaced.
   if (fs::is_symlink(path, ec) && fs::is_directory(path, ec)) path = fs::canonical(path, ec);
   if (status_of(path)) {
-    require(fs::is_directory(path, ec),
-            "{} is no directory, so --force does not replace it; choose another place", path.string());
-    require(may_be_replaced(path, marker),
-            "{} has no {} in it, so --force does not replace it; remove it by hand or choose another place",
+    require(fs::is_directory(path, ec), kOutput,
+            "{} is no directory, which is never replaced by one; choose another place", path.string());
+    require(may_be_replaced(path, marker), kOutput,
+            "{} has no {} in it, so it is not replaced; remove it by hand or choose another place",
             path.string(), marker);
   }
   fs::create_directories(parent_of(path), ec);
-  require(!ec, "cannot create {}: {}; choose another place with -o", path.string(), ec.message());
+  require(!ec, Cause{ErrorKind::output, {Setting::output}}, "cannot create {}: {}; choose another place",
+          path.string(), ec.message());
   return path;
 }
 
@@ -212,12 +215,12 @@ int write_all(int fd, const void* data, size_t bytes) {
 
 void print(std::string_view text) {
   const int error = write_all(STDOUT_FILENO, text.data(), text.size());
-  require(error == 0, "cannot write to standard output: {}", std::strerror(error));
+  require(error == 0, kOutput, "cannot write to standard output: {}", std::strerror(error));
 }
 
 void fail_to_write(const fs::path& path, int error) {
   const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-  fail("cannot write {}: {}{}", path.string(), std::strerror(error),
+  fail(kOutput, "cannot write {}: {}{}", path.string(), std::strerror(error),
        full ? "; free some space or choose another place" : "");
 }
 
@@ -229,7 +232,7 @@ Temporary::Temporary(const fs::path& place, Kind kind, bool alone) : kind_(kind)
       if (mkdir(path_.c_str(), 0777) != 0) {
         if (errno == EEXIST) continue;
         const int error = errno;
-        fail("cannot create {}: {}; choose another place", place.string(), std::strerror(error));
+        fail(kOutput, "cannot create {}: {}; choose another place", place.string(), std::strerror(error));
       }
       fd_ = open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     } else {
@@ -324,7 +327,7 @@ void OutputFile::commit() {
     if (const int error = rename_by(temporary_.path(), path_, 0); error != 0) fail_to_write(path_, error);
     temporary_.release();
   } else if (const int error = temporary_.move_to(path_); error == EEXIST) {
-    fail("{} has appeared while this ran, and stays; what should be there is in {}", path_.string(),
+    fail(kOutput, "{} has appeared while this ran, and stays; what should be there is in {}", path_.string(),
          temporary_.keep_beside(path_).string());
   } else if (error != 0) {
     fail_to_write(path_, error);
@@ -339,7 +342,7 @@ OutputDirectory::OutputDirectory(fs::path path, bool force, std::string marker)
       temporary_(path_, Temporary::Kind::directory, true) {}
 
 void OutputDirectory::keep_beside(const char* what) {
-  fail("{} has {} while this ran, and stays; what should be there is in {}", path_.string(), what,
+  fail(kOutput, "{} has {} while this ran, and stays; what should be there is in {}", path_.string(), what,
        temporary_.keep_beside(path_).string());
 }
 

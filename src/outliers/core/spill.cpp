@@ -20,7 +20,8 @@ Spill::Spill(std::filesystem::path directory, uint64_t bytes) : directory_(std::
   std::string path = (directory_ / ".outliers-spill-XXXXXX").string();
   file_ = mkostemp(path.data(), O_CLOEXEC);
   const int made = errno;
-  require(file_ >= 0, "cannot write to {}: {}; name a directory for what does not fit the memory by TMPDIR",
+  require(file_ >= 0, Cause{ErrorKind::output},
+          "cannot write to {}: {}; name a directory for what does not fit the memory by TMPDIR",
           directory_.string(), std::strerror(made));
   ::unlink(path.c_str());
   // A disk without room is better known now than after hours. Where the file system cannot tell, later.
@@ -28,11 +29,11 @@ Spill::Spill(std::filesystem::path directory, uint64_t bytes) : directory_(std::
   const int error = bytes > 0 && interruptible(reserve) != 0 ? errno : 0;
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
     ::close(file_);
-    fail(
-        "{:.1f} GB of what does not fit the memory cannot be written to {}: {}; free some space, name "
-        "another "
-        "directory by TMPDIR, or raise --memory",
-        static_cast<double>(bytes) / 1e9, directory_.string(), std::strerror(error));
+    fail(Cause{ErrorKind::output, {Setting::memory_limit}},
+         "{:.1f} GB of what does not fit the memory cannot be written to {}: {}; free some space, name "
+         "another "
+         "directory by TMPDIR, or raise the limit",
+         static_cast<double>(bytes) / 1e9, directory_.string(), std::strerror(error));
   }
 }
 
@@ -41,10 +42,10 @@ Spill::~Spill() {
 }
 
 void Spill::fail_write(int error) const {
-  fail(
-      "what does not fit the memory cannot be written to {}: {}; free some space, name another directory by "
-      "TMPDIR, or raise --memory",
-      directory_.string(), std::strerror(error));
+  fail(Cause{ErrorKind::output, {Setting::memory_limit}},
+       "what does not fit the memory cannot be written to {}: {}; free some space, name another directory by "
+       "TMPDIR, or raise the limit",
+       directory_.string(), std::strerror(error));
 }
 
 void Spill::write(const Place& place, const at::Tensor& x) {

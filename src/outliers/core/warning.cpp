@@ -6,13 +6,13 @@
 #include <utility>
 
 #include "outliers/core/error.h"
-#include "outliers/core/progress.h"
+#include "outliers/core/progress_line.h"
 
 namespace outliers {
 namespace {
 
 void print(const std::string& message) {
-  Progress::clear();
+  clear_progress_line();
   std::fprintf(stderr, "outliers: warning: %s\n", printable(message, std::string::npos).c_str());
 }
 

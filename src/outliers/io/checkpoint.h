@@ -11,15 +11,16 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
-#include <nlohmann/json_fwd.hpp>
+
+#include "outliers/core/export.h"
 
 namespace outliers::io {
 
 enum class Format { gguf, safetensors, pytorch, last = pytorch };
-const char* format_name(Format format);
+OUTLIERS_API const char* format_name(Format format);
 
 /// One tensor as stored.
-struct TensorInfo {
+struct OUTLIERS_API TensorInfo {
   std::string name;            ///< as in the file
   std::vector<int64_t> shape;  ///< row-major, outermost first (GGUF's order reversed), as PyTorch shows it
   std::string encoding;        ///< "F32", "BF16", "Q4_K", "F8_E4M3", ...
@@ -30,7 +31,7 @@ struct TensorInfo {
 class GgufMetadata;  // io/gguf.h
 
 /// Thread-safe for reading. Tensors handed out own their memory.
-class Checkpoint {
+class OUTLIERS_API Checkpoint {
  public:
   virtual ~Checkpoint() = default;
 

@@ -95,7 +95,7 @@ std::vector<Candidate> candidates_of(const Form& form, const fs::path& folder,
         is_listed(series.first) || unreadable)
       continue;
     if (named) {
-      warn("{}: {} and the shards after it are ignored, since {} is there too; --file {} takes them",
+      warn("{}: {} and the shards after it are ignored, since {} is there too; naming {} takes them",
            folder.string(), series.first, found.front().name, series.first);
       continue;
     }
@@ -148,9 +148,9 @@ std::vector<Candidate> other_shards(const Form& form, const fs::path& folder,
 Checkpoints only_one(const fs::path& folder, const std::vector<Candidate>& found, const char* what) {
   std::vector<std::string> names;
   for (const Candidate& candidate : found) names.push_back(candidate.name);
-  require(found.size() <= 1, "{} holds {} {}: {}; name one of them with --file, as in --file {}",
-          folder.string(), found.size(), what, names_in_words(names),
-          found.empty() ? "" : printable(names.front()));
+  require(found.size() <= 1, Cause{ErrorKind::input, {Setting::file}},
+          "{} holds {} {}: {}; name one of them, as in {}", folder.string(), found.size(), what,
+          names_in_words(names), found.empty() ? "" : printable(names.front()));
   return found.empty() ? nullptr : found.front().open();
 }
 
@@ -164,11 +164,9 @@ Checkpoints only_one(const fs::path& folder, const std::vector<Candidate>& found
       base = config.value("base_model_name_or_path", nlohmann::json()).get<std::string>();
   } catch (const std::exception&) {  // it is named where it is there, and that is all
   }
-  fail(
-      "{} holds an adapter, not a model: give the model that it was trained on{} as MODEL, and the adapter "
-      "with "
-      "--adapter {}",
-      folder.string(), base.empty() ? "" : fmt::format(" ({})", printable(base)), folder.string());
+  fail(Cause{ErrorKind::input, {Setting::adapter}},
+       "{} holds an adapter, not a model: give the model that it was trained on{}, and this as its adapter",
+       folder.string(), base.empty() ? "" : fmt::format(" ({})", printable(base)));
 }
 
 /// Nothing was found: what there is, and what to do.
@@ -186,9 +184,8 @@ Checkpoints only_one(const fs::path& folder, const std::vector<Candidate>& found
         end == ".nemo" || end == ".mlx")
       others.push_back(name);
   }
-  require(weights.empty(),
-          "{} holds neither model.safetensors nor pytorch_model.bin, but {}; name it with --file, "
-          "as in --file {}",
+  require(weights.empty(), Cause{ErrorKind::input, {Setting::file}},
+          "{} holds neither model.safetensors nor pytorch_model.bin, but {}; name it, as in {}",
           folder.string(), names_in_words(weights), weights.empty() ? "" : printable(weights.front()));
   require(others.empty(),
           "{} holds no checkpoint that is read here, but {}; fetch the model as safetensors, "

@@ -270,9 +270,9 @@ class GgufReader {
     alignment_ = static_cast<uint64_t>(alignment);
     const bool adapter = metadata.has("general.type") && metadata.string("general.type") == "adapter";
     require(
-        !adapter,
-        "{} is a LoRA adapter, not a model, and adapters in GGUF are not read; give the model as MODEL and "
-        "PEFT's folder of the adapter with --adapter",
+        !adapter, Cause{ErrorKind::input, {Setting::adapter}},
+        "{} is a LoRA adapter, not a model, and adapters in GGUF are not read; give the model, and PEFT's "
+        "folder of the adapter with it",
         path_);
   }
 

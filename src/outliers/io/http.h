@@ -40,7 +40,8 @@ struct HttpRequest {
 /// No answer, or one that broke off.
 class HttpFailure : public Error {
  public:
-  HttpFailure(const std::string& message, bool answered) : Error(message), answered_(answered) {}
+  HttpFailure(const std::string& message, bool answered)
+      : Error(message, {ErrorKind::network}), answered_(answered) {}
   /// False when no connection came about: no network, a wrong name, nobody listening, no trust.
   bool answered() const { return answered_; }
 

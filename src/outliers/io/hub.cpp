@@ -302,7 +302,7 @@ fs::path fetch_from_hub(const HubName& name, const HubSettings& settings) {
   } catch (const HubUnavailable& unavailable) {
     const auto path = cached(cache, name, false);
     if (!path) throw;
-    if (Progress::visible()) fmt::print(stderr, "{}; using the copy in the cache\n", unavailable.what());
+    Progress::note(fmt::format("{}; using the copy in the cache", unavailable.what()));
     return *path;
   }
 }
@@ -313,7 +313,8 @@ fs::path resolve_model(const std::string& model, const std::string& revision, co
     const bool there = fs::exists(path, ec);
     if (there && !revision.empty())
       throw UsageError(
-          fmt::format("--revision is for names on the Hub, and {} is a path here", printable(path)));
+          fmt::format("a revision is for names on the Hub, and {} is a path here", printable(path)),
+          {Setting::revision});
     return there;
   };
   const auto below = [&](const fs::path& folder, const std::string& name) {
@@ -327,24 +328,25 @@ fs::path resolve_model(const std::string& model, const std::string& revision, co
   const std::string inside = colon == std::string::npos ? "" : model.substr(colon + 1);
   if (!inside.empty() && fs::is_directory(folder, ec) && local(folder)) {
     if (!file.empty())
-      throw UsageError(
-          fmt::format("{} and --file {}: name the file once", printable(model), printable(file)));
+      throw UsageError(fmt::format("{} and {}: name the file once", printable(model), printable(file)),
+                       {Setting::file});
     return below(folder, inside);
   }
   auto name = parse_hub_name(model);
   if (name && !file.empty()) {
     if (!name->file.empty())
-      throw UsageError(
-          fmt::format("{} and --file {}: name the file once", printable(model), printable(file)));
+      throw UsageError(fmt::format("{} and {}: name the file once", printable(model), printable(file)),
+                       {Setting::file});
     name->file = file;
   }
   if (name && !revision.empty()) {
     if (name->revision != "main")
       throw UsageError(
-          fmt::format("{} and --revision {}: name the revision once", printable(model), printable(revision)));
+          fmt::format("{} and {}: name the revision once", printable(model), printable(revision)),
+          {Setting::revision});
     if (!is_revision(revision))
-      throw UsageError(
-          fmt::format("--revision {}: no branch, tag or commit has such a name", printable(revision)));
+      throw UsageError(fmt::format("{}: no branch, tag or commit has such a name", printable(revision)),
+                       {Setting::revision});
     name->revision = revision;
   }
   require(name.has_value(), "no such file or directory: {}", model);

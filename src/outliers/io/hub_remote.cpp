@@ -179,7 +179,8 @@ void HubRemote::fetch(const std::string& commit, const std::vector<std::string>&
       if (!cache_.has(commit, file.name)) cache_.link(commit, file.name, file.etag, fresh);
     });
   } catch (const Interrupted& interrupted) {
-    throw Error("interrupted; the same command goes on where the transfer stopped", interrupted.exit_code());
+    throw Interrupted(interrupted.signal(),
+                      "interrupted; the same command goes on where the transfer stopped");
   } catch (const HttpFailure& failure) {
     throw HubUnavailable(
         fmt::format("{}: the Hub cannot be reached any more: {}; the same command goes on from there",

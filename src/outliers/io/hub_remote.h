@@ -32,7 +32,7 @@ struct HubListing {
 /// The Hub does not answer, or not to us: the cache may still have what is wanted.
 class HubUnavailable : public Error {
  public:
-  using Error::Error;
+  explicit HubUnavailable(const std::string& message) : Error(message, {ErrorKind::network}) {}
 };
 
 class HubRemote {

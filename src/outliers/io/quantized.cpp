@@ -37,7 +37,8 @@ std::unique_ptr<Checkpoint> dequantized(std::unique_ptr<Checkpoint> stored, cons
   }
   std::vector<std::string> names;
   for (const auto& known : kMethods) names.emplace_back(known.name);
-  fail("{}: weights quantised by '{}' are not supported; known: {}. Use the unquantised checkpoint or a GGUF",
+  fail(Cause{ErrorKind::unsupported},
+       "{}: weights quantised by '{}' are not supported; known: {}. Use the unquantised checkpoint or a GGUF",
        where, name.empty() ? "an unnamed method" : printable(name), fmt::join(names, ", "));
 }
 

@@ -2,6 +2,7 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
 #include "outliers/core/suggest.h"
@@ -35,8 +36,9 @@ const MeasureInfo& find(const std::string& name) {
   std::vector<std::string> names = {"all"};
   for (const MeasureInfo& row : table) names.emplace_back(row.name);
   const std::string near = nearest(name, names);
-  fail("there is no measure {}; {}", printable(name, 40),
-       near.empty() ? "--measures list shows them" : fmt::format("did you mean {}?", near));
+  fail(Cause{ErrorKind::usage, {Setting::measures}}, "there is no measure {}; {}", printable(name, 40),
+       near.empty() ? fmt::format("there are {}", fmt::join(names, ", "))
+                    : fmt::format("did you mean {}?", near));
 }
 
 void add_with_needs(const MeasureInfo& row, std::set<std::string>& names) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "outliers/core/export.h"
+
 namespace outliers::models {
 
 enum class NormKind { rms, layer };
@@ -151,6 +153,6 @@ inline bool is_routed(const Config& config, int64_t layer) {
   return !config.routed.empty() && config.routed[static_cast<size_t>(layer)];
 }
 /// Neurons of the widest MLP that a layer has: F, Fe or Fs.
-int64_t widest_mlp(const Config& config);
+OUTLIERS_API int64_t widest_mlp(const Config& config);
 
 }  // namespace outliers::models

@@ -65,7 +65,8 @@ Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std
       require(!keys.has(key), "{}: '{}' is not supported", where, keys.name(key));
     }
   } else {
-    fail("{}: rotary scaling '{}' is not supported; known: linear, yarn", where, printable(scaling));
+    fail(Cause{ErrorKind::unsupported}, "{}: rotary scaling '{}' is not supported; known: linear, yarn",
+         where, printable(scaling));
   }
   return rotary;
 }

@@ -47,7 +47,8 @@ void set_layers(Config& config, const std::vector<bool>& sliding, int64_t window
   }
 }
 
-void check_positions(const Config& config, int64_t tokens, const std::string& what, const char* remedy) {
+void check_positions(const Config& config, int64_t tokens, const std::string& what, const char* remedy,
+                     Setting setting) {
   if (config.max_positions <= 0 || tokens <= config.max_positions) return;
   const std::string name = printable(config.name);
   bool stretched = false;
@@ -56,8 +57,8 @@ void check_positions(const Config& config, int64_t tokens, const std::string& wh
                                 static_cast<int>(i)) != config.rotary_of_layer.end();
     stretched = stretched || (used && stretches(config.rotaries[i]));
   }
-  require(stretched, "{} {} tokens, but {} has {} positions; {}", what, tokens, name, config.max_positions,
-          remedy);
+  require(stretched, Cause{ErrorKind::argument, {setting}}, "{} {} tokens, but {} has {} positions; {}", what,
+          tokens, name, config.max_positions, remedy);
   warn("{} {} tokens, but {} has {} positions; those beyond are computed by the scaling of its rotary", what,
        tokens, name, config.max_positions);
 }

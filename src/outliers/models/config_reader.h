@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "outliers/core/exception.h"
 #include "outliers/io/checkpoint.h"
 #include "outliers/models/config.h"
 #include "outliers/models/families.h"
@@ -32,7 +33,8 @@ void set_expert_storage(Config& config, const io::Checkpoint& checkpoint);
 /// Whether a text of `tokens` tokens, called `what` ("the prompt has"), has positions. Beyond max_positions
 /// it warns where the rotary's scaling stretches them or changes with the length, as transformers computes
 /// it; else throws, with `remedy`.
-void check_positions(const Config& config, int64_t tokens, const std::string& what, const char* remedy);
+void check_positions(const Config& config, int64_t tokens, const std::string& what, const char* remedy,
+                     Setting setting);
 /// Sizes that can be, before anything is allocated by them. Throws naming `where` and the field.
 void check_config(const Config& config, const std::string& where);
 

@@ -109,7 +109,8 @@ Rotary read_rotary(const Parameters& p, double base, int64_t head_width) {
     rotary.attention_factor =
         own.number("attention_factor", longrope_attention_factor(rotary.factor, rotary.original_positions));
   } else {
-    fail("{}: rotary scaling '{}' is not supported; known: linear, dynamic, llama3, yarn, longrope",
+    fail(Cause{ErrorKind::unsupported},
+         "{}: rotary scaling '{}' is not supported; known: linear, dynamic, llama3, yarn, longrope",
          own.where(), printable(type));
   }
   return rotary;

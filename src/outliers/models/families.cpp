@@ -39,8 +39,8 @@ const Family& find_family(std::vector<std::string> Family::*names, const std::st
     }
   }
   if (found != nullptr) return *found;
-  fail("{}: {} '{}' is no family this program knows; known: {}", where, what, printable(name),
-       fmt::join(known, ", "));
+  fail(Cause{ErrorKind::unsupported}, "{}: {} '{}' is no family this program knows; known: {}", where, what,
+       printable(name), fmt::join(known, ", "));
 }
 
 }  // namespace

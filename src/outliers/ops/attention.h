@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "outliers/core/criteria.h"
+#include "outliers/core/export.h"
 
 namespace outliers::ops {
 
@@ -34,15 +35,16 @@ inline constexpr int64_t kSinkTokens = Criteria{}.sink_queries;
 /// q [B,H,T,d], k and v [B,Hk,S,d] (H a multiple of Hk; any strides) -> [B,H,T,d] in q's dtype.
 /// Softmax and sums are float32 (float64 for float64 inputs). Fills `sums` when given, from the same scores.
 /// Differentiable in q, k, v and sinks; the sums carry no gradient.
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const AttentionPattern& pattern, AttentionSums* sums = nullptr);
+OUTLIERS_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                  const AttentionPattern& pattern, AttentionSums* sums = nullptr);
 
 /// Full matrices for a short prompt: logits (after scale, soft-cap, bias and mask; masked entries -inf) and
 /// probabilities, both [B,H,T,S] float32 (float64 for float64 inputs).
 struct AttentionMaps {
   at::Tensor logits, probs;
 };
-AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern);
+OUTLIERS_API AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k,
+                                          const AttentionPattern& pattern);
 
 // The steps of attention by themselves, for maps that were changed on the way.
 /// Softmax over the last axis of logits [B,H,T,S], joined by the sinks' logits where there are any.

@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/export.h"
 #include "outliers/models/config.h"
 #include "outliers/run/edit.h"
 
@@ -32,6 +33,6 @@ struct Input {
 
 /// Of images: pixels [B,C,H,W], ready for the model (rescaled, normalised), float. The ids are the numbers of
 /// their tokens.
-Input image_input(const models::Config& config, std::string name, const at::Tensor& pixels);
+OUTLIERS_API Input image_input(const models::Config& config, std::string name, const at::Tensor& pixels);
 
 }  // namespace outliers::run

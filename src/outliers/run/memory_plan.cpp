@@ -433,9 +433,10 @@ MemoryPlan plan_memory(const models::Model& model, const std::vector<Input>& inp
   }
   require(
       plan.total <= options.memory_limit,
+      Cause{ErrorKind::memory, {Setting::memory_limit, Setting::dtype, Setting::tokens}},
       "{} of memory are too few to run {} in {}: {} are needed, of which {} are the weights of layer {}, {} "
-      "the work space of one sequence of {} tokens, {} what is measured and {} the program; raise --memory, "
-      "or take a 16-bit --dtype or fewer tokens",
+      "the work space of one sequence of {} tokens, {} what is measured and {} the program; raise the "
+      "limit, or take a 16-bit dtype or fewer tokens",
       size_text(options.memory_limit), printable(model.config().name), dtype_name(options.dtype),
       size_text(plan.total), size_text(plan.weights), plan.largest_layer, size_text(plan.work),
       planner.longest(), size_text(plan.observers), size_text(plan.process + plan.reserve));

@@ -7,10 +7,14 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "outliers/core/spill.h"
+#include "outliers/core/export.h"
 #include "outliers/ops/attention.h"
 #include "outliers/run/input.h"
 #include "outliers/run/points.h"
+
+namespace outliers {
+class Spill;
+}
 
 namespace outliers::run {
 
@@ -33,7 +37,7 @@ struct ObserverMemory {
 };
 
 /// What a run shows. Tensors live on the run's device; keep a reference to retain one, never write into it.
-class Observer {
+class OUTLIERS_API Observer {
  public:
   virtual ~Observer() = default;
   /// Asked before a layer is computed. attn_logits and attn_probs are formed (T x T) only where wanted.
@@ -73,7 +77,7 @@ class Observer {
     (void)chunk_tokens;
     return {};
   }
-  /// Where memory is short: until the run ends, what is spillable is to be kept here.
+  /// Where memory is short: until the run ends, what is spillable is to be kept here (core/spill.h).
   virtual void spill_to(Spill& spill) { (void)spill; }
 };
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "outliers/core/export.h"
 #include "outliers/models/config.h"
 
 namespace outliers::run {
@@ -63,8 +64,8 @@ struct PointInfo {
 };
 
 /// The table, in order.
-const std::vector<PointInfo>& point_table();
-const char* point_name(Point point);
+OUTLIERS_API const std::vector<PointInfo>& point_table();
+OUTLIERS_API const char* point_name(Point point);
 
 /// One place: layer.3.down_in, or final_norm_out (layer -1).
 struct Site {
@@ -73,13 +74,13 @@ struct Site {
   bool operator==(const Site&) const = default;
   bool operator<(const Site& o) const { return layer != o.layer ? layer < o.layer : point < o.point; }
 };
-std::string site_name(Site site);
+OUTLIERS_API std::string site_name(Site site);
 /// "layer.3.experts.index" -> the point's name and its layer's ("3", "*", "2..5"), which is empty where it is
 /// of no layer.
 struct SiteName {
   std::string layers, point;
 };
-SiteName split_site_name(const std::string& name);
+OUTLIERS_API SiteName split_site_name(const std::string& name);
 /// Where in the run a tensor belongs: sequences [first_sequence, first_sequence + x.size(0)) of
 /// inputs[input].
 struct Slice {
@@ -89,9 +90,9 @@ struct Slice {
 
 /// Whether the layer has the point: an MLP without a gate has no gate_out, one of experts no down_in of its
 /// own.
-bool has_point(const models::Config& config, Site site);
+OUTLIERS_API bool has_point(const models::Config& config, Site site);
 /// Whether any layer, or the model itself, has it.
-bool has_anywhere(const models::Config& config, Point point);
+OUTLIERS_API bool has_anywhere(const models::Config& config, Point point);
 
 /// Layers as a site names them, both ends included: "3", "-1", "2..5", "*". `item` is named in errors.
 struct LayerRange {
@@ -103,6 +104,6 @@ LayerRange parse_layers(const std::string& text, int64_t layers, const std::stri
 /// (any layer), a..b ranges with both ends included (layer.2..5.down_in) and negative layers
 /// (layer.-1.resid_out). Names may hold * too (layer.0.*, layer.3.down_*). Each site once, in the order of
 /// computation. Unknown names and layers throw, with the nearest known name.
-std::vector<Site> parse_sites(const std::string& text, const models::Config& config);
+OUTLIERS_API std::vector<Site> parse_sites(const std::string& text, const models::Config& config);
 
 }  // namespace outliers::run

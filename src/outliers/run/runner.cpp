@@ -11,6 +11,7 @@
 #include "outliers/core/interrupt.h"
 #include "outliers/core/memory.h"
 #include "outliers/core/shape.h"
+#include "outliers/core/spill.h"
 #include "outliers/io/mapped_file.h"
 #include "outliers/models/rotary.h"
 #include "outliers/run/block.h"

@@ -9,8 +9,13 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "outliers/core/bytes.h"
 #include "outliers/core/criteria.h"
+#include "outliers/core/export.h"
+
+namespace outliers {
+class ByteReader;
+class ByteWriter;
+}  // namespace outliers
 
 namespace outliers::stats {
 
@@ -58,7 +63,7 @@ inline double massive_threshold(double median, const Criteria& criteria) {
 /// x is [B,T,C] float32, float16, bfloat16 (or float64, taken as float32), B sequences numbered from
 /// first_sequence. All tensors of one accumulator have the same T and C. CPU or CUDA; only small results
 /// leave the device.
-class ActivationAccumulator {
+class OUTLIERS_API ActivationAccumulator {
  public:
   explicit ActivationAccumulator(ActivationOptions options = {});
   ~ActivationAccumulator();

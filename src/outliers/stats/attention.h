@@ -5,8 +5,13 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "outliers/core/bytes.h"
 #include "outliers/core/criteria.h"
+#include "outliers/core/export.h"
+
+namespace outliers {
+class ByteReader;
+class ByteWriter;
+}  // namespace outliers
 
 namespace outliers::stats {
 
@@ -36,7 +41,7 @@ struct AttentionSummary {
   int64_t nonfinite = 0;  ///< sums that were NaN or Inf, left out
 };
 
-class AttentionAccumulator {
+class OUTLIERS_API AttentionAccumulator {
  public:
   explicit AttentionAccumulator(AttentionOptions options = {});
   /// key_sums [B,H,T] and sink_rates [B,H] as ops::AttentionSums has them; sequences numbered from

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "outliers/core/bytes.h"
+#include "outliers/core/export.h"
 
 namespace outliers::stats {
 
@@ -33,6 +34,6 @@ struct WeightSummary {
 };
 
 /// w is [out, in] (PyTorch's Linear: column = input channel), any float dtype, CPU or CUDA.
-WeightSummary weight_summary(const at::Tensor& w, int64_t top = 10);
+OUTLIERS_API WeightSummary weight_summary(const at::Tensor& w, int64_t top = 10);
 
 }  // namespace outliers::stats

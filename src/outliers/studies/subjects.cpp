@@ -46,10 +46,12 @@ void add(Subjects& subjects, InputKind kind, run::Input input, const std::string
 }
 
 at::Tensor prompt_ids(const models::Model& model, const std::string& prompt, text::BosPolicy bos) {
-  require(!prompt.empty(), "the prompt is empty; give some text with --prompt");
+  const Cause cause{ErrorKind::argument, {Setting::prompt}};
+  require(!prompt.empty(), cause, "the prompt is empty; give some text");
   const std::vector<int32_t> ids = model.tokenizer().encode(prompt, bos);
-  require(!ids.empty(), "the prompt has no tokens; give some text with --prompt");
-  models::check_positions(model.config(), static_cast<int64_t>(ids.size()), "the prompt has", "shorten it");
+  require(!ids.empty(), cause, "the prompt has no tokens; give some text");
+  models::check_positions(model.config(), static_cast<int64_t>(ids.size()), "the prompt has", "shorten it",
+                          Setting::prompt);
   return at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
 }
 
@@ -60,7 +62,7 @@ Subjects of_text(const models::Model& model, const SurveyOptions& options) {
   if (tokens == 0) {
     tokens = config.max_positions > 0 ? std::min(kDefaultTokens, config.max_positions) : kDefaultTokens;
   }
-  models::check_positions(config, tokens, "a window should have", "ask for fewer with --tokens");
+  models::check_positions(config, tokens, "a window should have", "ask for fewer", Setting::tokens);
   Subjects subjects;
   subjects.names = std::make_unique<measures::TextNames>(tokenizer);
   const std::vector<std::string> prompts =
@@ -78,9 +80,8 @@ Subjects of_text(const models::Model& model, const SurveyOptions& options) {
     add(subjects, InputKind::corpus, {new_name(subjects, InputKind::corpus), windows}, source);
   };
   for (const std::filesystem::path& path : options.corpora) {
-    require(
-        options.ranks == nullptr || path != "-",
-        "every rank reads the corpus, which standard input cannot give to all; name a file with --corpus");
+    require(options.ranks == nullptr || path != "-", Cause{ErrorKind::argument, {Setting::corpus}},
+            "every rank reads the corpus, which standard input cannot give to all; name a file");
     add_corpus(text::read_corpus(path, options.text_field));
   }
   if (options.corpora.empty()) add_corpus(text::default_corpus());
@@ -88,9 +89,8 @@ Subjects of_text(const models::Model& model, const SurveyOptions& options) {
 }
 
 Subjects of_images(const models::Config& config, const models::Images& images) {
-  require(images.pixels.defined(),
-          "{} reads images, but there are none; name PNG, JPEG or .npy files, or a folder "
-          "of them, with --images",
+  require(images.pixels.defined(), Cause{ErrorKind::argument, {Setting::images}},
+          "{} reads images, but there are none; name PNG, JPEG or .npy files, or a folder of them",
           printable(config.name));
   const int64_t height = images.pixels.size(2), width = images.pixels.size(3);
   const models::PatchGrid grid = models::patch_grid(config, height, width, "images");

@@ -31,7 +31,7 @@ class ProgressObserver : public run::Observer {
  public:
   ProgressObserver(int64_t layers, const std::vector<run::Input>& inputs, bool shown)
       : layers_(layers),
-        shown_(shown && Progress::visible()),
+        shown_(shown && Progress::watched()),
         progress_("measuring", tokens_of(inputs), "tokens") {}
   bool wants(const run::Site& site, size_t) const override {
     return site.point == run::Point::resid_out && shown_;
@@ -65,9 +65,8 @@ void split(Subjects& subjects, const Ranks& ranks) {
   for (size_t i = 0; i < subjects.runs.size(); ++i) {
     if (subjects.measured[i].is_prompt()) continue;
     at::Tensor &ids = subjects.runs[i].ids, &pixels = subjects.runs[i].pixels;
-    require(ids.size(0) >= ranks.size(),
-            "{} sequences cannot be split over {} ranks; ask for more with --sequences", ids.size(0),
-            ranks.size());
+    require(ids.size(0) >= ranks.size(), Cause{ErrorKind::argument, {Setting::sequences}},
+            "{} sequences cannot be split over {} ranks; ask for more", ids.size(0), ranks.size());
     const auto [first, last] = ranks.part(ids.size(0));
     ids = ids.slice(0, first, last);
     if (pixels.defined()) pixels = pixels.slice(0, first, last);

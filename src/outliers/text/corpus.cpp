@@ -171,10 +171,9 @@ Corpus read_corpus(const std::filesystem::path& path, const std::string& text_fi
                 : file->can_rewind() && path != "-"              ? CorpusReader::Form::text
                                                                  : CorpusReader::Form::by_first_line;
   source.open = [file, first = true]() mutable {
-    require(first || file->can_rewind(),
+    require(first || file->can_rewind(), Cause{ErrorKind::argument, {Setting::seed}},
             "{} has more than {} MiB of text and can be read only once, so no windows can come from random "
-            "places "
-            "(--seed); save it to a file",
+            "places; save it to a file",
             file->name(), kCorpusAhead >> 20);
     if (!first) file->rewind();
     first = false;

@@ -66,8 +66,8 @@ std::string CorpusReader::document_of(std::string_view line) const {
           where());
   if (!source_.text_field.empty()) {
     const auto field = row.find(source_.text_field);
-    require(field != row.end() && field->is_string(), "{} has no string \"{}\", which --text-field names",
-            where(), printable(source_.text_field));
+    require(field != row.end() && field->is_string(), Cause{ErrorKind::input, {Setting::text_field}},
+            "{} has no string \"{}\", the field that was asked for", where(), printable(source_.text_field));
     return field->get<std::string>();
   }
   for (const char* key : {"text", "content"}) {
@@ -78,9 +78,8 @@ std::string CorpusReader::document_of(std::string_view line) const {
   for (const auto& [key, field] : row.items()) {
     if (field.is_string()) strings += (strings.empty() ? "" : ", ") + key;
   }
-  fail("{} has no string \"text\" or \"content\"{}", where(),
-       strings.empty() ? ""
-                       : fmt::format("; name one of its fields with --text-field ({})", printable(strings)));
+  fail(Cause{ErrorKind::input, {Setting::text_field}}, "{} has no string \"text\" or \"content\"{}", where(),
+       strings.empty() ? "" : fmt::format("; name one of its fields: {}", printable(strings)));
 }
 
 bool CorpusReader::looks_like_rows() const {

@@ -78,8 +78,8 @@ class Pipeline final : public Tokenizer {
     });
     if (policy == BosPolicy::model) ids.insert(ids.end(), parts_.adds.after.begin(), parts_.adds.after.end());
     if (policy == BosPolicy::always) {
-      require(parts_.bos.has_value(), "{}: the tokenizer has no BOS token; use --bos model or --bos never",
-              parts_.where);
+      require(parts_.bos.has_value(), Cause{ErrorKind::argument, {Setting::bos}},
+              "{}: the tokenizer has no BOS token to put first always", parts_.where);
       if (ids.size() == body || ids[body] != *parts_.bos) ids.insert(ids.begin(), *parts_.bos);
     }
     return ids;

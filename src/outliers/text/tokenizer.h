@@ -11,15 +11,17 @@
 #include <string_view>
 #include <vector>
 
+#include "outliers/core/export.h"
+
 namespace outliers::text {
 
-/// --bos: what stands before the first token.
+/// What stands before the first token.
 /// model: what the checkpoint's own tokenizer adds (post-processor, add_bos_token); always / never: exactly
 /// one / no BOS, whatever the checkpoint says. `always` adds none to a text that begins with the BOS's own
 /// spelling, and is an Error where there is no BOS token. EOS that a post-processor would append is kept
 /// under `model` only.
 enum class BosPolicy { model, always, never, last = never };
-const char* bos_policy_name(BosPolicy policy);
+OUTLIERS_API const char* bos_policy_name(BosPolicy policy);
 
 /// The tokenizer part of a GGUF's metadata (tokenizer.ggml.*), copied out by the caller.
 struct GgufVocabulary {
@@ -64,7 +66,7 @@ struct Additions {
 };
 
 /// Immutable and safe to use from many threads.
-class Tokenizer {
+class OUTLIERS_API Tokenizer {
  public:
   /// `tokenizer_json` and `tokenizer_config_json` (may be empty) are the files' contents.
   static std::unique_ptr<Tokenizer> from_json(std::string_view tokenizer_json,
@@ -103,6 +105,6 @@ class Tokenizer {
 
 /// The bytes with every maximal invalid part replaced by U+FFFD (Unicode's recommended practice, as Python
 /// does).
-std::string replace_invalid_utf8(std::string_view bytes);
+OUTLIERS_API std::string replace_invalid_utf8(std::string_view bytes);
 
 }  // namespace outliers::text

@@ -19,11 +19,12 @@ template <typename Read>
 auto name_file(std::string_view folder, std::string_view file, Read&& read) {
   try {
     return read();
+  } catch (const Interrupted&) {
+    throw;
   } catch (const Error& error) {
-    if (error.exit_code() != 1) throw;  // interrupted
     if (std::string_view(error.what()).starts_with(fmt::format("{}{}", folder, folder.empty() ? file : "")))
       throw;
-    throw Error(fmt::format("{}{}: {}", folder, file, error.what()), error.exit_code());
+    throw Error(fmt::format("{}{}: {}", folder, file, error.what()), error.cause());
   }
 }
 

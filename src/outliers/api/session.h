@@ -1,0 +1,102 @@
+// What all work is done with: the device, the dtype, the threads, and how much memory it may take. A session
+// owns the process's settings for them while it lives.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "outliers/api/model.h"
+#include "outliers/core/exception.h"
+#include "outliers/core/export.h"
+#include "outliers/core/progress.h"
+#include "outliers/results/results.h"
+#include "outliers/run/observer.h"
+#include "outliers/run/options.h"
+
+namespace outliers {
+
+struct SessionOptions {
+  std::string device = "cpu";           ///< cpu, cuda or cuda:N
+  std::optional<at::ScalarType> dtype;  ///< nothing: float32 on the CPU, what the checkpoint stores elsewhere
+  int threads = 0;                      ///< of the CPU; 0: as many as LibTorch has
+  uint64_t memory_limit = 0;            ///< resident bytes that the process may take; 0: any number
+  std::filesystem::path spill_directory;  ///< for what does not fit; empty: the system's temporary one
+  bool tf32 = false;                      ///< lets a GPU round the factors of float32 products
+  ProgressHandler progress;               ///< who is told how far the work is
+  /// Takes each warning, which is one line; nothing: they go to standard error.
+  std::function<void(const std::string&)> warning;
+};
+
+/// What to run beside device, dtype and memory.
+struct ForwardOptions {
+  int64_t chunk_tokens = 2048;  ///< computed at a time within a layer, in whole sequences
+  bool logits = false;          ///< compute final_norm_out and, where an observer wants them, logits
+  int64_t layers = -1;          ///< stop after so many; -1: all
+};
+
+struct SurveyOptions {
+  std::vector<std::string> prompts;            ///< looked at token by token; none: that of arXiv 2502.06415
+  std::vector<std::filesystem::path> corpora;  ///< measured on; none: the one that comes along
+  std::string text_field;                      ///< as in WindowOptions, like the next five
+  int64_t sequences = 4;
+  int64_t tokens = 0;  ///< 0: 1024, or the model's positions where they are fewer
+  text::BosPolicy bos = text::BosPolicy::model;
+  uint64_t seed = 0;
+  std::vector<std::string> measures;  ///< names of docs/measures.md; none: all
+  /// Of models of images, in place of all these: the first is looked at token by token, all are measured on.
+  std::vector<std::filesystem::path> images;
+};
+
+struct OUTLIERS_API Survey {
+  results::Results results;
+  std::vector<std::pair<std::string, at::Tensor>> arrays;
+
+  /// Makes the directory, with results.json and arrays.npz; `outliers plot DIRECTORY` draws the rest.
+  /// `replace`: one that holds such files already.
+  void write(const std::filesystem::path& directory, bool replace = false) const;
+};
+
+/// Tensors by the names of their points, in the order of computation; on the CPU.
+using Captured = std::vector<std::pair<std::string, at::Tensor>>;
+
+/// One at a time in a process; errors are Error (core/exception.h).
+class OUTLIERS_API Session {
+ public:
+  /// Throws for a device that is not there, and where there is a session already.
+  explicit Session(const SessionOptions& options = {});
+  /// Gives back the settings that were before.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  at::Device device() const;
+  /// What `checkpoint` is computed in.
+  at::ScalarType dtype(const io::Checkpoint& checkpoint) const;
+
+  /// All inputs pass the model layer by layer, and the observers are shown what they want of it.
+  run::RunTimes forward(const Model& model, const std::vector<run::Input>& inputs,
+                        const std::vector<run::Observer*>& observers,
+                        const ForwardOptions& options = {}) const;
+  /// Where the model's systematic outliers are.
+  Survey survey(const Model& model, const SurveyOptions& options = {}) const;
+  /// The activations at `points` ("layer.*.resid_out,layer.3.down_in,logits"; run::parse_sites).
+  Captured capture(const Model& model, const run::Input& input, const std::string& points) const;
+  /// The same into an .npz or .safetensors file, by its ending, with one layer in memory.
+  void capture(const Model& model, const run::Input& input, const std::string& points,
+               const std::filesystem::path& file, bool replace = false) const;
+
+ private:
+  run::RunOptions run_options(const Model& model) const;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace outliers
