@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
     const outliers::Session session(options);
     const auto model = outliers::Model::open(argv[1]);
     outliers::SurveyOptions survey;
-    survey.prompt = "The sea was calm.";
+    survey.prompts = {"The sea was calm."};
     survey.sequences = 2;
     survey.tokens = 8;
     session.survey(model, survey).write(argv[2]);

@@ -85,7 +85,7 @@ class InstallTest(unittest.TestCase):
         self.assertRegex(printed, r"measuring: \d+ of \d+ tokens\n")
         self.assertTrue(printed.endswith(f"wrote {out}\n"), printed)
         results = json.loads((out / "results.json").read_text())
-        self.assertEqual(results["prompt"]["text"], TEXT)
+        self.assertEqual(results["inputs"][0]["source"], TEXT)
         self.assertEqual(results["model"]["layers"], tiny.L)
         self.assertIn("prompt.resid_out", np.load(out / "arrays.npz"))
         self.assertRegex(self.example("survey", self.model, out, code=1), "^another place, please: .* exists already")
