@@ -15,7 +15,6 @@ namespace outliers::run {
 namespace {
 
 /// An outlier token has an entry above this many times the mean of abs x (An et al. 2502.06415).
-constexpr double kOutlierTokenRatio = 1000.0;
 
 /// [b,T,C] of what has tokens elsewhere, or several dimensions of channels.
 at::Tensor as_activation(Point point, const at::Tensor& x) {
@@ -69,8 +68,9 @@ EntryPlace EditStatistics::place_of(size_t chunk) const {
 
 /// The median and the mean of abs x over the whole input.
 void EditStatistics::measure() {
-  const stats::ActivationOptions options;
-  stats::ActivationOptions plain = options;
+  const Criteria criteria;
+  stats::ActivationOptions plain;
+  plain.criteria = criteria;
   plain.top = 0;
   stats::ActivationAccumulator accumulator(plain);
   const Point point = before_->site().point;
@@ -125,8 +125,8 @@ void EditStatistics::measure() {
     median = in.get<double>();
     mean = in.get<double>();
   }
-  massive_ = std::max(options.massive_above, options.massive_ratio * median);
-  outlier_ = kOutlierTokenRatio * mean;
+  massive_ = stats::massive_threshold(median, criteria);
+  outlier_ = criteria.outlier_token_ratio * mean;
 }
 
 at::Tensor EditStatistics::thresholds(const at::Tensor& x) const {
