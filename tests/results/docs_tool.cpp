@@ -16,6 +16,6 @@ int main(int argc, char** argv) {
     tests::write_file(docs / "results.md", tests::with_tables(tests::read_file(docs / "results.md")));
   } catch (const Error& error) {
     std::cerr << error.what() << "\n";
-    return error.exit_code();
+    return 1;
   }
 }

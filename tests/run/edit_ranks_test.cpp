@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "outliers/core/ranks.h"
 #include "outliers/io/npz.h"
 #include "outliers/run/runner.h"
 

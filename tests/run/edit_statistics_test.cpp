@@ -68,8 +68,8 @@ TEST_F(EditedRun, FindsMassiveActivations) {
     EXPECT_TRUE(at::equal(after("[massive,token=1..-1]=zero"),
                           before.masked_fill(massive.index_fill(1, at::zeros({1}, at::kLong), false), 0)));
     // The mean of each channel over the massive ones of all sequences.
-    const at::Tensor sums = before.masked_fill(massive.logical_not(), 0).sum({0, 1}),
-                     means = (sums / massive.sum({0, 1})).to(dtype).to(at::kDouble);
+    const at::Tensor sums = before.masked_fill(massive.logical_not(), 0).sum(at::IntArrayRef({0, 1})),
+                     means = (sums / massive.sum(at::IntArrayRef({0, 1}))).to(dtype).to(at::kDouble);
     EXPECT_TRUE(at::equal(after("[massive]=mean"), at::where(massive, means, before))) << toString(dtype);
   }
 }
@@ -103,8 +103,9 @@ TEST_F(EditedRun, NeverChoosesWhatIsNotFinite) {
   EXPECT_TRUE(at::equal(logits.isinf(), after.isinf()));
   EXPECT_EQ(after.ne(logits).sum().item<int64_t>(), 2);
   const at::Tensor mean = point("layer.1.attn_logits", {edited("layer.1.attn_logits[key=0]=mean")});
-  EXPECT_TRUE(at::allclose(mean.select(3, 0),
-                           logits.select(3, 0).mean({0, 2}, true).expand_as(mean.select(3, 0)), 1e-6, 1e-7));
+  EXPECT_TRUE(at::allclose(
+      mean.select(3, 0), logits.select(3, 0).mean(at::IntArrayRef({0, 2}), true).expand_as(mean.select(3, 0)),
+      1e-6, 1e-7));
 }
 
 TEST_F(EditedRun, AddsTheSameNoiseInAnyChunks) {
