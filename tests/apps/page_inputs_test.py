@@ -162,6 +162,23 @@ class InputsPageTest(PageCase):
         self.assertIn("were not measured", self.text("#lead"))
         self.quiet(out)
 
+    def test_with_one_kind_of_input(self):
+        for gone, sections in (("prompt", ["answer", "activations", "weights", "attention", "method"]), ("corpus", SECTIONS)):
+            with self.subTest(gone):
+                def edit(results, arrays):
+                    results["inputs"] = [one for one in results["inputs"] if one["name"] != gone]
+                    for layer in results["layers"]:
+                        del layer["inputs"][gone]
+                    for key in [key for key in arrays if key.startswith(gone + ".")]:
+                        del arrays[key]
+                    results["summary"].update(headroom={}, lives=[life for life in results["summary"]["lives"] if life["input"] != gone])
+                out = self.edited(f"without-{gone}", edit)
+                self.open(out)
+                height = "return document.getElementById(arguments[0]).offsetHeight"
+                shown = [section for section in SECTIONS if self.page.run(height, section)]
+                self.assertEqual(shown, sections)
+                self.quiet(out)
+
     def test_a_value_has_its_chart(self):
         out = self.edited("values", add_values)
         self.open(out)

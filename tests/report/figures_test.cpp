@@ -112,6 +112,8 @@ TEST_F(Figures, AValueNeedsNoCodeOfItsOwn) {
   EXPECT_THAT(figures[1].data, HasSubstr("\n0\t0\t0\n1\t1\t1\n"));  // layer, and a column for each input
   EXPECT_THAT(figures[1].settings, HasSubstr("'corpus'"));
 
+  sample.at(0, "prompt").values["entropy"] = {-3};
+  EXPECT_THAT(make(sample, {"entropy"})[0].settings, HasSubstr("set yrange [-3.18:1.06]"));
   sample.at(1, "prompt").values["sink_mass"] = {NAN, NAN};
   EXPECT_THAT(make(sample, {"sink_mass"})[0].data, HasSubstr("\n1\t0\tNaN\n1\t1\tNaN\n"));
 }

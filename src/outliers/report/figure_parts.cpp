@@ -21,10 +21,6 @@ std::string title_of(const Results& r, const results::Input* input, const std::s
   return shorten(printable(r.data.model.name), room) + (rest.empty() ? "" : ", " + rest);
 }
 
-std::string the_input(const Results& r, const results::Input& input) {
-  return (place_of(r.data, input) == 0 ? "the " : "") + printable(input.name, 40);
-}
-
 std::vector<int64_t> outlier_tokens(const Results& r, const results::Input& prompt, const char* point,
                                     int64_t layer) {
   const auto layers = activation_layers(r.data, prompt, point);

@@ -17,8 +17,6 @@ inline constexpr int64_t kShownTokens = 64;
 /// many columns.
 std::string title_of(const Results& r, const results::Input* input, const std::string& more,
                      size_t columns = 46);
-/// "the prompt"; of several, the name of one that is not the first.
-std::string the_input(const Results& r, const results::Input& input);
 
 /// Tokens whose activations at the point are outliers of the layer, the largest first; none where activations
 /// were not measured.

@@ -9,6 +9,7 @@
 #include "outliers/core/error.h"
 #include "outliers/report/figure_kinds.h"
 #include "outliers/report/figure_parts.h"
+#include "outliers/report/words.h"
 
 namespace outliers::report {
 namespace {
@@ -36,16 +37,18 @@ Figure over_layers(const Sheet& sheet, const std::string& shows, const std::stri
   return f;
 }
 
-/// The scale for lines of these values: logarithmic where they span more than kLogSpan.
+/// The scale for lines of these values: logarithmic where all are positive and span more than kLogSpan.
 std::string y_scale(const std::vector<std::vector<double>>& rows) {
-  double low = INFINITY, high = 0;
+  double low = INFINITY, high = 0, least = 0;
   for (const auto& row : rows) {
     for (const double value : row) {
+      if (std::isfinite(value)) least = std::min(least, value);
       if (!(value > 0) || !std::isfinite(value)) continue;
       low = std::min(low, value);
       high = std::max(high, value);
     }
   }
+  if (least < 0) return fmt::format("set yrange [{:g}:{:g}]\n", least * 1.06, high * 1.06);
   if (!(high > kLogSpan * low)) return fmt::format("set yrange [0:{:g}]\n", high > 0 ? high * 1.06 : 1);
   return fmt::format("set logscale y; set format y '%g'\nset yrange [{:g}:{:g}]\n", low / 1.4, high * 1.4);
 }
@@ -190,7 +193,7 @@ std::optional<Figure> channels_by_layer(const Sheet& sheet, const char* point) {
   const results::Model& m = sheet.data().model;
   return index_by_layer(sheet,
                         fmt::format("the two channels with the largest values on {}, by layer",
-                                    the_input(sheet.report, *sheet.input)),
+                                    the_input(sheet.data(), *sheet.input)),
                         down ? "Neuron" : "Channel", down ? m.mlp_width : m.width, rows, {"Top 1", "Top 2"},
                         true);
 }

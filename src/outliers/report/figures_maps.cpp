@@ -8,6 +8,7 @@
 #include "outliers/report/figure_kinds.h"
 #include "outliers/report/figure_parts.h"
 #include "outliers/report/format.h"
+#include "outliers/report/words.h"
 
 namespace outliers::report {
 namespace {
@@ -60,8 +61,8 @@ std::optional<Figure> attention_map(const Sheet& sheet) {
   const int64_t layer = sheet.chosen.after, count = std::min(prompt.tokens_per_sequence, kShownTokens);
   const std::vector<int64_t> outliers = outlier_tokens(r, prompt, "resid_out", sheet.chosen.born);
   const bool wide = count > 16, square = r.data.images.has_value();
-  Figure f{sheet.name,
-           fmt::format("attention probabilities of {}, mean over heads, query by key", the_input(r, prompt))};
+  Figure f{sheet.name, fmt::format("attention probabilities of {}, mean over heads, query by key",
+                                   the_input(r.data, prompt))};
   f.width = wide ? kDoubleInches : kSingleInches;
   f.height = wide ? 6.2 : 3.0;
   const at::Tensor probs = r.array("attention.probs_mean", &prompt)[layer].to(at::kDouble).contiguous();

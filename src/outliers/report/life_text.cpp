@@ -16,11 +16,6 @@ namespace {
 
 using Lines = std::vector<SummaryLine>;
 
-/// "the prompt", "prompt2".
-std::string the(const results::Results& r, const results::Input& input) {
-  return (place_of(r, input) == 0 ? "the " : "") + printable(input.name, 40);
-}
-
 /// One value of a point.
 struct Spot {
   std::string point;
@@ -31,9 +26,10 @@ struct Spot {
 
 /// "channel 3 of the initial token "<s>" of the prompt".
 std::string spot_words(const results::Results& r, const Spot& s, const results::Input& input) {
-  const std::string of = r.images            ? fmt::format("image {}", s.sequence)
-                         : input.is_prompt() ? the(r, input)
-                                             : fmt::format("sequence {} of {}", s.sequence, the(r, input));
+  const std::string of = r.images ? fmt::format("image {}", s.sequence)
+                         : input.is_prompt()
+                             ? the_input(r, input)
+                             : fmt::format("sequence {} of {}", s.sequence, the_input(r, input));
   return fmt::format("{} {} {}of {} of {}", s.point.ends_with("down_in") ? "neuron" : "channel", s.channel,
                      in_expert(s.expert), token_name(s.token_text, s.token_class, s.token), of);
 }

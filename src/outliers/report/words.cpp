@@ -54,6 +54,10 @@ std::string input_words(const results::Results& r, const std::string& name) {
   return place_of(r, *input) == 0 ? "first image" : printable(input->source, 40);
 }
 
+std::string the_input(const results::Results& r, const results::Input& input) {
+  return (place_of(r, input) == 0 ? "the " : "") + printable(input.name, 40);
+}
+
 std::string layers_words(const results::Results& r) {
   const int64_t told = r.told_layers();
   return told == 1 ? "layer 0" : fmt::format("layers 0-{}", told - 1);

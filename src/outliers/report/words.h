@@ -27,6 +27,9 @@ std::string in_expert(const std::optional<results::Expert>& expert);
 /// "prompt", "corpus", "prompt2"; of a model of images "first image", "all images", a further image's name.
 std::string input_words(const results::Results& r, const std::string& input);
 
+/// "the prompt"; of several, the name of one that is not the first.
+std::string the_input(const results::Results& r, const results::Input& input);
+
 /// Layers that the summary tells of as words: "layer 0", "layers 0-3". There is one at least.
 std::string layers_words(const results::Results& r);
 
