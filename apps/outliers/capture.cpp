@@ -12,7 +12,7 @@
 #include "outliers/models/config_reader.h"
 #include "outliers/models/image_processor.h"
 #include "outliers/report/format.h"
-#include "outliers/run/image_embedding.h"
+#include "outliers/text/token_class.h"
 
 #include "commands.h"
 #include "common.h"
@@ -23,7 +23,7 @@ namespace {
 struct Options {
   ModelArgument model;
   std::string prompt, prompt_file, ids, points = "layer.*.resid_out", output;
-  std::vector<std::string> images;
+  std::vector<std::string> images, edits;
   text::BosPolicy bos = text::BosPolicy::model;
   Compute compute;
   bool force = false, has_ids = false, store_float32 = true;
@@ -91,6 +91,25 @@ run::Input batch_of(const models::Model& model, const Options& options, bool has
   return {"capture", at::tensor(ids, at::kLong).unsqueeze(0)};
 }
 
+/// Of each token of a sequence.
+at::Tensor classes_of(const text::Tokenizer& tokenizer, const at::Tensor& ids) {
+  at::Tensor classes = at::empty_like(ids);
+  const auto id = ids.accessor<int64_t, 2>();
+  auto value = classes.accessor<int64_t, 2>();
+  for (int64_t t = 0; t < ids.size(1); ++t) {
+    value[0][t] = static_cast<int64_t>(text::token_class(tokenizer, static_cast<int32_t>(id[0][t]), t));
+  }
+  return classes;
+}
+
+void add_edits(const models::Model& model, const std::vector<std::string>& texts, run::Input& input) {
+  for (const std::string& text : texts) {
+    for (run::Edit& edit : run::parse_edits(text, model.config())) input.edits.push_back(std::move(edit));
+  }
+  if (run::name_classes(input.edits) && !models::reads_images(model.config()))
+    input.classes = classes_of(model.tokenizer(), input.ids);
+}
+
 void run(Options& options, bool has_text) {
   if (options.points == "list") {
     list_points(*options.model.open());
@@ -112,7 +131,8 @@ void run(Options& options, bool has_text) {
   const auto model = options.model.open();
   capture.run.dtype = session.dtype(model->checkpoint());
   const std::vector<run::Site> sites = run::parse_sites(options.points, model->config());
-  const run::Input batch = batch_of(*model, options, has_text);
+  run::Input batch = batch_of(*model, options, has_text);
+  add_edits(*model, options.edits, batch);
   const int64_t tokens = batch.ids.numel();
   run::capture(*model, batch, sites, options.output, capture);
   print(fmt::format("{}: {} point{} of {} token{}\n", options.output, sites.size(),
@@ -143,6 +163,14 @@ void add_capture(CLI::App& app) {
           "layers count from 0, -1 is the last; 'list' prints all names and shapes")
       ->capture_default_str()
       ->type_name("POINTS");
+  command
+      ->add_option(
+          "--edit", options->edits,
+          "change the run on the way: SITE[SELECTION]=OPERATION, several joined by ; as in "
+          "layer.3.resid_out[token=0,channel=62]=zero or weight.3.down[row=1,column=7]=scale(0.5); sites as "
+          "--points has them; may be given several times, for all to be made (docs/edits.md)")
+      ->type_name("EDITS")
+      ->allow_extra_args(false);
   command->add_option("-o,--output", options->output, "the file to write, by its ending .npz or .safetensors")
       ->type_name("FILE");
   add_bos(*command, options->bos);

@@ -21,8 +21,9 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
-def forward(ids, weights=None):
-    """ids: one sequence. Returns all points by name, each with a batch of 1 in front."""
+def forward(ids, weights=None, edit=lambda name, x: x):
+    """ids: one sequence. Returns all points by name, each with a batch of 1 in front. edit(name, x) gives what becomes of a layer's
+    resid_out."""
     w = {name: array.astype(np.float64) for name, array in (weights or tiny.weights()).items()}
     c = tiny.config()
     epsilon, base, tokens = c["rms_norm_eps"], c["rope_theta"], len(ids)
@@ -53,7 +54,7 @@ def forward(ids, weights=None):
         here["up_out"] = up = y @ w[p + "mlp.up_proj.weight"].T
         here["down_in"] = y = act * up
         here["down_out"] = here["mlp_added"] = change = y @ w[p + "mlp.down_proj.weight"].T
-        here["resid_out"] = x = x + change
+        here["resid_out"] = x = edit(f"layer.{layer}.resid_out", x + change)
         points.update({f"layer.{layer}.{name}": value[None] for name, value in here.items()})
     points["final_norm_out"] = y = rms_norm(x, w["model.norm.weight"], epsilon)[None]
     points["logits"] = y @ w["lm_head.weight"].T

@@ -10,18 +10,6 @@
 
 namespace outliers::run {
 
-namespace {
-
-bool names_classes(const std::vector<Edit>& edits) {
-  return std::any_of(edits.begin(), edits.end(), [](const Edit& edit) {
-    const Choice* tokens = edit.selection.find(Axis::token);
-    return edit.operation.kind == Operation::Kind::class_mean ||
-           (tokens != nullptr && !tokens->classes.empty());
-  });
-}
-
-}  // namespace
-
 Branches::Branches(const std::vector<Input>& inputs, const models::Config& config)
     : inputs_(inputs), config_(config) {
   for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -43,7 +31,7 @@ Branches::Branches(const std::vector<Input>& inputs, const models::Config& confi
     forks_.push_back(fork);
     if (input.edits.empty() || input.ids.dim() != 2) continue;
     check_edits(input.edits, config, input.ids.size(1));
-    if (!names_classes(input.edits)) continue;
+    if (!name_classes(input.edits)) continue;
     require(input.classes.defined(),
             "edits of input '{}' name classes of tokens, which the input does not have", input.name);
     check_shape(input.classes, "run", "classes", {input.ids.size(0), input.ids.size(1)});

@@ -220,6 +220,14 @@ bool Edit::needs_statistics() const {
          operation.kind == Operation::Kind::class_mean || operation.kind == Operation::Kind::median;
 }
 
+bool name_classes(const std::vector<Edit>& edits) {
+  return std::any_of(edits.begin(), edits.end(), [](const Edit& edit) {
+    const Choice* tokens = edit.selection.find(Axis::token);
+    return edit.operation.kind == Operation::Kind::class_mean ||
+           (tokens != nullptr && !tokens->classes.empty());
+  });
+}
+
 std::string edits_name(const std::vector<Edit>& edits) {
   std::vector<std::string> parts;
   for (size_t i = 0; i < edits.size();) {

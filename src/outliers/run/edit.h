@@ -88,6 +88,9 @@ std::string edits_name(const std::vector<Edit>& edits);
 /// Throws one line that names the edit and what is wrong, with the nearest known name.
 std::vector<Edit> parse_edits(const std::string& text, const models::Config& config);
 
+/// Whether any names a class of tokens, so that its input has to say them.
+bool name_classes(const std::vector<Edit>& edits);
+
 /// The axes of a point's tensor in the order of its dimensions after the first, of sequences.
 std::vector<Axis> axes_of(Point point);
 
