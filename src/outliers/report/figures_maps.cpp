@@ -18,6 +18,7 @@ struct Grid {
   int64_t rows, columns;
   const char *row_title, *column_title, *colours;
   double cell_inches;  ///< height; 0: as high as wide
+  std::string second;  ///< line of the title
 };
 
 /// value(row, column)
@@ -31,11 +32,12 @@ Figure draw_grid(const Sheet& sheet, const std::string& shows, const Grid& g, co
       f.data += fmt::format("{}\t{}\t{}\n", row, column, data_number(value(row, column)));
   }
   // The plot is as wide as the column, and as high as its rows need.
-  constexpr double kLeft = 0.12, kRight = 0.83, kBelow = 0.36, kAbove = 0.24;
+  constexpr double kLeft = 0.12, kRight = 0.83, kBelow = 0.36, kLine = 0.16;
+  const double above = g.second.empty() ? 0.24 : 0.24 + kLine;
   const double inches = g.cell_inches > 0 ? g.cell_inches * static_cast<double>(g.rows)
                                           : kSingleInches * (kRight - kLeft) * static_cast<double>(g.rows) /
                                                 static_cast<double>(g.columns);
-  f.height = std::clamp(inches, 0.5, 6.0) + kBelow + kAbove;
+  f.height = std::clamp(inches, 0.5, 6.0) + kBelow + above;
   f.settings = fmt::format(
       "set xrange [-0.5:{0}-0.5]; set yrange [{1}-0.5:-0.5]; set cbrange {9}\n"
       "unset key; set border 0; set xtics {2} scale 0 offset 0,0.4; set ytics {3} scale 0 offset 0.5,0\n"
@@ -46,8 +48,12 @@ Figure draw_grid(const Sheet& sheet, const std::string& shows, const Grid& g, co
       "at screen "
       "1-{7}/height\n"
       "set label 1 {8} at screen 0.5, 1-0.1/height center\n",
-      g.columns, g.rows, label_step(g.columns), label_step(g.rows), kLeft, kRight, kBelow, kAbove,
+      g.columns, g.rows, label_step(g.columns), label_step(g.rows), kLeft, kRight, kBelow, above,
       script_text(title_of(sheet.report, sheet.input, title)), g.colours, g.column_title, g.row_title);
+  if (!g.second.empty()) {
+    f.settings +=
+        fmt::format("set label 2 {} at screen 0.5, 1-{}/height center\n", script_text(g.second), 0.1 + kLine);
+  }
   f.plot = "  plot data using 2:1:(0.5):(0.5):3 with boxxyerror fs solid noborder fc palette\n";
   return f;
 }
@@ -118,8 +124,8 @@ std::optional<Figure> norm_map(const Sheet& sheet) {
   const std::string whose =
       place_of(r.data, *sheet.input) == 0 ? "the first image" : printable(sheet.input->source, 40);
   return draw_grid(sheet, fmt::format("L2 norms of {}'s patches in the output of the last layer", whose),
-                   {images.rows, images.columns, "Row", "Column of patches", "[0:*]", 0}, "row, column, norm",
-                   fmt::format("layer {}", layer),
+                   {images.rows, images.columns, "Row", "Column of patches", "[0:*]", 0, ""},
+                   "row, column, norm", fmt::format("layer {}", layer),
                    [&](int64_t row, int64_t column) { return norm[first + row * images.columns + column]; });
 }
 
@@ -127,12 +133,17 @@ std::optional<Figure> value_map(const Sheet& sheet, const MeasuredValue& value) 
   const auto rows = values_by_layer(sheet.data(), *sheet.input, value);
   if (rows.empty()) return std::nullopt;
   const std::string title = printable(value.what->title.empty() ? value.name : value.what->title, 80);
-  return draw_grid(
-      sheet, title + ", by layer and head",
-      {static_cast<int64_t>(rows.size()), sheet.data().model.heads, "Layer", "Head", "[*:*]", 0.11},
-      "layer, head, value", shorten(title, 30), [&](int64_t layer, int64_t head) {
-        return rows[static_cast<size_t>(layer)][static_cast<size_t>(head)];
-      });
+  const Grid grid{static_cast<int64_t>(rows.size()),
+                  sheet.data().model.heads,
+                  "Layer",
+                  "Head",
+                  "[*:*]",
+                  0.11,
+                  shorten(title, 46)};
+  return draw_grid(sheet, title + ", by layer and head", grid, "layer, head, value", "",
+                   [&](int64_t layer, int64_t head) {
+                     return rows[static_cast<size_t>(layer)][static_cast<size_t>(head)];
+                   });
 }
 
 }  // namespace outliers::report

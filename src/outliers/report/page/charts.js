@@ -90,7 +90,7 @@ function lineChart(host, options) {
   legend.hidden = series.length < 2;
   const draw = (width) => {
     const height = options.height ?? Math.max(220, Math.min(320, width * 0.42));
-    const left = 54, right = width - 14, top = 14, bottom = height - 42;
+    const left = 54, right = width - 14, top = 20, bottom = height - 42;
     const shown = series.filter((s) => !hidden.has(s));
     const y = scale(shown.flatMap((s) => s.values), [bottom, top], { log: options.log, zero: !options.log });
     const x = own ? (v) => left + v * (right - left) : (i) => (n === 1 ? (left + right) / 2 : left + ((i + 0.5) / n) * (right - left));

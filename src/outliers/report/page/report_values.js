@@ -5,7 +5,7 @@ function startValues() {
     .filter(({ inputs }) => inputs.length);
   if (!showPart("values", values.length > 0)) return;
   for (const value of values) {
-    const title = value.title || words(value.name), head = el("div", { class: "card-head" }, el("h3", {}, title));
+    const title = capital(value.title || words(value.name)), head = el("div", { class: "card-head" }, el("h3", {}, title));
     const chart = el("div"), rest = el("div", { class: "below" });
     const text = R.sentence(`${INPUT}values.${value.name}`);
     $("values-cards").append(el("figure", { class: "card", "data-value": value.name },
@@ -31,7 +31,8 @@ function layerChart(value, title, host) {
 
 /** Layers by heads, and over the layers mean, least and most of the heads; of one input at a time. */
 function headChart(value, title, head, grid, lines) {
-  let name = value.inputs[0].name, chart = null;
+  const has = (input) => value.inputs.some((one) => one.name === input);
+  let name = has(state.get("prompt")) ? state.get("prompt") : value.inputs[0].name;
   lines.append(el("div"));
   const draw = () => {
     const rows = R.valuesOf(name, value), known = rows.flat().filter(finite);
@@ -46,7 +47,7 @@ function headChart(value, title, head, grid, lines) {
     });
     grid.append(el("div", { class: "scales" }, colourScale("probability", number(low), number(high), title)));
     const over = (of) => rows.map((row) => { const list = row.filter(finite); return list.length ? of(list) : null; });
-    chart = lineChart(lines.firstElementChild, {
+    lineChart(lines.firstElementChild, {
       yTitle: title, selected: chosenLayer, pick: pickLayer, marks: [],
       series: [
         { name: "mean over heads", colour: "s1", values: over(meanOf), width: 2.5 },
@@ -56,10 +57,14 @@ function headChart(value, title, head, grid, lines) {
       describe: () => `${title} over the layers on ${R.the(name)}: mean, least and most of the heads.`,
     });
   };
-  if (value.inputs.length > 1) {
-    const select = el("select", { "aria-label": `input of ${title}`, onchange: () => { name = select.value; draw(); } },
-      value.inputs.map((input) => el("option", { value: input.name }, R.title(input.name))));
-    head.append(el("label", { class: "field" }, "measured on", select));
-  }
+  const select = el("select", { "aria-label": `input of ${title}`, onchange: () => { name = select.value; draw(); } },
+    value.inputs.map((input) => el("option", { value: input.name }, R.title(input.name))));
+  if (value.inputs.length > 1) head.append(el("label", { class: "field" }, "measured on", select));
   state.watch(["layer"], draw);
+  // What is shown of a prompt is of the chosen one.
+  state.watch(["prompt"], () => {
+    if (R.input(name).kind === "prompt" && has(state.get("prompt"))) name = state.get("prompt");
+    select.value = name;
+    draw();
+  });
 }
