@@ -70,7 +70,7 @@ size_t place_of(const results::Results& r, const results::Input& input) {
 }
 
 std::vector<MeasuredValue> measured_values(const results::Results& r) {
-  constexpr std::string_view kPath = "layers[].inputs.*.values.";
+  constexpr std::string_view kPath = results::kValuesPath;
   std::vector<MeasuredValue> values;
   for (const auto& [path, definition] : r.definitions) {
     if (path.starts_with(kPath) && (definition.shape == "[]" || definition.shape == "[H]"))

@@ -104,8 +104,8 @@ results::Named<results::Definition> definitions(const Criteria& criteria,
   auto list = results::definitions(criteria);
   for (const measures::MeasureInfo* measure : chosen) {
     for (const measures::Value& value : measure->values) {
-      list[std::string("layers[].inputs.*.values.") + value.name] = {value.shape, value.title,
-                                                                     value.definition, value.source};
+      list[std::string(results::kValuesPath) + value.name] = {value.shape, value.title, value.definition,
+                                                              value.source};
     }
   }
   return list;
