@@ -138,7 +138,9 @@ class BadInputTest(ProgramTest):
     def test_corpus(self):
         for name, content, pattern in (("none.txt", b"", "none.txt"), ("short.txt", b"Hello", "short.txt|window"),
                                        ("bad.jsonl", b"{\"text\": \"a\"}\n{\"text\": ", "bad.jsonl.*2"),
-                                       ("bad.jsonl.gz", b"no gzip", "bad.jsonl.gz")):
+                                       ("bad.jsonl.gz", b"no gzip", "bad.jsonl.gz"),
+                                       ("fields.jsonl", b"{\"title\": \"x\", \"body\": \"y\"}",
+                                        r"name one of its fields: body, title \(--text-field\)")):
             with self.subTest(name=name):
                 path = self.dir / name
                 path.write_bytes(content)

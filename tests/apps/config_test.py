@@ -8,6 +8,7 @@ import tempfile
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from program import ProgramTest, main  # noqa: E402
 
@@ -66,7 +67,7 @@ class ConfigTest(ProgramTest):
             self.assert_equal(self.captured(folder, points=points), self.captured(self.model("whole"), points=points))
             report = self.dir / f"{name}-report"
             self.succeed("report", folder, "-o", report, "--sequences", "2", "--tokens", "16", "--no-figures", "--memory", "2GB")
-            self.assertEqual(json.loads((report / "results.json").read_text())["summary"]["born_layer"], 1)
+            self.assertEqual(reading.life(reading.load(report))["born_layer"], 1)
             exported = self.dir / f"{name}-exported"
             self.succeed("export", folder, "-o", exported, "--dtype", "f32")
             self.assertEqual(set(tiny.read_safetensors(exported / "model.safetensors")), set(weights))
@@ -83,7 +84,7 @@ class ConfigTest(ProgramTest):
         report = self.dir / "beyond"
         self.warn([r"prompt has \d+ tokens.* 12 positions", "a window should have 24 tokens.* 12 positions"], "report", dynamic, "-o",
                   report, "--prompt", "A text of more than twelve tokens.", "--tokens", "24", "--sequences", "2", "--no-figures")
-        self.assertIn('"tokens_per_sequence": 24', (report / "results.json").read_text())
+        self.assertEqual(reading.the_input(reading.load(report), "corpus")["tokens_per_sequence"], 24)
         for scaling in ({"type": "linear", "factor": 4.0}, {"rope_type": "yarn", "factor": 4.0},
                         {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
                         {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}):

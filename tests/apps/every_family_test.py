@@ -11,6 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import gguf_file  # noqa: E402
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from main_job import MainJobTest  # noqa: E402
 from program import ROOT, main  # noqa: E402
@@ -38,8 +39,8 @@ class EveryFamilyTest(MainJobTest):
     def check(self, results, name):
         points = np.load(GOLDEN / name / "reference.npz").files
         gate = ["gate"] * any(point.startswith("layer.0.") and point.endswith("gate_out") for point in points)
-        self.assertEqual(list(results["weights"][0]["modules"]), ["q", "k", "v", "o", *gate, "up", "down"])
-        for write in results["writes"]:
+        self.assertEqual(list(reading.weights(results)[0]["modules"]), ["q", "k", "v", "o", *gate, "up", "down"])
+        for write in reading.layers(results, "prompt", "writes"):
             at = write["largest"]
             self.assertAlmostEqual(at["resid_in"] + at["attention"] + at["mlp"], at["resid_out"], 3)
 
@@ -61,7 +62,7 @@ class EveryFamilyTest(MainJobTest):
                     for key in ("layers", "width", "heads", "kv_heads", "head_width", "mlp_width", "vocabulary", "parameters"):
                         self.assertEqual(other["model"][key], results["model"][key], key)
                     for batch in ("prompt", "corpus"):
-                        for mine, theirs in zip(other["activations"][batch]["resid_out"], results["activations"][batch]["resid_out"],
+                        for mine, theirs in zip(reading.layers(other, batch, "resid_out"), reading.layers(results, batch, "resid_out"),
                                                 strict=True):
                             self.assertAlmostEqual(mine["max"] / theirs["max"], 1, 3)
         self.compare(names)

@@ -11,6 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import gguf_file  # noqa: E402
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from main_job import MainJobTest  # noqa: E402
 from program import ROOT, main  # noqa: E402
@@ -82,14 +83,14 @@ class EveryFormatTest(MainJobTest):
         return gguf_file.write(self.dir / f"{name}.gguf", gguf_metadata(tiny.L, tiny.D, tiny.H, tiny.HK, tiny.WIDTH, tiny.F), tensors)
 
     def assert_same(self, a, b):
-        for part in ("activations", "weights", "attention", "writes", "summary", "prompt"):
+        for part in ("layers", "summary", "inputs"):
             self.assertEqual(a[0][part], b[0][part], part)
         for name in b[1]:
             np.testing.assert_array_equal(a[1][name], b[1][name], name)
 
     def assert_finds_the_outlier(self, results):
-        summary = results["summary"]
-        self.assertEqual((summary["born_layer"], summary["removed_layer"], summary["massive_channels"]), (1, tiny.L - 1, [3]))
+        life = reading.life(results)
+        self.assertEqual((life["born_layer"], life["removed_layer"], life["massive_channels"]), (1, tiny.L - 1, [3]))
 
     def test_main_job(self):
         names = ["safetensors", "gguf"]
@@ -102,7 +103,7 @@ class EveryFormatTest(MainJobTest):
         for name, letter, value in (("nan", "w", np.nan), ("inf", "t", np.inf), ("minus_inf", "t", -np.inf)):
             model = tiny.write_model(self.dir / name, lambda w: w["model.embed_tokens.weight"].__setitem__((ord(letter), 4), value))
             first = self.report(model, name, figures="none")[0]["summary"]["first_nonfinite"]
-            self.assertEqual((first["layer"], first["point"], first["channel"], first["batch"]),
+            self.assertEqual((first["layer"], first["point"], first["channel"], first["input"]),
                              (0, "resid_in", 4, "prompt" if letter == "w" else "corpus"))
             names.append(name)
         if torch:
@@ -143,7 +144,7 @@ class EveryFormatTest(MainJobTest):
             folder, state = self.pytorch("dtypes_pytorch", self.mixed)
             torch.save(state, folder / "pytorch_model.bin")
             self.assert_same(self.report(folder, "dtypes_pytorch", figures="none"), wanted)
-            for layer, weights in enumerate(wanted[0]["weights"]):  # against torch's own floats
+            for layer, weights in enumerate(reading.weights(wanted[0])):  # against torch's own floats
                 for module, one in weights["modules"].items():
                     name = f"model.layers.{layer}.{'self_attn' if module in 'qkvo' else 'mlp'}.{module}_proj.weight"
                     self.assertEqual(np.float32(one["max"]), state[name].float().abs().max().item(), name)
@@ -209,7 +210,7 @@ class EveryFormatTest(MainJobTest):
         results, _ = self.report(model, "encodings")
         for layer, modules in enumerate(wanted):
             for module, (encoding, values) in modules.items():
-                found = results["weights"][layer]["modules"][module]
+                found = reading.weights(results)[layer]["modules"][module]
                 self.assertEqual(np.float32(found["max"]), values.max(), encoding)
                 self.assertAlmostEqual(found["mean"] / values.mean(), 1, 5, encoding)
                 self.assertAlmostEqual(found["median"], np.median(values), 6, encoding)
@@ -246,7 +247,7 @@ class EveryFormatTest(MainJobTest):
             torch.save(state, bin_base / "pytorch_model.bin")
             found.append(self.report(bin_base, "adapted_pytorch", "--adapter", folder, figures="none"))
         for results, mine in found:
-            self.assertEqual(results["summary"]["born_layer"], wanted["summary"]["born_layer"])
+            self.assertEqual(reading.life(results)["born_layer"], reading.life(wanted)["born_layer"])
             for name in ("prompt.resid_out", "prompt.attention.probs"):
                 np.testing.assert_allclose(mine[name], arrays[name], rtol=1e-4, atol=1e-3)
         self.compare(["merged", "adapted"])

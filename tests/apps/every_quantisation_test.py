@@ -10,6 +10,7 @@ import sys
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from main_job import MainJobTest  # noqa: E402
 from program import ROOT, main  # noqa: E402
@@ -77,7 +78,7 @@ class EveryQuantisationTest(MainJobTest):
                 results, _ = self.report(folder, name, figures="plot")
                 wanted = np.load(GOLDEN / f"{golden}.npz")
                 for layer, module in enumerate(modules):
-                    found, values = results["weights"][layer]["modules"]["gate"], abs(wanted[module + ".weight"].astype(np.float64))
+                    found, values = reading.weights(results)[layer]["modules"]["gate"], abs(wanted[module + ".weight"].astype(np.float64))
                     self.assertEqual(np.float32(found["max"]), values.max(), module)
                     self.assertAlmostEqual(found["mean"] / values.mean(), 1, 5, module)
                     self.assertAlmostEqual(found["median"], np.median(values), 6, module)

@@ -14,7 +14,7 @@ import unittest
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import current  # noqa: E402
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from program import ProgramTest, main, run  # noqa: E402
 from svg import Svg  # noqa: E402
@@ -44,7 +44,7 @@ class FiguresTest(ProgramTest):
         cls.report = cls.dir / "report"
         done = run("report", cls.model, "-o", cls.report, "--corpus", cls.dir / "corpus.txt", "--sequences", 3, "--tokens", 40)
         assert done.returncode == 0, done.stderr
-        cls.json = current.bring_up(cls.report)
+        cls.json = reading.load(cls.report)
         cls.arrays = dict(np.load(cls.report / "arrays.npz"))
 
     @classmethod
@@ -78,7 +78,7 @@ class FiguresTest(ProgramTest):
         if layers:
             results["model"]["layers"] = layers
             results["layers"] = results["layers"][:layers]
-            current.life(results).update(found=False, born_layer=None, peak_layer=None, removed_layer=None, massive_tokens=[])
+            reading.life(results).update(found=False, born_layer=None, peak_layer=None, removed_layer=None, massive_tokens=[])
             for room in results["summary"]["headroom"].values():
                 room["layer"] = 0
             for name in arrays:
@@ -93,17 +93,17 @@ class FiguresTest(ProgramTest):
         prompt = results["inputs"][0]
         prompt.update(tokens=tokens, ids=[5] * count, classes=["initial"] + ["other"] * (count - 1), kept_tokens=kept,
                       tokens_per_sequence=count)
-        current.life(results)["massive_tokens"] = []
+        reading.life(results)["massive_tokens"] = []
         old = self.arrays["prompt.resid_out"].shape[1]
         index = np.array([0] + [1 + t % (old - 1) for t in range(count - 1)])
         for point in ("resid_out", "down_in"):
             arrays[f"prompt.{point}"] = arrays[f"prompt.{point}"][:, index[:kept]]
             arrays[f"prompt.{point}.token_max"] = arrays[f"prompt.{point}.token_max"][:, :, index]
-            for layer in current.layers(results, "prompt", point):
+            for layer in reading.layers(results, "prompt", point):
                 layer["top"] = [v for v in layer["top"] if v["token"] < count]
                 layer["massive"] = [v for v in layer["massive"] if v["token"] < count]
         arrays["prompt.attention.key_scores"] = arrays["prompt.attention.key_scores"][:, :, index]
-        for layer in current.layers(results, "prompt", "attention"):
+        for layer in reading.layers(results, "prompt", "attention"):
             layer["top_keys"], layer["outlier_keys"] = [], []
         layers, heads = arrays["prompt.attention.probs"].shape[:2]
         if count <= 512:
@@ -115,7 +115,7 @@ class FiguresTest(ProgramTest):
             prompt["attention_maps"] = False
             arrays.pop("prompt.attention.probs_mean")
             arrays.pop("prompt.attention.probs")
-        for write in current.layers(results, "prompt", "writes"):
+        for write in reading.layers(results, "prompt", "writes"):
             for part in ("largest", "followed"):
                 if part in write:
                     write[part]["token"] = min(write[part]["token"], count - 1)
@@ -145,7 +145,7 @@ class FiguresTest(ProgramTest):
         self.assertTrue((copy / "exist_out.pdf").exists() and (copy / "exist_out.png").exists())
 
     def test_3d_puts_values_where_they_belong(self):
-        layer = current.life(self.json)["born_layer"]
+        layer = reading.life(self.json)["born_layer"]
         for name, point in (("exist_out", "resid_out"), ("exist_down", "down_in")):
             svg, values = self.svg(name), abs(self.arrays[f"prompt.{point}"][layer])
             floor, _, left = (p for _, p in svg.polygons()[:3])
@@ -168,7 +168,7 @@ class FiguresTest(ProgramTest):
             for token in range(tokens):
                 for channel in range(0, channels, 3):
                     self.assertLess(math.dist(lines[token][1][channel], place(token, channel, values[token, channel])), 0.3)
-            of = current.layers(self.json, "prompt", point)[layer]
+            of = reading.layers(self.json, "prompt", point)[layer]
             limits = self.json["criteria"]
             limit = min(limits["outlier_token_ratio"] * of["mean"], max(limits["massive_above"], limits["massive_ratio"] * of["median"]))
             self.assertEqual([color == OUTLIER for color, _ in lines], [bool(m > limit) for m in values.max(1)])
@@ -182,7 +182,7 @@ class FiguresTest(ProgramTest):
 
     def test_attention_map(self):
         svg = self.svg("exist_attention")
-        layer = current.life(self.json)["born_layer"] + 1
+        layer = reading.life(self.json)["born_layer"] + 1
         probs = self.arrays["prompt.attention.probs_mean"][layer]
         shown = min(len(probs), 64)
         cells = [(color, p) for color, p in svg.polygons(svg.plot(1))]
@@ -205,7 +205,7 @@ class FiguresTest(ProgramTest):
 
     def test_lines_over_layers(self):
         svg = self.svg("pos_weight_layers")
-        scores = [layer["modules"]["down"]["score"] for layer in current.weights(self.json)]
+        scores = [layer["modules"]["down"]["score"] for layer in reading.weights(self.json)]
         points = svg.points(svg.plot(2))
         self.assertEqual(len(points), tiny.L)
         ys = [t for t in svg.texts if t.anchor == "end" and t.text.replace(".", "").isdigit()]
@@ -226,12 +226,12 @@ class FiguresTest(ProgramTest):
         slope, intercept = affine(ys, "y")
         drop = ys[0].size * 0.33
         points = svg.points(svg.plot(2))
-        for layer, (_, _, _, y) in zip(current.layers(self.json, "corpus", "attention"), points):
+        for layer, (_, _, _, y) in zip(reading.layers(self.json, "corpus", "attention"), points):
             mean = np.mean([h["outlier_share"] for h in layer["heads"]])
             self.assertLess(abs(slope * mean + intercept - drop - y), 1.5)
 
     def test_classes_add_up(self):
-        layer = max(current.layers(self.json, "corpus", "attention"), key=lambda l: l["top3_mean"][0])
+        layer = max(reading.layers(self.json, "corpus", "attention"), key=lambda l: l["top3_mean"][0])
         keys = [k for k in layer["outlier_keys"]]
         svg = self.svg("pos_attention_keys")
         shares = [float(t.text[:-2]) for t in svg.texts if re.fullmatch(r"[\d.]+ %", t.text)]
@@ -245,10 +245,10 @@ class FiguresTest(ProgramTest):
         def change(results, arrays):
             self.prompt(results, arrays, ["x"] + HOSTILE)
             results["model"]["name"] = "`touch pwned` '.system('touch pwned').' @a \\ \"{/Bold x}"
-            for layer in current.layers(results, "corpus", "attention"):
+            for layer in reading.layers(results, "corpus", "attention"):
                 for i, key in enumerate(layer["outlier_keys"]):
                     key.update({"token_text": HOSTILE[i % len(HOSTILE)], "class": "other"})
-            for layer in current.layers(results, "corpus", "resid_out"):
+            for layer in reading.layers(results, "corpus", "resid_out"):
                 layer["massive_tokens"] = [{"token_text": t, "class": "other", "count": 30 - i} for i, t in enumerate(HOSTILE)]
         out = self.changed("hostile", change)
         self.assertEqual([p for p in self.dir.rglob("pwned")], [])
@@ -293,13 +293,13 @@ class FiguresTest(ProgramTest):
 
     def test_nan_is_a_gap(self):
         def change(results, arrays):
-            current.layers(results, "corpus", "resid_out")[1].update(top3_mean=[None, None, None], median=None)
+            reading.layers(results, "corpus", "resid_out")[1].update(top3_mean=[None, None, None], median=None)
             for name in ("prompt.resid_out", "prompt.down_in"):
                 arrays[name][:, 1, :] = np.nan
                 arrays[name][:, 2, 3] = np.inf
             arrays["prompt.attention.probs_mean"][:, 2, 1] = np.nan
             arrays["weights.down.columns"][:, 1, 5] = np.nan
-            current.weights(results)[0]["modules"]["q"]["score"] = None
+            reading.weights(results)[0]["modules"]["q"]["score"] = None
         out = self.changed("nan", change)
         self.assert_legible(out)
         svg = self.svg("pos_out_layers", out)
@@ -310,13 +310,13 @@ class FiguresTest(ProgramTest):
         def change(results, arrays):
             for batch in ("prompt", "corpus"):
                 for point in ("resid_out", "down_in"):
-                    for layer in current.layers(results, batch, point):
+                    for layer in reading.layers(results, batch, point):
                         layer.update(max=0, median=0, mean=0, top3_mean=[], top=[], top_channels=[], massive=[], massive_tokens=[])
-            for layer in current.layers(results, "corpus", "attention") + current.layers(results, "prompt", "attention"):
+            for layer in reading.layers(results, "corpus", "attention") + reading.layers(results, "prompt", "attention"):
                 layer.update(top_keys=[], outlier_keys=[], top3_mean=[], median=None)
                 for head in layer["heads"]:
                     head.update(outlier_share=None)
-            current.life(results).update(found=False, born_layer=None, peak_layer=None, removed_layer=None)
+            reading.life(results).update(found=False, born_layer=None, peak_layer=None, removed_layer=None)
             for name in arrays:
                 if arrays[name].dtype == np.float32:
                     arrays[name][:] = np.nan
@@ -329,7 +329,7 @@ class FiguresTest(ProgramTest):
         self.changed("missing", lambda r, a: a.pop("weights.down.columns"), refuse=r"arrays\.npz has no array weights\.down\.columns")
         self.changed("schema", lambda r, a: r.update(schema="outliers-results/9"),
                      refuse="outliers-results/9: this program reads outliers-results/1")
-        self.changed("field", lambda r, a: current.layers(r, "corpus", "attention")[1].pop("heads"),
+        self.changed("field", lambda r, a: reading.layers(r, "corpus", "attention")[1].pop("heads"),
                      refuse=r"layers\[1\]\.inputs\.corpus\.attention\.heads is missing")
 
     # --- the command ---

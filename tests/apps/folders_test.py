@@ -131,7 +131,7 @@ class FoldersTest(ProgramTest):
         self.shards(halves, 0.5)
         whole, half = self.logits(self.model), self.logits(halves)
         self.assertGreater(np.abs(whole - half).max(), 0.1)
-        both = rf"both holds 2 checkpoints: {INDEX} and {WHOLE}; name one of them with --file"
+        both = rf"both holds 2 checkpoints: {INDEX} and {WHOLE}; name one of them, as in {INDEX} \(--file\)"
         for command in (("inspect", folder), self.command(folder), ("export", folder, "-o", self.path("export"), "--dtype", "f32"),
                         ("report", folder, "-o", self.path("report"), "--corpus", self.corpus)):
             self.refuse(1, both, *command)

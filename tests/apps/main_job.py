@@ -9,7 +9,7 @@ import tempfile
 import numpy as np
 
 import browser
-import current
+import reading
 from program import ROOT, ProgramTest
 
 try:
@@ -103,7 +103,7 @@ class MainJobTest(ProgramTest):
         page = (out / "index.html").read_text()
         shown = json.loads(re.search('<script type="application/json" id="results">(.*?)</script>', page, re.S).group(1))
         for part in ("model", "run", "summary"):
-            self.assertEqual(shown[part], current.results_of(out)[part], part)
+            self.assertEqual(shown[part], reading.load(out)[part], part)
         self.assertIn(results["model"]["format"], stdout)
         if figures != "none" and shutil.which("gnuplot"):
             forms = ["svg"] if figures == "plot" else ["pdf", "png", "svg"]
@@ -123,7 +123,7 @@ class MainJobTest(ProgramTest):
         self.assertEqual(table.count("\n"), len(names))
         compared = json.loads((out / "comparison.json").read_text())["reports"]
         for name, one in zip(names, compared, strict=True):
-            results = current.results_of(self.dir / (name + ".report"))
+            results = reading.load(self.dir / (name + ".report"))
             for part in ("model", "run", "summary"):
                 self.assertEqual(one[part], results[part], name)
 

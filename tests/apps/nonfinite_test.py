@@ -13,6 +13,7 @@ import sys
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from program import PROGRAM, ROOT, FolderTest, main  # noqa: E402
 
@@ -34,7 +35,7 @@ class NonfiniteTest(FolderTest):
     def report(self, model, *more):
         out = self.dir / f"{model.name}.{len(list(self.dir.iterdir()))}"
         text = self.succeed("report", model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 24, "--no-figures", *more)
-        return json.loads((out / "results.json").read_text(), parse_constant=no_token), re.sub(r"\s+", " ", text), out
+        return reading.load(out, parse_constant=no_token), re.sub(r"\s+", " ", text), out
 
     def captured(self, model, *more, text=("--prompt", "Summer is warm. Winter is cold.\n")):
         """(layer, point) of the first tensor that is not finite, of those that a survey looks at."""
@@ -46,13 +47,12 @@ class NonfiniteTest(FolderTest):
         return min((int(layer), SEEN.index(point)) for layer, point in bad if point in SEEN)
 
     def check(self, results, text, layer, point):
-        summary = results["summary"]
-        first = summary["first_nonfinite"]
+        life, first = reading.life(results), results["summary"]["first_nonfinite"]
         self.assertEqual((first["layer"], first["point"]), (layer, point))
         self.assertIn(f"{first['value']} in layer {layer}, {point}", text)
         for key in ("born_layer", "peak_layer", "removed_layer"):
-            self.assertTrue(summary[key] is None or summary[key] < layer, key)
-        self.assertTrue(all(t["last_layer"] < layer for t in summary["massive_tokens"]))
+            self.assertTrue(life[key] is None or life[key] < layer, key)
+        self.assertTrue(all(t["last_layer"] < layer for t in life["massive_tokens"]))
         self.assertIn("removed cannot be told", text)
         self.assertNotRegex(text, r"(?i)-nan|\bnan x|adds (not finite|nan)")
         return first
@@ -68,13 +68,13 @@ class NonfiniteTest(FolderTest):
                 layer, point = self.captured(model)
                 results, text, out = self.report(model)
                 first = self.check(results, text, layer, SEEN[point])
-                self.assertEqual((first["batch"], first["sequence"], first["token"]), ("prompt", 0, 0))
+                self.assertEqual((first["input"], first["sequence"], first["token"]), ("prompt", 0, 0))
                 self.assertIn("cannot be told", (out / "index.html").read_text())
                 if "proj" in tensor:
                     self.assertRegex(text, r"left out, as NaN or infinite: 1 at layer 2 " + tensor.split(".")[-2].split("_")[0])
                 if layer == 2:
                     # Told of what is before: the birth in layer 1 and how large it was.
-                    self.assertEqual((results["summary"]["born_layer"], results["summary"]["found"]), (1, True))
+                    self.assertEqual((reading.life(results)["born_layer"], reading.life(results)["found"]), (1, True))
                     self.assertIn("carried to layer 1 at least", text)
                     self.assertEqual((first["before"]["layer"], first["before"]["channel"], first["before"]["token"]),
                                      (1, 3, 0) if first["point"] != "down_out"
@@ -95,7 +95,7 @@ class NonfiniteTest(FolderTest):
         for dtype in ("float32", "bfloat16"):
             results, text, _ = self.report(model, "--dtype", dtype)
             self.assertIsNone(results["summary"]["first_nonfinite"])
-            self.assertEqual(results["summary"]["born_layer"], 1)
+            self.assertEqual(reading.life(results)["born_layer"], 1)
             self.assertNotIn("cannot be told", text)
 
     def test_ways_of_running_agree(self):
@@ -105,7 +105,7 @@ class NonfiniteTest(FolderTest):
         try:
             results, text, _ = self.report(model)
             first = results["summary"]["first_nonfinite"]
-            self.assertEqual((first["layer"], first["point"], first["batch"], first["sequence"], first["token"], first["token_text"]),
+            self.assertEqual((first["layer"], first["point"], first["input"], first["sequence"], first["token"], first["token_text"]),
                              (0, "resid_in", "corpus", 2, 60 - 46 + 1, "Q"))
             self.assertIn("of sequence 2 of the corpus", text)
             self.assertEqual(self.report(model, "--memory", "2GB")[0]["summary"], results["summary"])
@@ -117,7 +117,7 @@ class NonfiniteTest(FolderTest):
                                       env={**os.environ, "RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r),
                                            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}) for r in range(2)]
             self.assertEqual([rank.wait(200) for rank in ranks], [0, 0])
-            self.assertEqual(json.loads((out / "results.json").read_text())["summary"], results["summary"])
+            self.assertEqual(reading.load(out)["summary"], results["summary"])
         finally:
             self.corpus.write_text(self.CORPUS)
 
@@ -142,7 +142,7 @@ class NonfiniteTest(FolderTest):
                 out = self.dir / (name + ".report")
                 text = re.sub(r"\s+", " ", self.succeed("report", folder, "-o", out, "--prompt", "warm.", "--corpus",
                                                         self.dir / "words.txt", "--sequences", 2, "--tokens", 8, "--no-figures"))
-                results = json.loads((out / "results.json").read_text(), parse_constant=no_token)
+                results = reading.load(out, parse_constant=no_token)
                 self.assertEqual((results["summary"]["first_nonfinite"]["layer"], results["summary"]["first_nonfinite"]["point"]),
                                  (layer, SEEN[point]))
                 self.assertIn("cannot be told", text)
@@ -159,7 +159,7 @@ class NonfiniteTest(FolderTest):
         np.save(folder / "images.npy", np.load(golden / "reference.npz")["pixel_values"])
         out = self.dir / "vit.report"
         text = re.sub(r"\s+", " ", self.succeed("report", folder, "-o", out, "--images", folder / "images.npy"))
-        results = json.loads((out / "results.json").read_text(), parse_constant=no_token)
+        results = reading.load(out, parse_constant=no_token)
         first = results["summary"]["first_nonfinite"]
         self.assertEqual((first["layer"], first["point"], first["channel"], first["class"]), (layer, "down_out", 2, "cls"))
         self.assertNotIn("norms", results["summary"])

@@ -12,7 +12,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "oracle"))
 import browser  # noqa: E402
-import current  # noqa: E402
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from program import ROOT, FolderTest, main  # noqa: E402
 from shown_numbers import number, percent, seconds, size  # noqa: E402
@@ -38,18 +38,18 @@ class Known:
     """Every way in which the numbers of a report may be shown."""
 
     def __init__(self, directory):
-        r = self.results = current.bring_up(directory)
+        r = self.results = reading.load(directory)
         values = list(leaves(r))
         with np.load(directory / "arrays.npz") as arrays:
             for name in arrays.files:
                 values += [float(v) for v in np.unique(arrays[name])]
         values += [abs(v) for v in values]
         shares = list(values)
-        P, T, L = (*(current.the_input(r, name)["tokens_per_sequence"] for name in ("prompt", "corpus")), r["model"]["layers"])
-        attention = current.layers(r, "corpus", "attention")
+        P, T, L = (*(reading.the_input(r, name)["tokens_per_sequence"] for name in ("prompt", "corpus")), r["model"]["layers"])
+        attention = reading.layers(r, "corpus", "attention")
         for batch in ("prompt", "corpus"):
             for point in ("resid_out", "down_in"):
-                for l, layer in enumerate(current.layers(r, batch, point)):
+                for l, layer in enumerate(reading.layers(r, batch, point)):
                     # A value of the layer in medians.
                     values += [abs(v) / layer["median"] for v in leaves([layer["max"], [m["value"] for m in layer["massive"]]])]
                     with np.load(directory / "arrays.npz") as arrays:
@@ -63,9 +63,9 @@ class Known:
         keys = [key["class"] for layer in attention for key in layer["outlier_keys"]]
         shares += [keys.count(kind) / len(keys) for kind in set(keys)]
         shares += [(l + 0.5) / L for l in range(L)]
-        scores = sorted((m["score"] for layer in current.weights(r) for m in layer["modules"].values()), reverse=True)
+        scores = sorted((m["score"] for layer in reading.weights(r) for m in layer["modules"].values()), reverse=True)
         values.append(scores[len(scores) // 2])
-        for layer in current.weights(r):
+        for layer in reading.weights(r):
             values.append(sum(m["score"] for m in layer["modules"].values()) / len(layer["modules"]))
         values += [len(layer["outlier_keys"]) for layer in attention] + [P, T, L, r["criteria"]["outlier_key_share"] * P]
         numbers = values + [-v for v in values]
@@ -100,8 +100,8 @@ class Case(FolderTest):
     @classmethod
     def edit(cls, name):
         path = cls.dir / name / "results.json"
-        results = current.bring_up(cls.dir / name)
-        layer = current.layers(results, "corpus", "resid_out")[1]
+        results = reading.load(cls.dir / name)
+        layer = reading.layers(results, "corpus", "resid_out")[1]
         layer["max"] = layer["top"][0]["value"] = 1234.5
         room = results["summary"]["headroom"]["resid_out"]
         room.update(layer=1, input="corpus", max=1234.5, max_over_median=1234.5 / layer["median"], of_fp16_max=1234.5 / 65504,
@@ -121,7 +121,7 @@ class TextTest(Case):
         rows = self.compared.splitlines()
         for row, known in zip(rows[1:3], (one, two)):
             self.assertEqual(strangers(row, known), [], row)
-        largest = current.layers(one.results, "prompt", "resid_out")[current.life(one.results)["peak_layer"]]
+        largest = reading.layers(one.results, "prompt", "resid_out")[reading.life(one.results)["peak_layer"]]
         self.assertIn(f" {number(largest['max'])} ", rows[1])
         self.assertNotIn("1,235", rows[1])
 
@@ -169,7 +169,7 @@ class PageTest(Case):
         for name in ("one", "two"):
             known = Known(self.dir / name)
             self.page.open(self.dir / name / "index.html")
-            tokens = len(current.the_input(known.results, "prompt")["ids"])
+            tokens = len(reading.the_input(known.results, "prompt")["ids"])
             for layer in range(tiny.L):
                 self.page.run("document.querySelector(`#strip .layer[data-layer=\"${arguments[0]}\"]`).dispatchEvent(new "
                               "MouseEvent('click', {bubbles: true}))", layer)
@@ -181,8 +181,8 @@ class PageTest(Case):
 
     def test_the_largest_is_one_number(self):
         known = Known(self.dir / "one").results
-        layer = current.life(known)["peak_layer"]
-        peak = current.layers(known, "prompt", "resid_out")[layer]
+        layer = reading.life(known)["peak_layer"]
+        peak = reading.layers(known, "prompt", "resid_out")[layer]
         largest = number(peak["max"])
         self.page.open(self.dir / "one/index.html")
         said = {name: self.page.run("return document.querySelector(arguments[0]).innerText", name)

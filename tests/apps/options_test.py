@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from program import ProgramTest, main  # noqa: E402
 
@@ -79,7 +80,7 @@ class OptionsTest(ProgramTest):
                     if i == 1:  # a report takes longer
                         self.succeed("report", self.model, "-o", self.dir / f"{name}-report", "--dtype", name, "--tokens", 8, "--sequences",
                                      1, "--no-figures")
-                        self.assertEqual(json.loads((self.dir / f"{name}-report/results.json").read_text())["run"]["dtype"], spellings[0])
+                        self.assertEqual(reading.load(self.dir / f"{name}-report")["run"]["dtype"], spellings[0])
         for command in (("export", self.model, "-o", self.dir / "x"), ("capture", self.model, "--prompt", "x", "-o", self.dir / "x.npz"),
                         ("report", self.model, "-o", self.dir / "x")):
             self.refuse(2, r"--dtype: 'int8' is no dtype; known: .*float16 \(fp16, f16, half\)", *command, "--dtype", "int8")
@@ -99,7 +100,7 @@ class OptionsTest(ProgramTest):
                            ("c", ("--prompt-file", "-"))):
             self.succeed("report", self.model, "-o", self.dir / name, "--tokens", 8, "--sequences", 1, "--no-figures", *more,
                          text_in="The sea was calm.")
-            read[name] = json.loads((self.dir / name / "results.json").read_text())["prompt"]["ids"]
+            read[name] = reading.the_input(reading.load(self.dir / name), "prompt")["ids"]
         self.assertEqual(read["a"], read["b"])
         self.assertEqual(read["a"], read["c"])
         self.refuse(2, "standard input", "report", self.model, "-o", self.dir / "d", "--prompt-file", "-", "--corpus", "-")

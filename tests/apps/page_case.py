@@ -11,7 +11,6 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import browser  # noqa: E402
-import current  # noqa: E402
 import tiny  # noqa: E402
 from program import ProgramTest  # noqa: E402
 
@@ -54,7 +53,6 @@ class PageCase(ProgramTest):
         out = self.dir / name
         self.succeed("report", model or self.model, "-o", out, "--corpus", self.corpus, "--sequences", 3, "--tokens", 40, "--no-figures",
                      *more)
-        current.bring_up(out)
         return out
 
     def edited(self, name, edit):

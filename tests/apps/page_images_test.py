@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import current  # noqa: E402
+import reading  # noqa: E402
 from page_case import CANVAS_COLOURS, OVERFLOWING, SECTIONS, PageCase  # noqa: E402
 from program import ROOT, main  # noqa: E402
 
@@ -22,7 +22,6 @@ class ImagesPageTest(PageCase):
         np.save(cls.dir / "a.npy", np.load(golden / "reference.npz")["pixel_values"])
         cls.images = cls.dir / "images"
         cls.succeed(cls(), "report", golden, "-o", cls.images, "--images", cls.dir / "a.npy", "--no-figures")
-        current.bring_up(cls.images)
 
     def test_shows_norms_and_patches_in_their_places(self):
         results = self.open(self.images, "#layer=1&token=9")
@@ -44,7 +43,7 @@ class ImagesPageTest(PageCase):
         self.assertIn("r1c0", self.text("#token-detail"))
         norm = np.load(self.images / "arrays.npz")["prompt.resid_out.token_norm"][1, 0, 9]
         self.assertIn(f"{norm:.3g}", self.text("#token-detail"))
-        largest = current.layers(results, "corpus", "norms")[1]["patches"]["largest"]
+        largest = reading.layers(results, "corpus", "norms")[1]["patches"]["largest"]
         self.assertIn(f"{largest['token_text']} of image {largest['sequence']}", self.text("#norm-said"))
         self.quiet(self.images)
 

@@ -9,7 +9,7 @@ import unittest
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import current  # noqa: E402
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from page_case import CANVAS_COLOURS, OVERFLOWING, SECTIONS, PageCase  # noqa: E402
 from program import main  # noqa: E402
@@ -22,13 +22,13 @@ ARRAYS = {"activations": [".channel_max", ".token_max"], "attention": [".key_sco
 
 def add_input(results, arrays, name, like, source):
     """An input measured as `like` was."""
-    results["inputs"].append({**current.the_input(results, like), "name": name, "source": source})
+    results["inputs"].append({**reading.the_input(results, like), "name": name, "source": source})
     for layer in results["layers"]:
         layer["inputs"][name] = json.loads(json.dumps(layer["inputs"][like]))
     for key in [key for key in arrays if key.startswith(like + ".")]:
         arrays[name + key[len(like):]] = arrays[key].copy()
     if like == "prompt":
-        results["summary"]["lives"].append({**current.life(results), "input": name})
+        results["summary"]["lives"].append({**reading.life(results), "input": name})
 
 
 def leave_out(results, arrays, measure):
@@ -74,12 +74,12 @@ class InputsPageTest(PageCase):
         """Shorter, born in layer 2, removed by no layer, largest in channel 11."""
         add_input(results, arrays, "prompt2", "prompt", "Winter")
         add_input(results, arrays, "corpus2", "corpus", "a newspaper")
-        one, tokens = current.the_input(results, "prompt2"), 6
+        one, tokens = reading.the_input(results, "prompt2"), 6
         for part in ("ids", "tokens", "classes"):
             one[part] = one[part][:tokens]
         one.update(tokens_per_sequence=tokens, kept_tokens=tokens)
         one["tokens"][0] = "Winter"
-        current.life(results, "prompt2").update(born_layer=2, peak_layer=2, removed_layer=None, massive_channels=[11])
+        reading.life(results, "prompt2").update(born_layer=2, peak_layer=2, removed_layer=None, massive_channels=[11])
         for layer in results["layers"]:
             measured = layer["inputs"]["prompt2"]
             for point in ("resid_out", "down_in"):

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import current  # noqa: E402
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from page_case import CANVAS_COLOURS, OVERFLOWING, SECTIONS, PageCase, block  # noqa: E402
 from program import main  # noqa: E402
@@ -51,7 +51,7 @@ class ReportPageTest(PageCase):
         results = self.open(self.report)
         self.assertIn("Born in layer 1, carried to layer 2, removed in layer 3.", self.text("#lead"))
         self.assertIn("mlp.down_proj column 5", self.text("#words"))
-        largest = current.layers(results, "prompt", "resid_out")[1]
+        largest = reading.layers(results, "prompt", "resid_out")[1]
         self.assertIn(f"largest {largest['max']:.0f}",
                       self.page.run("return document.querySelector('#strip .layer[data-layer=\"1\"]').getAttribute('aria-label')"))
         self.assertIn("born here",
@@ -68,7 +68,7 @@ class ReportPageTest(PageCase):
         rows = self.page.run("return [...document.querySelector('#strip-readout ~ details.numbers').querySelectorAll('tbody "
                              "tr')].map((r) => r.cells[1].textContent)")
         self.assertEqual(len(rows), results["model"]["layers"])
-        self.assertEqual(rows[1], f"{current.layers(results, 'prompt', 'resid_out')[1]['max']:.0f}")
+        self.assertEqual(rows[1], f"{reading.layers(results, 'prompt', 'resid_out')[1]['max']:.0f}")
 
     def test_arrays_are_the_report_s(self):
         """Decodes the page's arrays as docs/page.md describes them, and holds them against arrays.npz."""
@@ -125,7 +125,7 @@ class ReportPageTest(PageCase):
         self.page.run("const s = document.querySelector('#head-picker select'); s.value = '2'; s.dispatchEvent(new Event('change'))")
         self.assertIn("head 2", self.text("#map-title"))
         self.page.click("#head-measure [data-value='outlier_share']")
-        modules = current.weights(results)[1]["modules"]
+        modules = reading.weights(results)[1]["modules"]
         second = modules["down"]["top_columns"][1]["column"]
         self.page.click("#columns tbody tr:nth-child(2) button")
         self.assertIn(f"down column {second}", self.text("#column-detail h3"))
@@ -230,9 +230,9 @@ class ReportPageTest(PageCase):
             prompt["source"] = "".join(HOSTILE)
             results["model"]["name"] = "</title><script>window.pwned=4</script>{{results}}"
             corpus["source"] = "<script>window.pwned=5</script>"
-            for token in current.life(results)["massive_tokens"]:
+            for token in reading.life(results)["massive_tokens"]:
                 token["text"] = HOSTILE[token["token"] % len(HOSTILE)]
-            for layer in current.layers(results, "corpus", "attention"):
+            for layer in reading.layers(results, "corpus", "attention"):
                 for i, key in enumerate(layer["top_keys"]):
                     key["token_text"] = HOSTILE[i % len(HOSTILE)]
             for definition in results["definitions"].values():

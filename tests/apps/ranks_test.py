@@ -15,6 +15,7 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from program import PROGRAM, ROOT, ProgramTest, main  # noqa: E402
 
@@ -51,7 +52,7 @@ class RanksTest(ProgramTest):
 
     def report_of(self, out, done):
         assert done.returncode == 0, done.stderr
-        return json.loads((out / "results.json").read_text()), dict(np.load(out / "arrays.npz"))
+        return reading.load(out), dict(np.load(out / "arrays.npz"))
 
     def start(self, commands, launcher="torchrun"):
         rank, size, local_rank, local_size = LAUNCHERS[launcher]
@@ -84,7 +85,7 @@ class RanksTest(ProgramTest):
         results, arrays = report
         run = dict(results["run"])
         self.assertEqual(run["ranks"], ranks)
-        for part in ("model", "prompt", "activations", "weights", "attention", "writes", "summary"):
+        for part in ("model", "inputs", "layers", "summary", "criteria", "definitions"):
             self.same(results[part], self.one[0][part], part)
         self.assertEqual(arrays.keys(), self.one[1].keys())
         for name, array in arrays.items():
@@ -105,16 +106,15 @@ class RanksTest(ProgramTest):
                                                                      timeout=300))[0]
         done = self.finish(self.start([command(self.dir / "experts.2")] * 2))
         self.assertEqual([code for _, _, code in done], [0, 0], done)
-        two = json.loads((self.dir / "experts.2/results.json").read_text())
-        for a, b in zip(one["weights"], two["weights"]):
+        two = reading.load(self.dir / "experts.2")
+        for a, b in zip(reading.weights(one), reading.weights(two)):
             self.assertEqual(a["modules"], b["modules"])
-            self.assertEqual(len(a["experts"]), len(b["experts"]))
-            for x, y in zip(a["experts"], b["experts"]):
-                for field in ("expert", "gate", "up", "down"):
-                    self.assertEqual(x[field], y[field])
-                self.assertEqual(x["corpus"]["tokens"], y["corpus"]["tokens"])
-                self.assertAlmostEqual(x["corpus"]["down_out_max"], y["corpus"]["down_out_max"], 4)
-        for a, b in zip(one["activations"]["corpus"]["down_in"], two["activations"]["corpus"]["down_in"]):
+            self.assertEqual(a["experts"], b["experts"])
+        for a, b in zip(reading.layers(one, "corpus", "experts"), reading.layers(two, "corpus", "experts")):
+            self.assertEqual([(x["expert"], x["tokens"]) for x in a], [(x["expert"], x["tokens"]) for x in b])
+            for x, y in zip(a, b):
+                self.assertAlmostEqual(x["down_out_max"], y["down_out_max"], 4)
+        for a, b in zip(reading.layers(one, "corpus", "down_in"), reading.layers(two, "corpus", "down_in")):
             self.assertEqual([(v["expert"], v["channel"]) for v in a["top"]], [(v["expert"], v["channel"]) for v in b["top"]])
 
     def test_equal_to_one_process(self):
@@ -134,7 +134,9 @@ class RanksTest(ProgramTest):
                                                    timeout=300))
         self.assertEqual([code for _, _, code in self.finish(self.start([self.command(ranks, "--dtype", "bfloat16")] * 2))], [0, 0])
         two = self.report_of(ranks, subprocess.CompletedProcess([], 0))
-        self.same(two[0]["activations"], one[0]["activations"])
+        for name in ("prompt", "corpus"):
+            for point in ("resid_out", "down_in"):
+                self.same(*(reading.layers(results, name, point) for results, _ in (two, one)), f"{name}.{point}")
 
     def test_torchrun(self):
         out = self.dir / "torchrun"
@@ -147,7 +149,7 @@ class RanksTest(ProgramTest):
         out = self.dir / "single"
         ((_, stderr, code),) = self.finish(self.start([self.command(out)]))
         self.assertEqual((stderr, code), ("", 0))
-        self.assertNotIn("ranks", json.loads((out / "results.json").read_text())["run"])
+        self.assertNotIn("ranks", reading.load(out)["run"])
 
     def ends_with(self, pattern, processes, codes=(1, 1)):
         begin = time.monotonic()
@@ -190,7 +192,7 @@ class RanksTest(ProgramTest):
 
     def test_wrong_numbers(self):
         out = self.dir / "wrong"
-        self.ends_with("2 sequences cannot be split over 3 ranks; ask for more with --sequences",
+        self.ends_with(r"2 sequences cannot be split over 3 ranks; ask for more \(--sequences\)",
                        self.start([self.command(out, sequences=2)] * 3), codes=(1, 1, 1))
         for variables, pattern in (({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 with WORLD_SIZE=2: ranks count from 0"),
                                    ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x is no number of ranks"),

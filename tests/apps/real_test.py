@@ -8,6 +8,7 @@ import tempfile
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import reading  # noqa: E402
 from program import ProgramTest, main, models_directory  # noqa: E402
 
 SMOLLM = models_directory() / "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -31,7 +32,7 @@ class RealModelTest(ProgramTest):
     def test_smollm(self):
         results, arrays, stdout = self.report(SMOLLM)
         out, down = arrays["prompt.resid_out"], arrays["prompt.down_in"]
-        self.assertEqual(results["prompt"]["ids"], [34386, 314, 3091, 30, 16062, 314, 4011, 30, 198])
+        self.assertEqual(reading.the_input(results, "prompt")["ids"], [34386, 314, 3091, 30, 16062, 314, 4011, 30, 198])
         self.near(out[2, 0, 507], 713)
         self.near(out[10, 1, 507], 115.2)
         self.near(out[11, 0, 507], 23147)
@@ -41,18 +42,18 @@ class RealModelTest(ProgramTest):
         self.near(out[29, 0, 507], 2921)
         self.near(down[11, 0, 1229], 2869)
         self.near(down[28, 0, 678], 2374)
-        summary = results["summary"]
-        self.assertEqual((summary["born_layer"], summary["peak_layer"], summary["removed_layer"]), (11, 11, 28))
-        self.assertEqual(summary["massive_channels"][0], 507)
-        self.assertEqual([t["token"] for t in summary["massive_tokens"]], [0])
-        self.assertEqual(results["writes"][11]["largest"]["neurons"][0]["neuron"], 1229)
+        life = reading.life(results)
+        self.assertEqual((life["born_layer"], life["peak_layer"], life["removed_layer"]), (11, 11, 28))
+        self.assertEqual(life["massive_channels"][0], 507)
+        self.assertEqual([t["token"] for t in life["massive_tokens"]], [0])
+        self.assertEqual(reading.layers(results, "prompt", "writes")[11]["largest"]["neurons"][0]["neuron"], 1229)
         self.assertIn("born        in layer 11: mlp.down_proj column 1229", stdout)
         self.assertIn("removed     in layer 28: the MLP adds -", stdout)
 
     def test_qwen(self):
         results, arrays, stdout = self.report(QWEN, "--bos", "never")
         out, down = arrays["prompt.resid_out"], arrays["prompt.down_in"]
-        self.assertEqual(results["prompt"]["tokens"][3], ".")
+        self.assertEqual(reading.the_input(results, "prompt")["tokens"][3], ".")
         self.near(out[2, 0, 62], 1199)
         self.near(out[2, 0, 490], 260)
         self.near(out[3, 0, 62], 1785)
@@ -64,18 +65,18 @@ class RealModelTest(ProgramTest):
         self.near(down[2, 0, 1980], 427)
         self.near(down[2, 0, 2818], 270)
         self.near(out[5, 3, 62], 299)
-        summary = results["summary"]
-        self.assertEqual(summary["born_layer"], 2)
-        self.assertEqual(summary["removed_layer"], 22)
-        self.assertEqual(summary["massive_channels"][0], 62)
-        self.assertEqual(results["writes"][2]["largest"]["neurons"][0]["neuron"], 1980)
+        life = reading.life(results)
+        self.assertEqual(life["born_layer"], 2)
+        self.assertEqual(life["removed_layer"], 22)
+        self.assertEqual(life["massive_channels"][0], 62)
+        self.assertEqual(reading.layers(results, "prompt", "writes")[2]["largest"]["neurons"][0]["neuron"], 1980)
         self.assertIn("born        in layer 2: mlp.down_proj column 1980", stdout)
         self.assertLessEqual(stdout.count("\n"), 30)
 
     def test_gemma(self):
         results, arrays, _ = self.report(GEMMA)
         out = arrays["prompt.resid_out"]
-        self.assertEqual(results["prompt"]["tokens"][0], "<bos>")
+        self.assertEqual(reading.the_input(results, "prompt")["tokens"][0], "<bos>")
         self.near(out[0, 0, 400], 2984)
         self.near(out[3, 0, 163], 10428)
         self.near(out[14, 0, 163], 103795)

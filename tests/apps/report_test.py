@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from program import ROOT, ProgramTest, main  # noqa: E402
 
@@ -36,26 +37,26 @@ class ReportTest(ProgramTest):
 
     def test_finds_the_planted_outlier(self):
         results, arrays, stdout = self.report("planted")
-        summary = results["summary"]
-        self.assertTrue(summary["found"])
-        self.assertEqual(summary["born_layer"], 1)
-        self.assertEqual(summary["removed_layer"], tiny.L - 1)
-        self.assertEqual(summary["massive_channels"], [3])
-        self.assertEqual([t["token"] for t in summary["massive_tokens"]], [0])
-        self.assertEqual(summary["massive_tokens"][0]["class"], "initial")
-        birth = results["writes"][1]["largest"]
+        life = reading.life(results)
+        self.assertTrue(life["found"])
+        self.assertEqual(life["born_layer"], 1)
+        self.assertEqual(life["removed_layer"], tiny.L - 1)
+        self.assertEqual(life["massive_channels"], [3])
+        self.assertEqual([t["token"] for t in life["massive_tokens"]], [0])
+        self.assertEqual(life["massive_tokens"][0]["class"], "initial")
+        birth = reading.layers(results, "prompt", "writes")[1]["largest"]
         self.assertEqual((birth["channel"], birth["token"], birth["neurons"][0]["neuron"]), (3, 0, 5))
         self.assertAlmostEqual(birth["resid_in"] + birth["attention"] + birth["mlp"], birth["resid_out"], delta=1e-3)
         self.assertAlmostEqual(birth["neurons"][0]["product"], birth["neurons"][0]["down_in"] * birth["neurons"][0]["weight"], delta=1e-2)
-        down = results["weights"][1]["modules"]["down"]
+        down = reading.weights(results)[1]["modules"]["down"]
         self.assertEqual((down["top_columns"][0]["column"], down["top_columns"][0]["row"]), (5, 3))
         self.assertIn("in layer 1: mlp.down_proj column 5", stdout)
         self.assertIn(f"in layer {tiny.L - 1}: the MLP adds -", stdout)
-        self.assertEqual(results["activations"]["corpus"]["resid_out"][1]["massive_tokens"],
+        self.assertEqual(reading.layers(results, "corpus", "resid_out")[1]["massive_tokens"],
                          [{"token_text": "<|bos|>", "class": "initial", "count": 3}])
-        self.assertEqual(results["activations"]["corpus"]["resid_out"][0]["massive_tokens"], [])
+        self.assertEqual(reading.layers(results, "corpus", "resid_out")[0]["massive_tokens"], [])
         # The windows begin with a BOS, so every one of them has the outlier at its first token.
-        top = results["activations"]["corpus"]["resid_out"][1]["top"]
+        top = reading.layers(results, "corpus", "resid_out")[1]["top"]
         self.assertEqual({(v["sequence"], v["token"], v["channel"]) for v in top[:3]}, {(s, 0, 3) for s in range(3)})
 
     def test_follows_the_schema(self):
@@ -74,7 +75,7 @@ class ReportTest(ProgramTest):
         self.succeed("report", tiny.write_model(self.dir / "nan", break_weights), "-o", broken, "--corpus", self.corpus, "--sequences", 2,
                      "--tokens", 16)
         results = json.loads((broken / "results.json").read_text())
-        self.assertIsNone(results["writes"][-1]["largest"]["resid_out"])
+        self.assertIsNone(reading.layers(results, "prompt", "writes")[-1]["largest"]["resid_out"])
         jsonschema.Draft202012Validator(schema).validate(results)
         self.assertTrue((broken / "figures/exist_out.pdf").exists())
 
@@ -91,32 +92,31 @@ class ReportTest(ProgramTest):
                              "--tokens", 16, "--no-figures")
                 results, arrays = json.loads((out / "results.json").read_text()), np.load(out / "arrays.npz")
                 points = {}
-                for batch, ids in (("prompt", results["prompt"]["ids"]), ("corpus", arrays["corpus.ids"][0])):
+                for batch, ids in (("prompt", reading.the_input(results, "prompt")["ids"]), ("corpus", arrays["corpus.ids"][0])):
                     file = self.dir / f"{name}.{batch}.npz"
                     self.succeed("capture", folder, "--ids", ",".join(map(str, ids)), "--points", f"layer.{layer}.*", "-o", file)
                     points[batch] = {k.removeprefix(f"layer.{layer}."): v[0] for k, v in np.load(file).items() if v.ndim > 1}
-                weights = results["weights"][layer]
-                listed = {e["expert"]: e for e in weights["experts"]}
+                weights = reading.weights(results)[layer]
+                listed = {e["expert"]: e["modules"] for e in weights["experts"]}
                 self.assertEqual({e for e in listed if e != "shared"},
                                  {int(e) for p in points.values() for e in np.unique(p["experts.index"])})
                 for module in ("gate", "up", "down"):
-                    best = max(weights["experts"], key=lambda e: e[module]["score"])
-                    self.assertEqual(weights["modules"][module]["expert"], best["expert"])
-                    self.assertEqual(weights["modules"][module]["score"], best[module]["score"])
+                    best = max(listed, key=lambda e: listed[e][module]["score"])
+                    self.assertEqual(weights["modules"][module]["expert"], best)
+                    self.assertEqual(weights["modules"][module]["score"], listed[best][module]["score"])
                 shared = "shared.weight" in points["prompt"]
                 self.assertEqual("shared" in listed, shared)
                 for batch, p in points.items():
                     index, x = p["experts.index"].astype(int), abs(p["experts.down_in"])
-                    for expert in listed:
-                        if expert == "shared":
-                            continue
+                    chosen = {e["expert"]: e for e in results["layers"][layer]["inputs"][batch]["experts"]}
+                    self.assertEqual(set(chosen) - {"shared"}, set(np.unique(index)))
+                    for expert in set(chosen) - {"shared"}:
                         passed = index == expert
-                        self.assertEqual(listed[expert][batch]["tokens"], passed.sum())
-                        self.assertEqual(np.float32(listed[expert][batch]["down_in_max"]), x[passed].max(initial=0))
-                        self.assertEqual(np.float32(listed[expert][batch]["down_out_max"]),
-                                         abs(p["experts.down_out"])[passed].max(initial=0))
+                        self.assertEqual(chosen[expert]["tokens"], passed.sum())
+                        self.assertEqual(np.float32(chosen[expert]["down_in_max"]), x[passed].max())
+                        self.assertEqual(np.float32(chosen[expert]["down_out_max"]), abs(p["experts.down_out"])[passed].max())
                     both = np.concatenate([x.reshape(len(x), -1)] + ([abs(p["shared.down_in"])] if shared else []), 1)
-                    s = results["activations"][batch]["down_in"][layer]
+                    s = reading.layers(results, batch, "down_in")[layer]
                     self.assertEqual(np.float32(s["max"]), both.max())
                     self.assertAlmostEqual(s["median"] / np.median(both), 1, places=6)
                     np.testing.assert_array_equal(arrays[f"{batch}.down_in.token_max"][layer][0], both.max(1))
@@ -130,7 +130,7 @@ class ReportTest(ProgramTest):
                                   p["experts.down_in"][index == channel["expert"]][:, channel["channel"]])
                         self.assertEqual(np.float32(channel["max"]), abs(values).max())
                 # The MLP's part of the largest value is the sum of all products; the three listed are the largest of them.
-                p, write = points["prompt"], results["writes"][layer]["largest"]
+                p, write = points["prompt"], reading.layers(results, "prompt", "writes")[layer]["largest"]
                 t, c = write["token"], write["channel"]
                 self.assertAlmostEqual(write["mlp"], float(p["down_out"][t, c]), 4)
                 for neuron in write["neurons"]:
@@ -146,7 +146,7 @@ class ReportTest(ProgramTest):
 
     def test_arrays_agree_with_the_numbers(self):
         results, arrays, _ = self.report("arrays")
-        prompt = len(results["prompt"]["ids"])
+        prompt = len(reading.the_input(results, "prompt")["ids"])
         shapes = {
             "corpus.ids": (3, 40), "corpus.resid_out.channel_max": (tiny.L, tiny.D), "corpus.down_in.channel_max": (tiny.L, tiny.F),
             "corpus.resid_out.token_max": (tiny.L, 3, 40), "corpus.down_in.token_max": (tiny.L, 3, 40),
@@ -162,14 +162,14 @@ class ReportTest(ProgramTest):
         for layer in range(tiny.L):
             for batch in ("prompt", "corpus"):
                 for point in ("resid_out", "down_in"):
-                    s = results["activations"][batch][point][layer]
+                    s = reading.layers(results, batch, point)[layer]
                     channels, tokens = arrays[f"{batch}.{point}.channel_max"][layer], arrays[f"{batch}.{point}.token_max"][layer]
                     self.assertEqual(np.float32(s["max"]), channels.max())
                     self.assertEqual(np.float32(s["max"]), tokens.max())
                     self.assertEqual(s["top_channels"][0]["channel"], int(channels.argmax()))
             # The prompt's statistics can be had from its own activations: an oracle of one line each.
             x = arrays["prompt.resid_out"][layer].astype(np.float64)
-            s = results["activations"]["prompt"]["resid_out"][layer]
+            s = reading.layers(results, "prompt", "resid_out")[layer]
             self.assertEqual(s["median"], np.median(abs(x)))
             self.assertAlmostEqual(s["mean"] / abs(x).mean(), 1, places=6)
             kurtosis = ((x - x.mean()) ** 4).mean() / (x.std() ** 4 + 1e-6)
@@ -182,7 +182,7 @@ class ReportTest(ProgramTest):
             np.testing.assert_allclose(probs.mean(0).sum(0), arrays["prompt.attention.key_scores"][layer][0], atol=1e-4)
             np.testing.assert_allclose(arrays["corpus.attention.key_scores"][layer].sum(-1), 40, atol=1e-3)
             w = abs(weights[f"model.layers.{layer}.mlp.down_proj.weight"].astype(np.float64))
-            module = results["weights"][layer]["modules"]["down"]
+            module = reading.weights(results)[layer]["modules"]["down"]
             maxima, means = (np.concatenate([f(w, axis=1), f(w, axis=0)]) for f in (np.max, np.mean))
             self.assertAlmostEqual(module["score"] / (maxima[means > 0] / means[means > 0]).max(), 1, places=5)
             self.assertEqual(module["median"], np.median(w))
@@ -218,20 +218,20 @@ class ReportTest(ProgramTest):
     def test_bos_policies(self):
         for policy, first in (("model", tiny.BOS), ("always", tiny.BOS), ("never", ord("H"))):
             results, arrays, _ = self.report(f"bos-{policy}", "--bos", policy, "--prompt", "Hello")
-            self.assertEqual(results["prompt"]["ids"][0], first)
+            self.assertEqual(reading.the_input(results, "prompt")["ids"][0], first)
             self.assertEqual((arrays["corpus.ids"][:, 0] == tiny.BOS).all(), policy != "never")
 
     def test_bfloat16_finds_it_too(self):
         results, _, _ = self.report("bf16", "--dtype", "bfloat16")
         self.assertEqual(results["run"]["dtype"], "bfloat16")
-        self.assertEqual((results["summary"]["born_layer"], results["summary"]["removed_layer"]), (1, tiny.L - 1))
+        self.assertEqual((reading.life(results)["born_layer"], reading.life(results)["removed_layer"]), (1, tiny.L - 1))
 
     def test_jsonl_corpus(self):
         path = self.dir / "corpus.jsonl"
         path.write_text("".join(json.dumps({"text": CORPUS}) + "\n" for _ in range(2)))
         out = self.dir / "jsonl"
         self.succeed("report", self.model, "-o", out, "--corpus", path, "--sequences", 2, "--tokens", 16, "--no-figures")
-        self.assertIn("corpus.jsonl", json.loads((out / "results.json").read_text())["run"]["corpus"])
+        self.assertIn("corpus.jsonl", reading.the_input(reading.load(out), "corpus")["source"])
 
     def test_default_corpus(self):
         out = self.dir / "default"

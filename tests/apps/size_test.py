@@ -15,6 +15,7 @@ import unittest
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import reading  # noqa: E402
 import tiny  # noqa: E402
 from program import PROGRAM, ROOT, ProgramTest, full_disk, main, run  # noqa: E402
 
@@ -137,7 +138,8 @@ class SizeTest(ProgramTest):
 
     def test_too_small(self):
         message = self.refuse(1,
-                              r"of which [\d.]+ MB are the weights of layer 0, .* raise --memory, or take a 16-bit --dtype or fewer tokens",
+                              r"of which [\d.]+ MB are the weights of layer 0, .* raise the limit, or take a 16-bit dtype or fewer tokens "
+                              r"\(--memory, --dtype, --tokens\)",
                               *self.options("none", "--memory", "2MB"))
         self.assertIn("one sequence of 40 tokens", message)
         self.assertFalse((self.dir / "none").exists())
@@ -145,7 +147,7 @@ class SizeTest(ProgramTest):
     def test_reads_each_byte_once(self):
         self.succeed(*self.options("once", sequences=3))
         results, arrays = self.read("once")
-        rows = np.unique(np.concatenate([arrays["corpus.ids"].flatten(), results["prompt"]["ids"]])).size
+        rows = np.unique(np.concatenate([arrays["corpus.ids"].flatten(), reading.the_input(results, "prompt")["ids"]])).size
         layers = sum(w.nbytes for name, w in tiny.weights().items() if ".layers." in name)
         self.assertEqual(results["run"]["weight_bytes_read"], layers + rows * tiny.D * 4)
 

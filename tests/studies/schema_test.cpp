@@ -18,6 +18,7 @@ namespace outliers::studies {
 namespace {
 
 using nlohmann::json;
+using testing::ElementsAre;
 using testing::ElementsAreArray;
 using testing::UnorderedElementsAreArray;
 
@@ -31,9 +32,12 @@ Names names_of(const char* (*name)(Value)) {
   return names;
 }
 
-/// What stands at a JSON pointer of the schema.
+/// What stands at a JSON pointer of the schema, or what that refers to.
 json schema_at(const std::string& pointer) {
-  return json::parse(results::schema_text()).at(json::json_pointer(pointer));
+  const json schema = json::parse(results::schema_text());
+  const json& found = schema.at(json::json_pointer(pointer));
+  if (!found.is_object() || !found.contains("$ref")) return found;
+  return schema.at(json::json_pointer(found.at("$ref").get<std::string>().substr(1)));  // "#/..."
 }
 
 const std::string kLayer = "/properties/layers/items/properties";
@@ -60,8 +64,12 @@ TEST(ResultsSchema, KnowsEveryDtypeThatIsComputedIn) {
 TEST(ResultsSchema, KnowsEveryClassOfTokens) {
   Names names = names_of(text::token_class_name);
   names.insert(names.end(), measures::kImageClasses.begin(), measures::kImageClasses.end());
-  EXPECT_THAT(schema_at(kInput + "/resid_out/properties/massive/items/properties/class/enum"),
+  for (const char* place : {"/resid_out/properties/massive/items", "/attention/properties/top_keys/items"})
+    EXPECT_THAT(schema_at(kInput + place + "/properties/class").at("enum"), ElementsAreArray(names)) << place;
+  EXPECT_THAT(schema_at("/properties/inputs/items/properties/classes/items").at("enum"),
               ElementsAreArray(names));
+  EXPECT_THAT(schema_at(kInput + "/norms/properties/patches/properties/largest/properties/class/enum"),
+              ElementsAre(measures::kImageClasses.back()));
 }
 
 TEST(ResultsSchema, KnowsEveryProjection) {

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include "outliers/core/exception.h"
 #include "outliers/text/unicode.h"
 
 #include "golden.h"
@@ -160,7 +161,7 @@ TEST_F(ReadCorpus, NamesWhatIsWrong) {
   EXPECT_THAT(error("a.jsonl", "\n{\"n\": 1}"), HasSubstr("a.jsonl, line 2 has no string"));
   EXPECT_THAT(error("a.jsonl", "{\"text\": 1}"), HasSubstr("line 1 has no string"));
   EXPECT_THAT(error("a.jsonl", "{\"title\": \"x\", \"body\": \"y\"}"),
-              HasSubstr("--text-field (body, title)"));
+              HasSubstr("name one of its fields: body, title"));
   EXPECT_THAT(error("a.jsonl", "{\"text\": \"x\"}", "body"), HasSubstr("line 1 has no string \"body\""));
   const std::string packed = gzip(std::string(5000, 'x') + "end");
   EXPECT_THAT(error("a.txt", packed.substr(0, packed.size() - 9)), HasSubstr("cut short"));
@@ -171,6 +172,18 @@ TEST_F(ReadCorpus, NamesWhatIsWrong) {
   const std::string frame = zstd(std::string(5000, 'x') + "end");
   EXPECT_THAT(error("a.txt", frame.substr(0, frame.size() - 2)), HasSubstr("cut short"));
   EXPECT_THAT(error("a.txt", frame + "more"), HasSubstr("zstd"));
+}
+
+TEST_F(ReadCorpus, SaysThatAnotherFieldCanBeNamed) {
+  for (const char* field : {"", "title"}) {
+    try {
+      text("a.jsonl", "{\"body\": \"y\"}", field);
+      ADD_FAILURE() << field;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::input);
+      EXPECT_EQ(error.settings(), std::vector<Setting>{Setting::text_field});
+    }
+  }
 }
 
 TEST_F(ReadCorpus, RefusesWhatIsNoText) {
