@@ -219,6 +219,25 @@ TEST(AttentionMaps, AreTheFormulas) {
   }
 }
 
+TEST(AttentionMaps, TakenStepByStepAreAttention) {
+  for (const bool sinks : {false, true}) {
+    for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+      const Inputs in = make_inputs({{2, 6, 2, 70, 70, 8}, type, true, 0, 0, sinks, false});
+      const AttentionMaps maps = attention_maps(in.q, in.k, in.pattern);
+      EXPECT_TRUE(at::equal(attention_probs(maps.logits, in.pattern), maps.probs));
+      AttentionSums sums;
+      const at::Tensor wanted = attention(in.q, in.k, in.v, in.pattern, &sums),
+                       got = attend(maps.probs, in.v);
+      EXPECT_EQ(got.scalar_type(), type);
+      const double allowed = type == at::kBFloat16 ? 2e-2 : 1e-5;
+      EXPECT_TRUE(at::allclose(got, wanted, allowed, allowed)) << toString(type);
+      const AttentionSums stepwise = attention_sums(maps.probs);
+      EXPECT_TRUE(at::allclose(stepwise.key_sums, sums.key_sums, 1e-4, 1e-5));
+      EXPECT_TRUE(at::allclose(stepwise.sink_rates, sums.sink_rates, 1e-4, 1e-5));
+    }
+  }
+}
+
 TEST(Attention, SaysWhatIsWrong) {
   const at::Tensor q = at::zeros({1, 4, 5, 8}), k = at::zeros({1, 2, 5, 8});
   AttentionPattern pattern;

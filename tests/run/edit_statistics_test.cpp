@@ -87,6 +87,48 @@ TEST_F(EditedRun, FindsOutlierTokens) {
   EXPECT_TRUE(at::equal(after, at::where(outlier.unsqueeze(2), 0.5 * before, before)));
 }
 
+TEST_F(EditedRun, FindsThemInHeads) {
+  const Input own = input(4, 40);
+  for (const char* criterion : {"[massive]", "[outlier]"}) {
+    const std::string edit = "layer.1.query" + std::string(criterion) + "=zero";
+    Input parentless = own;
+    parentless.edits = parse_edits("layer.1.attn_norm_out[token=4]=scale(1e7);" + edit, model_->config());
+    const at::Tensor before =
+                         point("layer.1.query", {edited("layer.1.attn_norm_out[token=4]=scale(1e7)", own)}),
+                     after = point("layer.1.query", {parentless});
+    const at::Tensor size = before.abs();
+    at::Tensor chosen = size.gt(100).logical_and_(size.gt(1000 * size.flatten().quantile(0.5)));
+    if (criterion == std::string("[outlier]"))
+      chosen = size.amax({1, 3}, true).gt(1000 * size.mean()).expand_as(before);
+    EXPECT_TRUE(at::equal(after, before.masked_fill(chosen, 0))) << criterion;
+    if (criterion == std::string("[massive]")) {
+      EXPECT_GT(chosen.sum().item<int64_t>(), 100);
+    }
+    // A branch's criteria are of its parent, in which nothing is large.
+    const at::Tensor branched =
+        point("layer.1.query", {own, branch("layer.1.attn_norm_out[token=4]=scale(1e7);" + edit)}, 1);
+    EXPECT_TRUE(at::equal(branched, before)) << criterion;
+  }
+}
+
+TEST_F(EditedRun, ShowsTheSumsOfEditedProbabilities) {
+  class Sums : public Observer {
+   public:
+    bool wants(const Site& site, size_t input) const override {
+      return input == 1 && site == Site{1, Point::attn_probs};
+    }
+    bool wants_attention_sums(int64_t layer, size_t input) const override { return layer == 1 && input == 1; }
+    void on_point(const Site&, const Slice&, const at::Tensor& x) override { probs = x; }
+    void on_attention_sums(int64_t, const Slice&, const ops::AttentionSums& shown) override { sums = shown; }
+    at::Tensor probs;
+    ops::AttentionSums sums;
+  } sums;
+  forward(*model_, {input(), branch("layer.1.attn_probs[key=0]=zero")}, {&sums}, {});
+  EXPECT_EQ(sums.probs.select(3, 0).abs().max().item<double>(), 0);
+  EXPECT_TRUE(at::allclose(sums.sums.key_sums, sums.probs.sum(2), 1e-5, 1e-6));
+  EXPECT_EQ(sums.sums.sink_rates.abs().max().item<double>(), 0);
+}
+
 TEST_F(EditedRun, TakesTheFirstOfEqualEntries) {
   const std::string equal = "layer.1.down_in[channel=5]=value(-70);layer.1.down_out=zero;layer.1.mlp_added";
   const at::Tensor x = point("layer.1.mlp_added", {edited(equal + "[top=1]=value(3)")});

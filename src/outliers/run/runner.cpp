@@ -393,10 +393,13 @@ class Run {
   void finish() {
     Head head(model_, options_.dtype, options_.device, loading_);
     int64_t groups = 0;
-    for (const Chunk& chunk : chunks_) {
-      if (!head.shows_logits(branches_.tap(observers_, -1, chunk.slice.input, observing_))) continue;
-      const int64_t group = logit_group(config_, chunk.tokens);
-      groups += (chunk.sequences + group - 1) / group;
+    for (size_t b = 0; b < inputs_.size(); ++b) {
+      if (branches_.fork(b) > config_.layers) continue;
+      if (!head.shows_logits(branches_.tap(observers_, -1, b, observing_))) continue;
+      for (const size_t i : chunks_of(b)) {
+        const int64_t group = logit_group(config_, chunks_[i].tokens);
+        groups += (chunks_[i].sequences + group - 1) / group;
+      }
     }
     head.keep(groups > 1 && plan_.keeps_head);
     for_inputs(-1, [&](size_t i, bool keeps, const Tap& tap, size_t) {
