@@ -1,9 +1,9 @@
 // How long the residual stream's vectors are, layer by layer, and which token has the longest one.
 // usage: own_observer MODEL TEXT
 #include <iostream>
-#include <outliers/outliers.h>
+#include <stdexcept>
 
-#include <ATen/ATen.h>
+#include <outliers/outliers.h>
 
 class ResidualNorms : public outliers::run::Observer {
  public:

@@ -1,8 +1,8 @@
-// The statistics of a survey, of a tensor of one's own: here random activations with one massive one.
+// The statistics of a survey, of a tensor of one's own: here a ramp with one massive value.
 #include <iostream>
-#include <outliers/outliers.h>
 
-#include <ATen/ATen.h>
+#include <ATen/ops/linspace.h>
+#include <outliers/outliers.h>
 
 int main() {
   at::Tensor x = at::linspace(-1, 1, 2 * 16 * 64).view({2, 16, 64}).clone();  // [B, T, C]

@@ -1,6 +1,7 @@
 // A survey, as `outliers report` makes it, with progress by callback and errors by their kind.
 // usage: survey MODEL DIRECTORY
 #include <iostream>
+
 #include <outliers/outliers.h>
 
 int main(int argc, char** argv) {
