@@ -39,9 +39,14 @@ void run(const Options& options) {
   const bool page = names.empty() || std::erase(names, kPage) > 0;
   if (options.only.empty() || !names.empty()) {
     const auto figures = report::make_figures(results, names);
-    require(!figures.empty(), "{} has nothing to show in {}", options.directory, fmt::join(names, ", "));
-    report::draw(figures, *palette, options.formats, directory / "figures");
-    print(fmt::format("{} figures in {}\n", figures.size(), (directory / "figures").string()));
+    require(!figures.empty() || names.empty(), "{} has nothing to show in {}", options.directory,
+            fmt::join(names, ", "));
+    if (figures.empty()) {
+      print("no figures: none shows what was measured\n");
+    } else {
+      report::draw(figures, *palette, options.formats, directory / "figures");
+      print(fmt::format("{} figures in {}\n", figures.size(), (directory / "figures").string()));
+    }
   }
   if (page) {
     report::write_page(results, directory / "index.html");

@@ -68,12 +68,13 @@ void list_measures() {
 }
 
 /// Draws what the report in `directory` shows; a report without figures is still one, so what stops them is a
-/// warning. Whether they were drawn.
+/// warning. Whether there are some.
 bool draw_figures(const std::string& directory) {
   try {
     const std::filesystem::path path = directory;
-    report::draw(report::make_figures(report::read_results(path), {}), report::palettes().front(),
-                 {"pdf", "svg", "png"}, path / "figures");
+    const auto figures = report::make_figures(report::read_results(path), {});
+    if (figures.empty()) return false;
+    report::draw(figures, report::palettes().front(), {"pdf", "svg", "png"}, path / "figures");
     return true;
   } catch (const Interrupted&) {
     throw;
