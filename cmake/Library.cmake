@@ -38,11 +38,12 @@ function(outliers_headers_of header result)
   set(${result} ${found} PARENT_SCOPE)
 endfunction()
 
-# All of every room, since what a header shows may be used by nothing else in the library.
-add_library(outliers_shared SHARED $<TARGET_OBJECTS:outliers_api>)
+# All objects of every room, since what a header shows may be used by nothing else in the library; the archives add what
+# they themselves link.
 outliers_rooms_below(api rooms)
-list(JOIN rooms "," joined)
-set_property(TARGET outliers_shared PROPERTY LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,${joined}")
+list(PREPEND rooms outliers_api)
+list(TRANSFORM rooms REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
+add_library(outliers_shared SHARED ${objects})
 target_link_libraries(outliers_shared PRIVATE ${rooms} outliers_flags)
 set(OUTLIERS_SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})  # before 1.0 a minor version may change anything
 set_target_properties(outliers_shared PROPERTIES OUTPUT_NAME outliers VERSION ${PROJECT_VERSION}
