@@ -1,6 +1,7 @@
 #include "outliers/run/edit_entries.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -112,6 +113,8 @@ at::Tensor operated(const Operation& operation, const at::Tensor& x, const at::T
   at::Tensor changed;
   switch (operation.kind) {
     case Operation::Kind::zero:
+      changed = at::zeros({}, x.options());
+      break;
     case Operation::Kind::value:
       changed = at::scalar_tensor(operation.number, x.options());
       break;
