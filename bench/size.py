@@ -24,6 +24,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = pathlib.Path(os.environ.get("OUTLIERS_BUILD") or ROOT / "build/release") / "outliers"
 sys.path.insert(0, str(ROOT / "tests/apps"))
+import reading  # noqa: E402
 import tiny  # noqa: E402
 
 SHARD = 10 * 10**9
@@ -127,7 +128,7 @@ def report(model, out, *options):
 
 def bytes_used(config, results, arrays):
     """What a report has to read: every tensor of the layers, and the rows of the embedding that occur."""
-    rows = len(set(results["prompt"]["ids"]) | set(arrays["corpus.ids"].flatten().tolist()))
+    rows = len(set(reading.the_input(results, "prompt")["ids"]) | set(arrays["corpus.ids"].flatten().tolist()))
     return sum(bytes_of(s) for n, s in shapes_of(config).items() if ".layers." in n) + rows * 2 * config["hidden_size"]
 
 
@@ -147,7 +148,7 @@ def holes(args, folder):
     done = report(folder / "model", folder / "report", *limit, "--dtype", args.dtype, "--prompt", "Summer.", "--sequences", 1, "--tokens",
                   8)
     results = done["results"]
-    run, used, prompt = results["run"], bytes_used(config, results, done["arrays"]), len(results["prompt"]["ids"])
+    run, used, prompt = results["run"], bytes_used(config, results, done["arrays"]), len(reading.the_input(results, "prompt")["ids"])
     print(json.dumps({"shapes": "Llama-2 70B", "layers": args.layers, "commit": run["commit"], "machine": run["machine"],
                       "dtype": run["dtype"], "memory": args.memory, "prompt_tokens": prompt, "stored_bytes": stored, "disk_bytes": on_disk,
                       "peak_bytes": done["peak"], "weight_bytes_used": used, "weight_bytes_read": run["weight_bytes_read"],

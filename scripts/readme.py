@@ -43,9 +43,10 @@ def main():
             f"    $ outliers report {MODEL} -o outliers-demo\n\n{block}\n")
 
     results = json.loads((report / "results.json").read_text())
-    born, removed = (results["summary"][f"{end}_layer"] for end in ("born", "removed"))
-    neuron = results["writes"][born]["largest"]["neurons"][0]
-    channel = results["writes"][born]["largest"]["channel"]
+    life = results["summary"]["lives"][0]
+    born, removed = life["born_layer"], life["removed_layer"]
+    birth = results["layers"][born]["inputs"][life["input"]]["writes"]["largest"]
+    neuron, channel = birth["neurons"][0], birth["channel"]
     for name, text in {
         "figure-down": f"Layer {born}: the input of the down projection by token and neuron in three dimensions; neuron "
         f"{neuron['neuron']} of the first token "

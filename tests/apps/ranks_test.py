@@ -81,15 +81,15 @@ class RanksTest(ProgramTest):
         else:
             self.assertEqual(a, b, path)
 
-    def same_report(self, report, ranks):
-        results, arrays = report
-        run = dict(results["run"])
-        self.assertEqual(run["ranks"], ranks)
+    def same_report(self, report, ranks, one=None):
+        """one: of one process (default: of the plain command)."""
+        (results, arrays), one = report, one or self.one
+        self.assertEqual(results["run"]["ranks"], ranks)
         for part in ("model", "inputs", "layers", "summary", "criteria", "definitions"):
-            self.same(results[part], self.one[0][part], part)
-        self.assertEqual(arrays.keys(), self.one[1].keys())
+            self.same(results[part], one[0][part], part)
+        self.assertEqual(arrays.keys(), one[1].keys())
         for name, array in arrays.items():
-            np.testing.assert_allclose(array, self.one[1][name], rtol=1e-6, atol=0, err_msg=name)
+            np.testing.assert_allclose(array, one[1][name], rtol=1e-6, atol=0, err_msg=name)
 
     def test_experts_that_only_one_rank_chose(self):
         folder = self.dir / "experts"
@@ -126,6 +126,20 @@ class RanksTest(ProgramTest):
                 self.assertIn("results.json", ended[0][0])
                 self.assertEqual([stdout for stdout, _, _ in ended[1:]], [""] * (ranks - 1))
                 self.same_report(self.report_of(out, subprocess.CompletedProcess([], 0)), ranks)
+
+    def test_several_prompts_and_corpora(self):
+        """Each corpus is split; the prompts are rank 0's."""
+        other = self.dir / "other.txt"
+        other.write_text("A letter came from the harbour, and nobody read it.\n" * 60)
+        more = ("--prompt", "The sea.", "--prompt", "A quiet harbour", "--corpus", other)
+        alone, ranks = self.dir / "inputs-one", self.dir / "inputs-two"
+        one = self.report_of(alone, subprocess.run(self.command(alone, *more), env=self.env, capture_output=True, text=True, timeout=300))
+        self.assertEqual([name["name"] for name in one[0]["inputs"]], ["prompt", "prompt2", "corpus", "corpus2"])
+        corpora = [reading.layers(one[0], name, "resid_out") for name in ("corpus", "corpus2")]
+        self.assertNotEqual(*([layer["median"] for layer in layers] for layers in corpora))
+        ended = self.finish(self.start([self.command(ranks, *more)] * 2))
+        self.assertEqual([(stderr, code) for _, stderr, code in ended], [("", 0)] * 2)
+        self.same_report(self.report_of(ranks, subprocess.CompletedProcess([], 0)), 2, one)
 
     def test_bfloat16(self):
         # Another kind of histogram.
