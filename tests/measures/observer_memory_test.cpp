@@ -39,7 +39,7 @@ TEST(ObserverMemory, CoversWhatASurveyKeeps) {
     const std::vector<run::Input> inputs = inputs_for(c);
     const tests::Numbers numbers;
     const auto new_set = [&] {
-      return std::make_unique<MeasureSet>(Setting{c, numbers, tests::measured_inputs(inputs)},
+      return std::make_unique<MeasureSet>(Context{c, numbers, tests::measured_inputs(inputs)},
                                           choose_measures({}, c));
     };
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {

@@ -34,7 +34,7 @@ struct Input {
 };
 
 /// What all measures of a run know of it.
-struct Setting {
+struct Context {
   const models::Config& config;
   const TokenNames& names;
   std::vector<Input> inputs;
@@ -85,7 +85,7 @@ struct Load {
 /// layer's parts; what end_layer() writes is the results'.
 class Measure {
  public:
-  Measure(const Setting& setting, size_t input) : setting_(setting), input_(input) {}
+  Measure(const Context& context, size_t input) : context_(context), input_(input) {}
   virtual ~Measure() = default;
   Measure(const Measure&) = delete;
   Measure& operator=(const Measure&) = delete;
@@ -126,15 +126,15 @@ class Measure {
   }
 
  protected:
-  const Setting& setting() const { return setting_; }
-  const models::Config& config() const { return setting_.config; }
-  const Input& input() const { return setting_.inputs[input_]; }
+  const Context& context() const { return context_; }
+  const models::Config& config() const { return context_.config; }
+  const Input& input() const { return context_.inputs[input_]; }
   size_t input_number() const { return input_; }
   /// Its input's part of a layer.
   results::LayerInput& part(results::Layer& layer) const { return layer.inputs[input().name]; }
 
  private:
-  const Setting& setting_;
+  const Context& context_;
   size_t input_;
 };
 
@@ -159,14 +159,14 @@ struct MeasureInfo {
   std::vector<std::string> needs = {};  ///< measures whose results it reads; they stand before it
   std::vector<Value> values = {};
   bool (*applies)(const models::Config&) = nullptr;  ///< nullptr: to every model
-  std::unique_ptr<Measure> (*make)(const Setting& setting, size_t input) = nullptr;
+  std::unique_ptr<Measure> (*make)(const Context& context, size_t input) = nullptr;
 
   bool applies_to(const models::Config& config) const { return applies == nullptr || applies(config); }
 };
 
 template <typename T>
-std::unique_ptr<Measure> make(const Setting& setting, size_t input) {
-  return std::make_unique<T>(setting, input);
+std::unique_ptr<Measure> make(const Context& context, size_t input) {
+  return std::make_unique<T>(context, input);
 }
 
 /// All measures, in the order in which they end a layer.

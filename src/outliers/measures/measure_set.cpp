@@ -6,13 +6,13 @@
 
 namespace outliers::measures {
 
-MeasureSet::MeasureSet(Setting setting, const std::vector<const MeasureInfo*>& chosen)
-    : setting_(std::move(setting)) {
+MeasureSet::MeasureSet(Context context, const std::vector<const MeasureInfo*>& chosen)
+    : context_(std::move(context)) {
   for (const MeasureInfo* row : chosen) {
-    if (row->of == Of::model) members_.push_back({row->make(setting_, kNone), kNone, false});
-    for (size_t i = 0; i < setting_.inputs.size() && row->of != Of::model; ++i) {
-      const bool prompt = setting_.inputs[i].is_prompt();
-      if (prompt || row->of == Of::inputs) members_.push_back({row->make(setting_, i), i, prompt});
+    if (row->of == Of::model) members_.push_back({row->make(context_, kNone), kNone, false});
+    for (size_t i = 0; i < context_.inputs.size() && row->of != Of::model; ++i) {
+      const bool prompt = context_.inputs[i].is_prompt();
+      if (prompt || row->of == Of::inputs) members_.push_back({row->make(context_, i), i, prompt});
     }
   }
 }
@@ -45,7 +45,7 @@ bool MeasureSet::wants_weights(int64_t layer) const {
 }
 
 void MeasureSet::on_point(const run::Site& site, const run::Slice& slice, const at::Tensor& x) {
-  if (setting_.ranks != nullptr) setting_.ranks->check();
+  if (context_.ranks != nullptr) context_.ranks->check();
   each(site.layer, slice.input, [&](Measure& measure, const Wants& w) {
     if (w.points.contains(site.point)) measure.add(site, x, number_of(slice));
   });
@@ -64,25 +64,25 @@ void MeasureSet::on_weight(int64_t layer, const run::LayerWeight& weight) {
 }
 
 void MeasureSet::on_layer_end(int64_t layer) {
-  if (setting_.ranks != nullptr) merge();
+  if (context_.ranks != nullptr) merge();
   look_again();
-  if (setting_.is_root()) {
+  if (context_.is_root()) {
     results::Layer& record = layers_.emplace_back();
     record.layer = layer;
-    for (const Input& input : setting_.inputs) record.inputs[input.name];
+    for (const Input& input : context_.inputs) record.inputs[input.name];
     for (const Member& member : members_) member.measure->end_layer(record, arrays_);
   }
   for (const Member& member : members_) member.measure->forget_layer();
-  if (setting_.spill != nullptr) setting_.spill->clear();
+  if (context_.spill != nullptr) context_.spill->clear();
 }
 
 /// One message a rank: what its measures saved, one behind the other.
 void MeasureSet::merge() {
   ByteWriter mine;
   for (const Member& member : members_) {
-    if (!member.of_prompt && !setting_.is_root()) member.measure->save(mine);
+    if (!member.of_prompt && !context_.is_root()) member.measure->save(mine);
   }
-  const std::vector<std::string> all = setting_.ranks->gather(mine.bytes());
+  const std::vector<std::string> all = context_.ranks->gather(mine.bytes());
   for (size_t rank = 1; rank < all.size(); ++rank) {
     ByteReader theirs(all[rank]);
     for (const Member& member : members_) {
@@ -93,11 +93,11 @@ void MeasureSet::merge() {
 
 void MeasureSet::look_again() {
   ByteWriter asked;
-  if (setting_.is_root()) {
+  if (context_.is_root()) {
     for (const Member& member : members_) asked.put(std::string_view(member.measure->question()));
   }
   const std::string bytes =
-      setting_.ranks == nullptr ? asked.bytes() : setting_.ranks->broadcast(asked.bytes());
+      context_.ranks == nullptr ? asked.bytes() : context_.ranks->broadcast(asked.bytes());
   ByteReader read(bytes);
   std::vector<std::string> questions(members_.size());
   for (std::string& question : questions) question = read.get_text();
@@ -109,7 +109,7 @@ void MeasureSet::look_again() {
     answers.put(std::string_view(members_[i].measure->answer(questions[i])));
   }
   const std::vector<std::string> all =
-      setting_.ranks == nullptr ? std::vector{answers.bytes()} : setting_.ranks->gather(answers.bytes());
+      context_.ranks == nullptr ? std::vector{answers.bytes()} : context_.ranks->gather(answers.bytes());
   for (size_t rank = 0; rank < all.size(); ++rank) {
     ByteReader theirs(all[rank]);
     for (size_t i = 0; i < members_.size(); ++i) {
@@ -142,7 +142,7 @@ run::ObserverMemory MeasureSet::memory(const std::vector<run::Input>& inputs, at
     sum.spillable += memory.spillable;
     sum.on_disk += memory.on_disk;
   }
-  const int64_t listed = kListed * setting_.config.layers * static_cast<int64_t>(inputs.size());
+  const int64_t listed = kListed * context_.config.layers * static_cast<int64_t>(inputs.size());
   return {.held = static_cast<uint64_t>(sum.arrays + sum.held + sum.moment + listed),
           .spillable = static_cast<uint64_t>(sum.spillable),
           .on_disk = static_cast<uint64_t>(sum.on_disk),

@@ -12,9 +12,9 @@ namespace outliers::measures {
 
 class MeasureSet : public run::Observer {
  public:
-  /// What `setting` refers to outlives the set. The run's inputs are the setting's, of corpora with ranks
+  /// What `context` refers to outlives the set. The run's inputs are the context's, of corpora with ranks
   /// this rank's part.
-  MeasureSet(Setting setting, const std::vector<const MeasureInfo*>& chosen);
+  MeasureSet(Context context, const std::vector<const MeasureInfo*>& chosen);
 
   bool wants(const run::Site& site, size_t input) const override;
   bool wants_attention_sums(int64_t layer, size_t input) const override;
@@ -25,7 +25,7 @@ class MeasureSet : public run::Observer {
   void on_layer_end(int64_t layer) override;
   run::ObserverMemory memory(const std::vector<run::Input>& inputs, at::ScalarType dtype,
                              int64_t chunk_tokens) const override;
-  void spill_to(Spill& spill) override { setting_.spill = &spill; }
+  void spill_to(Spill& spill) override { context_.spill = &spill; }
 
   /// What was measured, of rank 0: the layers, and the arrays. The set has them no longer.
   std::vector<results::Layer> take_layers() { return std::move(layers_); }
@@ -40,17 +40,17 @@ class MeasureSet : public run::Observer {
     size_t input;    // kNone: it is of the model
     bool of_prompt;  // rank 0's alone
   };
-  bool is_here(const Member& member) const { return setting_.is_root() || !member.of_prompt; }
+  bool is_here(const Member& member) const { return context_.is_root() || !member.of_prompt; }
   /// Calls action(measure, wants) for those of an input (kNone: for all) that have something to do here.
   template <typename Action>
   void each(int64_t layer, size_t input, const Action& action) const;
   int64_t number_of(const run::Slice& slice) const {
-    return setting_.inputs[slice.input].first_sequence + slice.first_sequence;
+    return context_.inputs[slice.input].first_sequence + slice.first_sequence;
   }
   void merge();
   void look_again();
 
-  Setting setting_;
+  Context context_;
   std::vector<Member> members_;
   std::vector<results::Layer> layers_;
   Arrays arrays_;

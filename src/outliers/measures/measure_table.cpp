@@ -36,8 +36,7 @@ const MeasureInfo& find(const std::string& name) {
   std::vector<std::string> names = {"all"};
   for (const MeasureInfo& row : table) names.emplace_back(row.name);
   const std::string near = nearest(name, names);
-  fail(Cause{ErrorKind::usage, {outliers::Setting::measures}}, "there is no measure {}; {}",
-       printable(name, 40),
+  fail(Cause{ErrorKind::usage, {Setting::measures}}, "there is no measure {}; {}", printable(name, 40),
        near.empty() ? fmt::format("there are {}", fmt::join(names, ", "))
                     : fmt::format("did you mean {}?", near));
 }

@@ -10,6 +10,7 @@
 #include "outliers/core/bytes.h"
 #include "outliers/core/error.h"
 #include "outliers/core/shape.h"
+#include "outliers/core/thresholds.h"
 #include "outliers/stats/magnitudes.h"
 #include "outliers/stats/partial.h"
 

@@ -3,7 +3,6 @@
 // histogram; for bfloat16 and float16 the first pass is exact. Definitions: docs/results.md.
 #pragma once
 
-#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -54,11 +53,6 @@ struct ActivationSummary {
   at::Tensor channel_max;  ///< [C] float32, CPU
   at::Tensor token_max;    ///< [N,T] float32, CPU: N sequences in the order of their numbers
 };
-
-/// abs x above this is a massive activation.
-inline double massive_threshold(double median, const Criteria& criteria) {
-  return std::max(criteria.massive_above, criteria.massive_ratio * median);
-}
 
 /// x is [B,T,C] float32, float16, bfloat16 (or float64, taken as float32), B sequences numbered from
 /// first_sequence. All tensors of one accumulator have the same T and C. CPU or CUDA; only small results

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "outliers/core/thresholds.h"
 #include "outliers/measures/kept_tensors.h"
 #include "outliers/measures/measure.h"
 #include "outliers/measures/tensors.h"
@@ -141,7 +142,7 @@ class Activations : public Measure {
   }
 
   void add(const run::Site& site, const at::Tensor& x, int64_t first_sequence) override {
-    Spill* spill = setting().spill;
+    Spill* spill = context().spill;
     switch (site.point) {
       case Point::resid_in:
         measure_embedding(x);
@@ -229,8 +230,8 @@ class Activations : public Measure {
   }
 
   void forget_layer() override {
-    resid_out_ = PointStatistics(setting().criteria);
-    down_in_ = PointStatistics(setting().criteria);
+    resid_out_ = PointStatistics(context().criteria);
+    down_in_ = PointStatistics(context().criteria);
     routes_ = {};
   }
 
@@ -267,7 +268,7 @@ class Activations : public Measure {
 
  private:
   void measure_embedding(const at::Tensor& x) {
-    PointStatistics embedding(setting().criteria);
+    PointStatistics embedding(context().criteria);
     embedding.add(x, 0, nullptr);
     embedding.hear(embedding.answer(embedding.question()));
     const stats::ActivationSummary summary = embedding.finish();
@@ -285,7 +286,7 @@ class Activations : public Measure {
         place.channel = v.channel;
         if (routed) routes_.name(place, config().experts);
         if (!named) continue;
-        const TokenNames::Name name = setting().names.name(input().ids, v.sequence, v.token);
+        const TokenNames::Name name = context().names.name(input().ids, v.sequence, v.token);
         place.token_text = name.text;
         place.token_class = name.kind;
       }
@@ -314,7 +315,7 @@ class Activations : public Measure {
 
   /// The tokens that hold a massive activation, by text and class, the most frequent first.
   std::vector<results::TokenCount> massive_tokens(const stats::ActivationSummary& s) const {
-    const double above = stats::massive_threshold(s.median, setting().criteria);
+    const double above = massive_threshold(s.median, context().criteria);
     const at::Tensor& ids = input().ids;
     const auto id = ids.accessor<int64_t, 2>();
     const auto max = s.token_max.accessor<float, 2>();
@@ -331,12 +332,12 @@ class Activations : public Measure {
     std::vector<results::TokenCount> list;
     for (const auto& [count, token] : order) {
       const auto [number, first] = token;
-      list.push_back({setting().names.text(number), setting().names.kind(number, first ? 0 : 1), -count});
+      list.push_back({context().names.text(number), context().names.kind(number, first ? 0 : 1), -count});
     }
     return list;
   }
 
-  PointStatistics resid_out_{setting().criteria}, down_in_{setting().criteria};
+  PointStatistics resid_out_{context().criteria}, down_in_{context().criteria};
   Routes routes_;
   at::Tensor waiting_;  // experts' down_in, [b,T,k,Fe], until the shared one's is there
   results::Extent embedding_;

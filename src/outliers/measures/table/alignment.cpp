@@ -1,6 +1,8 @@
 // Whether weights, activations and attention point at the same places, over all corpora: the paper's Table 1.
+#include <ATen/ATen.h>
+
+#include "outliers/core/thresholds.h"
 #include "outliers/measures/measure.h"
-#include "outliers/stats/outlier_tokens.h"
 
 namespace outliers::measures {
 namespace {
@@ -34,7 +36,7 @@ class Alignment : public Measure {
 
   void end_layer(results::Layer& layer, Arrays& arrays) override {
     same_channel_.emplace_back();
-    for (const Input& input : setting().inputs) {
+    for (const Input& input : context().inputs) {
       if (input.is_prompt()) continue;
       const results::LayerInput& here = layer.inputs[input.name];
       same_channel_.back().count(weights_point_at_activations(*layer.weights, *here.down_in));
@@ -46,8 +48,8 @@ class Alignment : public Measure {
       }
       // What is left of a layer with NaN in it says nothing of its tokens.
       outlier_tokens = here.resid_out->nonfinite == 0
-                           ? stats::outlier_tokens(arrays.last(input.name + ".resid_out.token_max"),
-                                                   here.resid_out->mean, setting().criteria)
+                           ? arrays.last(input.name + ".resid_out.token_max") >
+                                 outlier_token_threshold(here.resid_out->mean, context().criteria)
                            : at::Tensor();
     }
   }

@@ -41,12 +41,12 @@ class Attention : public Measure {
 
  private:
   stats::AttentionAccumulator empty() const {
-    return stats::AttentionAccumulator({.criteria = setting().criteria});
+    return stats::AttentionAccumulator({.criteria = context().criteria});
   }
   std::vector<results::Key> keys(const std::vector<stats::KeyScore>& scores) const {
     std::vector<results::Key> list;
     for (const stats::KeyScore& key : scores) {
-      const TokenNames::Name name = setting().names.name(input().ids, key.sequence, key.key);
+      const TokenNames::Name name = context().names.name(input().ids, key.sequence, key.key);
       list.push_back({key.sequence, key.key, key.score, name.text, name.kind});
     }
     return list;

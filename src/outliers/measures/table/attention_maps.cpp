@@ -35,7 +35,7 @@ class AttentionMaps : public Measure {
 
  private:
   bool fits() const {
-    const int64_t prompts = std::count_if(setting().inputs.begin(), setting().inputs.end(),
+    const int64_t prompts = std::count_if(context().inputs.begin(), context().inputs.end(),
                                           [](const Input& one) { return one.is_prompt(); });
     const int64_t P = input().ids.size(1), probs = config().layers * config().heads * P * P;
     return probs <= kMapBytes / static_cast<int64_t>(sizeof(float)) / prompts;

@@ -49,10 +49,10 @@ class Norms : public Measure {
     results::PatchPlace& largest = listed.patches.largest;
     largest.sequence = place / patches.size(1);
     largest.token = first + place % patches.size(1);
-    const TokenNames::Name name = setting().names.name(input().ids, largest.sequence, largest.token);
+    const TokenNames::Name name = context().names.name(input().ids, largest.sequence, largest.token);
     largest.token_text = name.text;
     largest.token_class = name.kind;
-    listed.patches.high = sizes.gt(setting().criteria.high_patch_norm).sum().item<int64_t>();
+    listed.patches.high = sizes.gt(context().criteria.high_patch_norm).sum().item<int64_t>();
     listed.patches.count = patches.numel();
     arrays.add(input().name + ".resid_out.token_norm", norms);
   }

@@ -79,10 +79,10 @@ class Weights : public Measure {
 
   /// Each rank sees the experts that its own sequences chose; the rest is rank 0's.
   Wants wants(int64_t layer) const override {
-    return {.weights = setting().is_root() || models::is_routed(config(), layer)};
+    return {.weights = context().is_root() || models::is_routed(config(), layer)};
   }
   void add_weight(int64_t, const run::LayerWeight& weight) override {
-    if (!setting().is_root() && weight.expert < 0) return;
+    if (!context().is_root() && weight.expert < 0) return;
     const at::Tensor& w = weight.tensor;
     Matrix matrix{weight.expert, weight.module, stats::weight_summary(w), {}, {}};
     if (weight.module == "down") {
@@ -94,7 +94,7 @@ class Weights : public Measure {
       matrix.column_index = at::full({kColumns}, -1, at::kLong);
       matrix.column_index.narrow(0, 0, count).copy_(index);
     }
-    if (setting().is_root()) {
+    if (context().is_root()) {
       take(std::move(matrix));
     } else {
       for_root_.push_back(std::move(matrix));
