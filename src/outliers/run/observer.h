@@ -61,8 +61,8 @@ class OUTLIERS_API Observer {
     (void)slice;
     (void)sums;
   }
-  /// One call a matrix, as the checkpoint has it, before the layer runs; an expert's when the first token chooses it, never where none
-  /// does.
+  /// One call a matrix, as the checkpoint has it, before the layer runs; an expert's when the first token
+  /// chooses it, never where none does.
   virtual void on_weight(int64_t layer, const LayerWeight& weight) {
     (void)layer;
     (void)weight;
