@@ -7,6 +7,7 @@
 
 #include "outliers/core/bytes.h"
 #include "outliers/core/interrupt.h"
+#include "outliers/core/thresholds.h"
 #include "outliers/stats/activations.h"
 #include "outliers/stats/partial.h"
 
@@ -125,8 +126,8 @@ void EditStatistics::measure() {
     median = in.get<double>();
     mean = in.get<double>();
   }
-  massive_ = stats::massive_threshold(median, criteria);
-  outlier_ = criteria.outlier_token_ratio * mean;
+  massive_ = massive_threshold(median, criteria);
+  outlier_ = outlier_token_threshold(mean, criteria);
 }
 
 at::Tensor EditStatistics::thresholds(const at::Tensor& x) const {
