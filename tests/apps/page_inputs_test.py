@@ -15,7 +15,7 @@ from page_case import CANVAS_COLOURS, OVERFLOWING, SECTIONS, PageCase  # noqa: E
 from program import main  # noqa: E402
 
 # What a report has not that was made without a measure: parts of layers' inputs, and ends of arrays' names.
-PARTS = {"activations": ["resid_out", "down_in"], "attention": ["attention"], "writes": ["writes"]}
+PARTS = {"activations": ["resid_out", "down_in"], "attention": ["attention"], "writes": ["writes"], "value_drain": ["values"]}
 ARRAYS = {"activations": [".channel_max", ".token_max"], "attention": [".key_scores"], "attention_maps": [".probs", ".probs_mean"],
           "prompt_values": ["prompt.resid_out", "prompt.down_in"], "weights": ["weights."]}
 
@@ -51,6 +51,10 @@ def leave_out(results, arrays, measure):
         results["summary"].update(lives=[], headroom={})
     if measure == "attention":
         results["summary"]["sink_rate"] = None
+    if measure == "alignment":
+        results["summary"]["alignment"] = dict.fromkeys(results["summary"]["alignment"])
+    if measure == "value_drain":
+        results["definitions"] = {path: one for path, one in results["definitions"].items() if "shape" not in one}
 
 
 def add_values(results, _=None):
@@ -138,7 +142,8 @@ class InputsPageTest(PageCase):
 
     def test_what_was_not_measured_is_not_there(self):
         hidden = {"activations": ["activation-lines-card", "massive-card", "strip-card"], "attention": ["heads-card", "attention-corpus"],
-                  "attention_maps": [], "prompt_values": ["prompt-3d-card"], "weights": ["weights"], "writes": []}
+                  "attention_maps": [], "prompt_values": ["prompt-3d-card"], "weights": ["weights"], "writes": [],
+                  "alignment": [], "value_drain": ["values"]}
         for measure, parts in hidden.items():
             with self.subTest(measure):
                 out = self.edited(measure, lambda results, arrays: leave_out(results, arrays, measure))
@@ -150,7 +155,7 @@ class InputsPageTest(PageCase):
 
     def test_with_nothing_measured_no_section_is_empty(self):
         def edit(results, arrays):
-            for measure in ("activations", "attention", "attention_maps", "prompt_values", "weights", "writes"):
+            for measure in list(results["run"]["measures"]):
                 leave_out(results, arrays, measure)
         out = self.edited("nothing", edit)
         self.open(out)
@@ -183,7 +188,7 @@ class InputsPageTest(PageCase):
         out = self.edited("values", add_values)
         self.open(out)
         self.assertEqual(self.page.run("return [...document.querySelectorAll('#values-cards figure')].map((f) => f.dataset.value)"),
-                         ["gate_norm", "sharpness"])
+                         ["drain_top_key", "drain_first_token", "drain_smallest", "drain_largest", "gate_norm", "sharpness"])
         for said in ("Norm of the gate", "What gate_norm is <b>", "arXiv 1234.56789"):
             self.assertIn(said, self.text("[data-value='gate_norm']"))
         points = self.page.run("return [...document.querySelectorAll(arguments[0])].map((p) => p.getAttribute('d'))",
