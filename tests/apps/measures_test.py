@@ -11,8 +11,8 @@ import tiny  # noqa: E402
 from program import FolderTest, main  # noqa: E402
 
 # The parts of a layer's input that a measure fills in, and those of its arrays that are by input.
-PARTS = {"activations": {"resid_out", "down_in"}, "attention": {"attention"}, "attention_maps": set(), "weights": set(), "writes": {"writes"},
-         "prompt_values": set(), "alignment": set(), "value_drain": {"values"}}
+PARTS = {"activations": {"resid_out", "down_in"}, "attention": {"attention"}, "attention_maps": set(), "weights": set(),
+         "writes": {"writes"}, "prompt_values": set(), "alignment": set(), "value_drain": {"values"}}
 NEEDS = {"writes": {"activations"}, "alignment": {"activations", "attention", "weights"}}
 
 
@@ -94,7 +94,8 @@ class MeasuresTest(FolderTest):
         self.assertAlmostEqual(both["summary"]["sink_rate"], sum(rates) / 2)
 
     def test_standard_input_once(self):
-        for more in (("--corpus", "-", "--corpus", "-"), ("--prompt-file", "-", "--prompt-file", "-"), ("--prompt-file", "-", "--corpus", "-")):
+        for more in (("--corpus", "-", "--corpus", "-"), ("--prompt-file", "-", "--prompt-file", "-"),
+                     ("--prompt-file", "-", "--corpus", "-")):
             self.refuse(2, "standard input", "report", self.model, "-o", self.dir / "never", *more, text_in="x")
 
 
