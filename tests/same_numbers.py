@@ -177,7 +177,7 @@ class Comparison:
                     if (name.split(".")[0], layer) in self.not_finite:
                         self.allowed += int(different[layer].sum())
                         different[layer] = False
-                rounded = different & (np.abs(a - b) <= 2.0 ** -22 * np.abs(a))
+                rounded = different & (np.abs(a - b) <= 2.0 ** -21 * np.abs(a))
                 self.allowed += int(rounded.sum())
                 different &= ~rounded
             if different.any():
