@@ -126,6 +126,7 @@ class FiguresTest(ProgramTest):
         names = {"exist_down", "exist_out", "exist_weight", "exist_attention", "pos_down_layers", "pos_down_removed", "pos_down_channels",
                  "pos_out_layers", "pos_out_tokens", "pos_out_channels", "pos_weight_layers", "pos_weight_columns", "pos_weight_second",
                  "pos_weight_third", "pos_attention_layers", "pos_attention_keys", "pos_attention_heads"}
+        names |= {f"drain_{key}{of}" for key in ("top_key", "first_token", "smallest", "largest") for of in ("", "_corpus")}
         files = {p.name for p in (self.report / "figures").iterdir()}
         self.assertEqual(files, {f"{n}.{e}" for n in names for e in ("gp", "dat", "pdf", "svg", "png")})
         for path in (self.report / "figures").iterdir():

@@ -68,6 +68,8 @@ class Known:
         for layer in reading.weights(r):
             values.append(sum(m["score"] for m in layer["modules"].values()) / len(layer["modules"]))
         values += [len(layer["outlier_keys"]) for layer in attention] + [P, T, L, r["criteria"]["outlier_key_share"] * P]
+        # A chart of a measure's values by head says their mean.
+        values += [sum(v) / len(v) for layer in r["layers"] for one in layer["inputs"].values() for v in one.get("values", {}).values()]
         numbers = values + [-v for v in values]
         whole = [v for v in numbers if isinstance(v, int)]
         self.texts = {number(v) for v in numbers} | {f"{v:,}" for v in whole} | {f"{v}" for v in whole}

@@ -168,7 +168,7 @@ class InputsPageTest(PageCase):
         self.quiet(out)
 
     def test_with_one_kind_of_input(self):
-        for gone, sections in (("prompt", ["answer", "activations", "weights", "attention", "method"]), ("corpus", SECTIONS)):
+        for gone, sections in (("prompt", ["answer", "activations", "weights", "attention", "values", "method"]), ("corpus", SECTIONS)):
             with self.subTest(gone):
                 def edit(results, arrays):
                     results["inputs"] = [one for one in results["inputs"] if one["name"] != gone]

@@ -21,15 +21,30 @@ struct Grid {
   std::string second;  ///< line of the title
 };
 
+/// The step of 1, 2 or 5 x 10^n that divides `range` into at most `parts`.
+double step_of(double range, double parts) {
+  const double power = std::pow(10.0, std::floor(std::log10(range / parts)));
+  for (const double factor : {1.0, 2.0, 5.0}) {
+    if (factor * power * parts >= range) return factor * power;
+  }
+  return 10 * power;
+}
+
 /// value(row, column)
 template <typename F>
 Figure draw_grid(const Sheet& sheet, const std::string& shows, const Grid& g, const char* head,
                  const std::string& title, const F& value) {
   Figure f{sheet.name, shows};
   f.data = fmt::format("# {}\n", head);
+  double low = INFINITY, high = -INFINITY;
   for (int64_t row = 0; row < g.rows; ++row) {
-    for (int64_t column = 0; column < g.columns; ++column)
-      f.data += fmt::format("{}\t{}\t{}\n", row, column, data_number(value(row, column)));
+    for (int64_t column = 0; column < g.columns; ++column) {
+      const double cell = value(row, column);
+      f.data += fmt::format("{}\t{}\t{}\n", row, column, data_number(cell));
+      if (!std::isfinite(cell)) continue;
+      low = std::min(low, cell);
+      high = std::max(high, cell);
+    }
   }
   // The plot is as wide as the column, and as high as its rows need.
   constexpr double kLeft = 0.12, kRight = 0.83, kBelow = 0.36, kLine = 0.16;
@@ -50,6 +65,10 @@ Figure draw_grid(const Sheet& sheet, const std::string& shows, const Grid& g, co
       "set label 1 {8} at screen 0.5, 1-0.1/height center\n",
       g.columns, g.rows, label_step(g.columns), label_step(g.rows), kLeft, kRight, kBelow, above,
       script_text(title_of(sheet.report, sheet.input, title)), g.colours, g.column_title, g.row_title);
+  // gnuplot numbers a low box of colours as densely as a high one.
+  constexpr double kNumber = 0.17;
+  if (inches < 10 * kNumber && high > low)
+    f.settings += fmt::format("set cbtics {:g}\n", step_of(high - low, std::max(inches, 0.5) / kNumber - 1));
   if (!g.second.empty()) {
     f.settings +=
         fmt::format("set label 2 {} at screen 0.5, 1-{}/height center\n", script_text(g.second), 0.1 + kLine);

@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include "outliers/core/bytes.h"
 #include "outliers/core/error.h"
 #include "outliers/core/shape.h"
 #include "outliers/stats/partial.h"

@@ -6,8 +6,12 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "outliers/core/bytes.h"
 #include "outliers/core/export.h"
+
+namespace outliers {
+class ByteReader;
+class ByteWriter;
+}  // namespace outliers
 
 namespace outliers::stats {
 
