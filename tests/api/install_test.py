@@ -66,6 +66,28 @@ class InstallTest(unittest.TestCase):
         self.assertEqual(self.example("own_observer", "/nowhere/x.gguf", TEXT, code=1), "no such file or directory: /nowhere/x.gguf\n")
         self.assertEqual(self.example("own_observer", self.model, code=1), "usage: own_observer MODEL TEXT\n")
 
+    def test_own_edit(self):
+        ids = [tiny.BOS, *TEXT.encode()]
+
+        def logits(edit):
+            return tiny_forward.forward(ids, tiny.weights(), edit)["logits"][0, -1]
+
+        def zeroed(name, x):
+            if name != "layer.1.resid_out":
+                return x
+            x = x.copy()
+            x[0, 3] = 0
+            return x
+        plain = logits(lambda name, x: x)
+        wanted = [plain, logits(zeroed), logits(lambda name, x: x / 2 if name == "layer.0.resid_out" else x)]
+        lines = self.example("own_edit", self.model, TEXT, "layer.1.resid_out[token=0,channel=3]=zero").splitlines()
+        self.assertEqual(len(lines), 3)
+        for line, x in zip(lines, wanted):
+            found = re.fullmatch(r"token (\d+), logits changed by (\S+)", line)
+            self.assertEqual(int(found[1]), x.argmax())
+            np.testing.assert_allclose(float(found[2]), abs(x - plain).max(), rtol=1e-3, atol=1e-5)
+        self.assertIn("resid_out", self.example("own_edit", self.model, TEXT, "layer.1.resid_uot=zero", code=1))
+
     def test_own_statistics(self):
         self.check_statistics(self.example("own_statistics"))
 

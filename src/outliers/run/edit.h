@@ -10,6 +10,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/export.h"
 #include "outliers/models/config.h"
 #include "outliers/run/points.h"
 #include "outliers/text/token_class.h"
@@ -83,10 +84,10 @@ struct Edit {
 
 /// The canonical text: "layer.4.resid_out[token=0,channel=62]=zero". parse_edits() of it gives equal edits.
 /// Neighbouring layers with the same edit are written as a range; a function is written as "function".
-std::string edits_name(const std::vector<Edit>& edits);
+OUTLIERS_API std::string edits_name(const std::vector<Edit>& edits);
 
 /// Throws one line that names the edit and what is wrong, with the nearest known name.
-std::vector<Edit> parse_edits(const std::string& text, const models::Config& config);
+OUTLIERS_API std::vector<Edit> parse_edits(const std::string& text, const models::Config& config);
 
 /// Whether any names a class of tokens, so that its input has to say them.
 bool name_classes(const std::vector<Edit>& edits);
