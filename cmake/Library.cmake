@@ -48,8 +48,8 @@ target_link_libraries(outliers_shared PRIVATE ${rooms} outliers_flags)
 set(OUTLIERS_SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})  # before 1.0 a minor version may change anything
 set_target_properties(outliers_shared PROPERTIES OUTPUT_NAME outliers VERSION ${PROJECT_VERSION}
   SOVERSION ${OUTLIERS_SOVERSION} LINKER_LANGUAGE CXX LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
-# Installed, both find LibTorch where it was.
-set_target_properties(outliers outliers_shared PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+# Installed, both find LibTorch where it was; by its name, as CMake leaves out what lies in the source tree, like .venv.
+set_target_properties(outliers outliers_shared PROPERTIES INSTALL_RPATH ${TORCH_INSTALL_PREFIX}/lib INSTALL_RPATH_USE_LINK_PATH ON)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/outliers)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/outliersConfig.cmake.in ${CMAKE_BINARY_DIR}/outliersConfig.cmake
