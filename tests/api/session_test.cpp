@@ -87,7 +87,7 @@ TEST(Session, ErrorsHaveKinds) {
   EXPECT_EQ(error_of([&] { const Session session(options); }).first, ErrorKind::usage);
   options.device = "cuda:99";
   EXPECT_EQ(error_of([&] { const Session session(options); }).first, ErrorKind::device);
-  EXPECT_EQ(error_of([] { Model::open("/nowhere/model.gguf"); }).first, ErrorKind::input);
+  EXPECT_EQ(error_of([] { Model::open("/nowhere/model.gguf"); }).first, ErrorKind::file);
 
   const tests::ScratchDirectory scratch;
   tests::write_file(scratch / "config.json",

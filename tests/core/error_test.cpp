@@ -1,5 +1,7 @@
 #include "outliers/core/error.h"
 
+#include <cerrno>
+
 #include <gtest/gtest.h>
 
 namespace outliers {
@@ -21,6 +23,9 @@ TEST(Error, CarriesMessageKindAndSettings) {
     EXPECT_EQ(error.kind(), ErrorKind::memory);
     EXPECT_EQ(error.settings(), std::vector<Setting>{Setting::memory_limit});
   }
+  const Error unread("no", not_read(ENOENT));
+  EXPECT_EQ(unread.kind(), ErrorKind::file);
+  EXPECT_EQ(unread.error_number(), ENOENT);
   EXPECT_EQ(UsageError("no").kind(), ErrorKind::usage);
   EXPECT_EQ(Interrupted(2, "interrupted").signal(), 2);
 }

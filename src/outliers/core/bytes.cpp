@@ -19,7 +19,8 @@ at::Tensor ByteReader::get_tensor() {
   const auto sizes = get_vector<int64_t>();
   const std::string_view data = take(get<size_t>());
   at::Tensor tensor = at::empty(sizes, dtype);
-  require(tensor.nbytes() == data.size(), "another rank sent a tensor of another size than it says");
+  require(tensor.nbytes() == data.size(), kNetwork,
+          "another rank sent a tensor of another size than it says");
   if (!data.empty()) std::memcpy(tensor.data_ptr(), data.data(), data.size());
   return tensor;
 }

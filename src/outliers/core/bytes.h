@@ -55,7 +55,7 @@ class ByteReader {
   template <typename T>
   std::vector<T> get_vector() {
     const auto count = get<size_t>();
-    require(count <= bytes_.size() / sizeof(T), "another rank sent {} values too few bytes", count);
+    require(count <= bytes_.size() / sizeof(T), kNetwork, "another rank sent {} values too few bytes", count);
     std::vector<T> values(count);
     if (count > 0) std::memcpy(values.data(), take(count * sizeof(T)).data(), count * sizeof(T));
     return values;
@@ -67,7 +67,7 @@ class ByteReader {
 
  private:
   std::string_view take(size_t count) {
-    require(count <= bytes_.size(), "another rank sent {} bytes too few",
+    require(count <= bytes_.size(), kNetwork, "another rank sent {} bytes too few",
             count - std::min(count, bytes_.size()));
     const std::string_view taken = bytes_.substr(0, count);
     bytes_.remove_prefix(count);

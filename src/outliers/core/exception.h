@@ -11,16 +11,18 @@
 
 namespace outliers {
 
+/// docs/library.md has a table of them.
 enum class ErrorKind {
-  input,        ///< a file is missing, damaged, or not what it should be
-  unsupported,  ///< a family, a method or an encoding that is not known here
+  input,        ///< what is in a file is damaged, or not what it should be
+  unsupported,  ///< a family, a method, an encoding, or a program that this build or machine has not
   argument,     ///< a value that was given does not fit the model, or is none at all
   usage,        ///< values that were given exclude each other, or name what there is not
-  memory,       ///< more is needed than the limit on memory leaves
-  device,       ///< the device is not there
-  network,      ///< the Hub cannot be reached, or does not give it to us
-  output,       ///< a place that cannot be written to, or is taken
+  memory,       ///< more is needed than there is, or than the limit on memory leaves
+  device,       ///< the device is not there, or has failed
+  network,      ///< the Hub, or another process of the run, cannot be reached, or breaks off
+  output,       ///< a place that cannot be written to, or is taken; error_number() says why
   interrupted,  ///< by a signal
+  file,         ///< a file is missing, or cannot be read; error_number() says why
 };
 
 /// What a caller can set; Error::settings() names those that would help.
@@ -45,8 +47,12 @@ enum class Setting {
 };
 
 struct Cause {
-  ErrorKind kind = ErrorKind::input;
-  std::vector<Setting> settings = {};
+  Cause(ErrorKind of = ErrorKind::input, std::vector<Setting> which = {}, int number = 0)
+      : kind(of), error_number(number), settings(std::move(which)) {}
+
+  ErrorKind kind;
+  int error_number;  ///< errno of the system call that failed; 0: none did
+  std::vector<Setting> settings;
 };
 
 /// A failure that the user can act on; what() is one line.
@@ -57,6 +63,8 @@ class OUTLIERS_API Error : public std::runtime_error {
   const Cause& cause() const { return cause_; }
   ErrorKind kind() const { return cause_.kind; }
   const std::vector<Setting>& settings() const { return cause_.settings; }
+  /// errno, where the system gave the reason: ENOENT, EACCES, ENOSPC, EEXIST; else 0.
+  int error_number() const { return cause_.error_number; }
 
  private:
   Cause cause_;

@@ -15,12 +15,12 @@ InputFile::InputFile(const std::filesystem::path& path, const std::string& what)
     : name_(what + (path == "-" ? "standard input" : printable(path.string(), 400))), standard_(path == "-") {
   fd_ = standard_ ? STDIN_FILENO : interruptible([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC); });
   const int error = errno;
-  require(fd_ >= 0, "cannot read {}: {}", name_, std::strerror(error));
+  require(fd_ >= 0, not_read(error), "cannot read {}: {}", name_, std::strerror(error));
   struct stat status {};
   const bool known = fstat(fd_, &status) == 0;
   if (known && S_ISDIR(status.st_mode)) {
     if (!standard_) ::close(fd_);
-    fail("cannot read {}: it is a directory; name a file", name_);
+    fail(not_read(EISDIR), "cannot read {}: it is a directory; name a file", name_);
   }
   regular_ = known && S_ISREG(status.st_mode);
 }
@@ -32,7 +32,7 @@ InputFile::~InputFile() {
 size_t InputFile::read(char* to, size_t most) {
   const ssize_t got = interruptible([&] { return ::read(fd_, to, most); });
   const int error = errno;
-  require(got >= 0, "cannot read {}: {}", name_, std::strerror(error));
+  require(got >= 0, not_read(error), "cannot read {}: {}", name_, std::strerror(error));
   check_interrupt();  // one that came between the look for it and the call
   return static_cast<size_t>(got);
 }
@@ -52,7 +52,7 @@ std::string InputFile::read_all() {
 void InputFile::rewind() {
   const off_t start = regular_ ? lseek(fd_, 0, SEEK_SET) : -1;
   const int error = regular_ ? errno : ESPIPE;
-  require(start == 0, "{} cannot be read a second time: {}", name_, std::strerror(error));
+  require(start == 0, not_read(error), "{} cannot be read a second time: {}", name_, std::strerror(error));
 }
 
 }  // namespace outliers

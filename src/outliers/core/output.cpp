@@ -52,7 +52,8 @@ constexpr size_t kRandom = 8;
 
 std::string random_letters() {
   std::array<unsigned char, kRandom> bytes{};
-  require(getentropy(bytes.data(), bytes.size()) == 0, "the system gives no random numbers");
+  require(getentropy(bytes.data(), bytes.size()) == 0, not_written(errno),
+          "the system gives no random numbers");
   std::string letters;
   for (const unsigned char byte : bytes) letters += kLetters[byte % kLetters.size()];
   return letters;
@@ -156,7 +157,7 @@ int rename_new(const fs::path& from, const fs::path& to) {
 }
 
 void check_absent(const fs::path& path, bool force) {
-  require(!status_of(path) || force, Cause{ErrorKind::output, {Setting::replace}},
+  require(!status_of(path) || force, Cause{ErrorKind::output, {Setting::replace}, EEXIST},
           "{} exists already; choose another place, or have it replaced", path.string());
 }
 
@@ -164,7 +165,7 @@ fs::path checked_file(fs::path path, bool force) {
   path = clean(path);
   check_absent(path, force);
   std::error_code ec;
-  require(!fs::is_directory(path, ec), kOutput, "{} is a directory; name a file", path.string());
+  require(!fs::is_directory(path, ec), not_written(EISDIR), "{} is a directory; name a file", path.string());
   const auto status = status_of(path);
   require(!status || S_ISREG(status->st_mode) || S_ISLNK(status->st_mode), kOutput,
           "{} is no regular file, which is never replaced; name a file", path.string());
@@ -191,8 +192,8 @@ fs::path checked_directory(fs::path path, bool force, const std::string& marker)
             path.string(), marker);
   }
   fs::create_directories(parent_of(path), ec);
-  require(!ec, Cause{ErrorKind::output, {Setting::output}}, "cannot create {}: {}; choose another place",
-          path.string(), ec.message());
+  require(!ec, Cause{ErrorKind::output, {Setting::output}, ec.value()},
+          "cannot create {}: {}; choose another place", path.string(), ec.message());
   return path;
 }
 
@@ -215,12 +216,12 @@ int write_all(int fd, const void* data, size_t bytes) {
 
 void print(std::string_view text) {
   const int error = write_all(STDOUT_FILENO, text.data(), text.size());
-  require(error == 0, kOutput, "cannot write to standard output: {}", std::strerror(error));
+  require(error == 0, not_written(error), "cannot write to standard output: {}", std::strerror(error));
 }
 
 void fail_to_write(const fs::path& path, int error) {
   const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-  fail(kOutput, "cannot write {}: {}{}", path.string(), std::strerror(error),
+  fail(not_written(error), "cannot write {}: {}{}", path.string(), std::strerror(error),
        full ? "; free some space or choose another place" : "");
 }
 
@@ -232,7 +233,8 @@ Temporary::Temporary(const fs::path& place, Kind kind, bool alone) : kind_(kind)
       if (mkdir(path_.c_str(), 0777) != 0) {
         if (errno == EEXIST) continue;
         const int error = errno;
-        fail(kOutput, "cannot create {}: {}; choose another place", place.string(), std::strerror(error));
+        fail(not_written(error), "cannot create {}: {}; choose another place", place.string(),
+             std::strerror(error));
       }
       fd_ = open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     } else {
@@ -327,8 +329,8 @@ void OutputFile::commit() {
     if (const int error = rename_by(temporary_.path(), path_, 0); error != 0) fail_to_write(path_, error);
     temporary_.release();
   } else if (const int error = temporary_.move_to(path_); error == EEXIST) {
-    fail(kOutput, "{} has appeared while this ran, and stays; what should be there is in {}", path_.string(),
-         temporary_.keep_beside(path_).string());
+    fail(not_written(EEXIST), "{} has appeared while this ran, and stays; what should be there is in {}",
+         path_.string(), temporary_.keep_beside(path_).string());
   } else if (error != 0) {
     fail_to_write(path_, error);
   }
@@ -342,8 +344,8 @@ OutputDirectory::OutputDirectory(fs::path path, bool force, std::string marker)
       temporary_(path_, Temporary::Kind::directory, true) {}
 
 void OutputDirectory::keep_beside(const char* what) {
-  fail(kOutput, "{} has {} while this ran, and stays; what should be there is in {}", path_.string(), what,
-       temporary_.keep_beside(path_).string());
+  fail(not_written(EEXIST), "{} has {} while this ran, and stays; what should be there is in {}",
+       path_.string(), what, temporary_.keep_beside(path_).string());
 }
 
 /// Puts the new directory into the old one's place and removes that; false where another one stood there.

@@ -36,7 +36,7 @@ std::optional<int> number(const char* name) {
   if (text == nullptr || *text == '\0') return std::nullopt;
   char* end = nullptr;
   const long value = std::strtol(text, &end, 10);
-  require(*end == '\0' && value >= 0 && value <= 1000000, "{}={} is no number of ranks", name,
+  require(*end == '\0' && value >= 0 && value <= 1000000, kArgument, "{}={} is no number of ranks", name,
           printable(text));
   return static_cast<int>(value);
 }
@@ -69,8 +69,8 @@ RankPlace RankPlace::from_environment() {
   for (const Launcher& launcher : kLaunchers) {
     const auto rank = number(launcher.rank), size = number(launcher.size);
     if (!rank || !size) continue;
-    require(*rank < *size, "{}={} with {}={}: ranks count from 0", launcher.rank, *rank, launcher.size,
-            *size);
+    require(*rank < *size, kArgument, "{}={} with {}={}: ranks count from 0", launcher.rank, *rank,
+            launcher.size, *size);
     place.rank = *rank;
     place.size = *size;
     place.local_rank = number(launcher.local_rank).value_or(0);
@@ -106,7 +106,7 @@ struct Ranks::State {
     check_interrupt();
     if (Clock::now() - asked < kAsk) return;
     asked = Clock::now();
-    if (const auto reason = failure()) fail("{}", *reason);
+    if (const auto reason = failure()) fail(kNetwork, "{}", *reason);
   }
 
   /// Does what speaks to other ranks, and says what became of them when it breaks.
@@ -123,9 +123,9 @@ struct Ranks::State {
              std::this_thread::sleep_for(100ms))
           reason = failure();
       } catch (const std::exception&) {
-        fail("rank 0 is gone");
+        fail(kNetwork, "rank 0 is gone");
       }
-      fail("{}",
+      fail(kNetwork, "{}",
            reason ? *reason : fmt::format("another rank is gone without a word ({})", first_line(broken)));
     }
   }
@@ -139,7 +139,7 @@ struct Ranks::State {
       for (auto pause = 100us; !work->isCompleted();
            pause = std::min<std::chrono::microseconds>(2 * pause, 5ms)) {
         check_others();
-        require(Clock::now() < end, "another rank has not answered for {} s", limit.count());
+        require(Clock::now() < end, kNetwork, "another rank has not answered for {} s", limit.count());
         std::this_thread::sleep_for(pause);
       }
       work->wait();
@@ -154,8 +154,8 @@ struct Ranks::State {
 
 std::unique_ptr<Ranks> Ranks::join(const RankPlace& place) {
   if (place.size <= 1) return nullptr;
-  require(!place.address.empty(), "rank {} of {}: set MASTER_ADDR to the machine of rank 0", place.rank,
-          place.size);
+  require(!place.address.empty(), kArgument, "rank {} of {}: set MASTER_ADDR to the machine of rank 0",
+          place.rank, place.size);
   // A write to a rank that has just died would end this one without a word.
   std::signal(SIGPIPE, SIG_IGN);
   auto state = std::make_unique<State>();
@@ -180,7 +180,7 @@ std::unique_ptr<Ranks> Ranks::join(const RankPlace& place) {
     state->group = c10::make_intrusive<c10d::ProcessGroupGloo>(state->store, place.rank, place.size, gloo);
     state->carrier = state->group;
   } catch (const std::exception& error) {
-    fail("rank {} of {} cannot meet the others at {}:{}: {}", place.rank, place.size, place.address,
+    fail(kNetwork, "rank {} of {} cannot meet the others at {}:{}: {}", place.rank, place.size, place.address,
          place.port, first_line(error));
   }
   return std::unique_ptr<Ranks>(new Ranks(std::move(state)));

@@ -35,8 +35,8 @@ const char* irregular(mode_t mode) {
 
 void require_regular(const std::string& name, mode_t mode) {
   const char* other = irregular(mode);
-  require(other == nullptr, "cannot open {}: it is {}, not a regular file", name,
-          other == nullptr ? "" : other);
+  require(other == nullptr, not_read(S_ISDIR(mode) ? EISDIR : EINVAL),
+          "cannot open {}: it is {}, not a regular file", name, other == nullptr ? "" : other);
 }
 
 /// A path in full: its end, which is the file's name, matters most.
@@ -57,7 +57,7 @@ void require_regular(const std::filesystem::path& path, bool or_directory) {
   const std::string name = shown(path);
   // Apart: the order in which a call's arguments are computed is the compiler's.
   const bool known = stat(path.c_str(), &status) == 0;
-  require(known, "cannot open {}: {}", name, std::strerror(errno));
+  require(known, not_read(errno), "cannot open {}: {}", name, std::strerror(errno));
   if (!or_directory || !S_ISDIR(status.st_mode)) require_regular(name, status.st_mode);
 }
 
@@ -66,12 +66,12 @@ RegularFile::RegularFile(const std::filesystem::path& path) : name_(shown(path))
   // by then.
   outliers::require_regular(path);
   descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  require(descriptor_ >= 0, "cannot open {}: {}", name_, std::strerror(errno));
+  require(descriptor_ >= 0, not_read(errno), "cannot open {}: {}", name_, std::strerror(errno));
   const bool known = fstat(descriptor_, &status_) == 0;
   const int error = errno;
   if (!known || irregular(status_.st_mode) != nullptr) {
     ::close(descriptor_);
-    require(known, "cannot open {}: {}", name_, std::strerror(error));
+    require(known, not_read(error), "cannot open {}: {}", name_, std::strerror(error));
     require_regular(name_, status_.st_mode);
   }
 }
@@ -94,7 +94,7 @@ std::string RegularFile::read(uint64_t most) {
       check_interrupt();
       continue;
     }
-    require(got > 0, "cannot read {}: {}", name_, std::strerror(error));
+    require(got > 0, not_read(error), "cannot read {}: {}", name_, std::strerror(error));
   }
   return text;
 }

@@ -20,7 +20,7 @@ Spill::Spill(std::filesystem::path directory, uint64_t bytes) : directory_(std::
   std::string path = (directory_ / ".outliers-spill-XXXXXX").string();
   file_ = mkostemp(path.data(), O_CLOEXEC);
   const int made = errno;
-  require(file_ >= 0, Cause{ErrorKind::output},
+  require(file_ >= 0, not_written(made),
           "cannot write to {}: {}; name a directory for what does not fit the memory by TMPDIR",
           directory_.string(), std::strerror(made));
   ::unlink(path.c_str());
@@ -29,7 +29,7 @@ Spill::Spill(std::filesystem::path directory, uint64_t bytes) : directory_(std::
   const int error = bytes > 0 && interruptible(reserve) != 0 ? errno : 0;
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
     ::close(file_);
-    fail(Cause{ErrorKind::output, {Setting::memory_limit}},
+    fail(Cause{ErrorKind::output, {Setting::memory_limit}, error},
          "{:.1f} GB of what does not fit the memory cannot be written to {}: {}; free some space, name "
          "another "
          "directory by TMPDIR, or raise the limit",
@@ -42,7 +42,7 @@ Spill::~Spill() {
 }
 
 void Spill::fail_write(int error) const {
-  fail(Cause{ErrorKind::output, {Setting::memory_limit}},
+  fail(Cause{ErrorKind::output, {Setting::memory_limit}, error},
        "what does not fit the memory cannot be written to {}: {}; free some space, name another directory by "
        "TMPDIR, or raise the limit",
        directory_.string(), std::strerror(error));
@@ -85,8 +85,9 @@ at::Tensor Spill::get(size_t number) const {
     const ssize_t got =
         ::pread(file_, data + done, place.bytes - done, place.offset + static_cast<off_t>(done));
     if (got < 0 && errno == EINTR) continue;
-    require(got > 0, "what was written to {} for lack of memory cannot be read again: {}",
-            directory_.string(), got < 0 ? std::strerror(errno) : "the file ends early");
+    require(got > 0, not_read(got < 0 ? errno : EIO),
+            "what was written to {} for lack of memory cannot be read again: {}", directory_.string(),
+            got < 0 ? std::strerror(errno) : "the file ends early");
     done += static_cast<size_t>(got);
   }
   return x;

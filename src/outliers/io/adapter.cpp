@@ -347,7 +347,7 @@ std::shared_ptr<const Checkpoint> open_tensors(const fs::path& directory) {
   const fs::path index = directory / "adapter_model.safetensors.index.json";
   if (fs::exists(safetensors)) return open_safetensors({safetensors});
   if (fs::exists(index)) return open_safetensors_index(index);
-  require(fs::exists(pickled),
+  require(fs::exists(pickled), not_read(ENOENT),
           "{} holds no LoRA adapter: there is no adapter_model.safetensors or adapter_model.bin",
           printable(directory.string(), 4096));
   return open_torch({pickled});
@@ -359,10 +359,10 @@ std::unique_ptr<Checkpoint> adapted(std::unique_ptr<Checkpoint> checkpoint, cons
                                     const AdapterBase& base) {
   const fs::path file = directory / "adapter_config.json";
   std::error_code unreadable;
-  require(fs::exists(file, unreadable), "{} holds no LoRA adapter: there is no adapter_config.json",
-          printable(directory.string(), 4096));
+  require(fs::exists(file, unreadable), not_read(ENOENT),
+          "{} holds no LoRA adapter: there is no adapter_config.json", printable(directory.string(), 4096));
   const LoraConfig config(file);
-  require(checkpoint->format() != Format::gguf,
+  require(checkpoint->format() != Format::gguf, kUnsupported,
           "{}: adapters are merged into Hugging Face checkpoints; the names and the order of a GGUF's "
           "weights are others",
           printable(checkpoint->path().string(), 4096));

@@ -103,7 +103,7 @@ int64_t TensorInfo::elements() const {
 std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& path) {
   std::error_code ec;
   const fs::file_status status = fs::status(path, ec);
-  require(fs::exists(status), "no such file or directory: {}", path.string());
+  require(fs::exists(status), not_read(ENOENT), "no such file or directory: {}", path.string());
   require_regular(path, true);
   return fs::is_directory(status) ? open_folder(path) : open_file(path);
 }
@@ -124,7 +124,7 @@ const TensorInfo& Checkpoint::at(const std::string& name) const {
   std::vector<std::string> names;
   for (const TensorInfo& t : tensors_) names.push_back(t.name);
   const std::string near = nearest(name, names);
-  fail("{} has no tensor {}{}", path_.string(), printable(name),
+  fail(kArgument, "{} has no tensor {}{}", path_.string(), printable(name),
        near.empty() ? "" : "; the nearest is " + printable(near));
 }
 
@@ -189,7 +189,7 @@ at::Tensor Checkpoint::load_rows(const std::string& name, const at::Tensor& rows
   const TensorInfo& info = at(name);
   const at::Tensor wanted = rows.to(at::kCPU, at::kLong).contiguous();
   std::vector<int64_t> shape = info.shape;
-  require(shape.size() >= 2, "{}: tensor {} has no rows", path_.string(), printable(name));
+  require(shape.size() >= 2, kArgument, "{}: tensor {} has no rows", path_.string(), printable(name));
   shape[0] = wanted.numel();
   at::Tensor out = at::empty(shape, dtype);
   const int64_t* index = wanted.data_ptr<int64_t>();

@@ -41,7 +41,7 @@ std::vector<std::string> names_in(const fs::path& folder) {
   std::error_code code;
   std::vector<std::string> names;
   fs::directory_iterator entries(folder, code);
-  require(!code, "cannot read the folder {}: {}", folder.string(), code.message());
+  require(!code, not_read(code.value()), "cannot read the folder {}: {}", folder.string(), code.message());
   for (const auto& entry : entries) names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
@@ -148,7 +148,7 @@ std::vector<Candidate> other_shards(const Form& form, const fs::path& folder,
 Checkpoints only_one(const fs::path& folder, const std::vector<Candidate>& found, const char* what) {
   std::vector<std::string> names;
   for (const Candidate& candidate : found) names.push_back(candidate.name);
-  require(found.size() <= 1, Cause{ErrorKind::input, {Setting::file}},
+  require(found.size() <= 1, Cause{ErrorKind::argument, {Setting::file}},
           "{} holds {} {}: {}; name one of them, as in {}", folder.string(), found.size(), what,
           names_in_words(names), found.empty() ? "" : printable(names.front()));
   return found.empty() ? nullptr : found.front().open();
@@ -164,7 +164,7 @@ Checkpoints only_one(const fs::path& folder, const std::vector<Candidate>& found
       base = config.value("base_model_name_or_path", nlohmann::json()).get<std::string>();
   } catch (const std::exception&) {  // it is named where it is there, and that is all
   }
-  fail(Cause{ErrorKind::input, {Setting::adapter}},
+  fail(Cause{ErrorKind::argument, {Setting::adapter}},
        "{} holds an adapter, not a model: give the model that it was trained on{}, and this as its adapter",
        folder.string(), base.empty() ? "" : fmt::format(" ({})", printable(base)));
 }
@@ -173,7 +173,7 @@ Checkpoints only_one(const fs::path& folder, const std::vector<Candidate>& found
 [[noreturn]] void refuse_folder(const fs::path& folder, const std::vector<std::string>& names,
                                 const std::vector<std::string>& problems) {
   if (has(names, kAdapterConfig)) refuse_adapter(folder);
-  require(problems.empty(), "{}: {}; fetch all of them", folder.string(),
+  require(problems.empty(), not_read(ENOENT), "{}: {}; fetch all of them", folder.string(),
           problems.empty() ? "" : problems.front());
   std::vector<std::string> weights, others;
   for (const std::string& name : names) {
@@ -184,14 +184,15 @@ Checkpoints only_one(const fs::path& folder, const std::vector<Candidate>& found
         end == ".nemo" || end == ".mlx")
       others.push_back(name);
   }
-  require(weights.empty(), Cause{ErrorKind::input, {Setting::file}},
+  require(weights.empty(), Cause{ErrorKind::argument, {Setting::file}},
           "{} holds neither model.safetensors nor pytorch_model.bin, but {}; name it, as in {}",
           folder.string(), names_in_words(weights), weights.empty() ? "" : printable(weights.front()));
-  require(others.empty(),
+  require(others.empty(), kUnsupported,
           "{} holds no checkpoint that is read here, but {}; fetch the model as safetensors, "
           "PyTorch's .bin or GGUF",
           folder.string(), names_in_words(others));
-  fail("{} holds no checkpoint: no model.safetensors, pytorch_model.bin, index of one of them, or .gguf file",
+  fail(not_read(ENOENT),
+       "{} holds no checkpoint: no model.safetensors, pytorch_model.bin, index of one of them, or .gguf file",
        folder.string());
 }
 
@@ -217,9 +218,9 @@ Checkpoints open_shards(const fs::path& file) {
     all.push_back(shard->of(i));
     if (!fs::exists(folder / all.back(), unreadable)) missing.push_back(all.back());
   }
-  require(missing.empty(), "{} is one of {} shards; beside it {} missing, and so is an index ({})",
-          file.string(), shard->count, names_in_words(missing) + (missing.size() == 1 ? " is" : " are"),
-          own_index);
+  require(missing.empty(), not_read(ENOENT),
+          "{} is one of {} shards; beside it {} missing, and so is an index ({})", file.string(),
+          shard->count, names_in_words(missing) + (missing.size() == 1 ? " is" : " are"), own_index);
   return form.open(in_folder(folder, all));
 }
 

@@ -11,8 +11,8 @@ namespace outliers::io {
 struct Digest::State {
   explicit State(const EVP_MD* kind) : context(EVP_MD_CTX_new()) {
     // SHA-1 is refused where OpenSSL runs in a restricted (FIPS) mode.
-    require(context != nullptr && EVP_DigestInit_ex(context, kind, nullptr) == 1, "OpenSSL has no {} here",
-            EVP_MD_get0_name(kind));
+    require(context != nullptr && EVP_DigestInit_ex(context, kind, nullptr) == 1, kUnsupported,
+            "OpenSSL has no {} here", EVP_MD_get0_name(kind));
   }
   ~State() { EVP_MD_CTX_free(context); }
   State(const State&) = delete;

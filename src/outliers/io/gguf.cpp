@@ -216,8 +216,8 @@ class GgufReader {
     const auto version = number<uint32_t>("the header");
     require(version != 0x02000000 && version != 0x03000000,
             "{} is a big-endian GGUF file; convert it with gguf_convert_endian.py", path_);
-    require(version == 2 || version == 3, "{} has GGUF version {}; versions 2 and 3 are known", path_,
-            version);
+    require(version == 2 || version == 3, kUnsupported, "{} has GGUF version {}; versions 2 and 3 are known",
+            path_, version);
     tensors_ = number<uint64_t>("the header");
     keys_ = number<uint64_t>("the header");
     // The smallest tensor info has 8 + 4 + 8 + 4 + 8 bytes with one dimension, the smallest key/value 8 + 4
@@ -230,8 +230,8 @@ class GgufReader {
 
   GgufType type(std::string_view key) {
     const auto value = number<uint32_t>("the metadata");
-    require(value <= static_cast<uint32_t>(GgufType::f64), "{}: metadata key {} has unknown type {}", path_,
-            printable(std::string(key)), value);
+    require(value <= static_cast<uint32_t>(GgufType::f64), kUnsupported,
+            "{}: metadata key {} has unknown type {}", path_, printable(std::string(key)), value);
     return static_cast<GgufType>(value);
   }
 
@@ -270,7 +270,7 @@ class GgufReader {
     alignment_ = static_cast<uint64_t>(alignment);
     const bool adapter = metadata.has("general.type") && metadata.string("general.type") == "adapter";
     require(
-        !adapter, Cause{ErrorKind::input, {Setting::adapter}},
+        !adapter, Cause{ErrorKind::argument, {Setting::adapter}},
         "{} is a LoRA adapter, not a model, and adapters in GGUF are not read; give the model, and PEFT's "
         "folder of the adapter with it",
         path_);
@@ -298,7 +298,7 @@ class GgufReader {
     require(encoding != nullptr || other.empty(),
             "{}: tensor {} is {}, which this program cannot decode; use another quantisation", path_, name,
             other);
-    require(encoding != nullptr, "{}: tensor {} has unknown type {}", path_, name, type_number);
+    require(encoding != nullptr, kUnsupported, "{}: tensor {} has unknown type {}", path_, name, type_number);
     info.encoding = encoding->name;
     const int64_t row = info.shape.empty() ? 1 : info.shape.back();
     require(row % encoding->elements == 0,
@@ -380,7 +380,8 @@ std::vector<std::unique_ptr<GgufFile>> all_parts(std::unique_ptr<GgufFile> named
   for (int64_t i = 1; i <= count; ++i) {
     if (!std::filesystem::exists(folder / name->of(i), unreadable)) missing.push_back(name->of(i));
   }
-  require(missing.empty(), "{} is one of {} parts, and beside it {} missing; fetch all parts", shown, count,
+  require(missing.empty(), not_read(ENOENT),
+          "{} is one of {} parts, and beside it {} missing; fetch all parts", shown, count,
           names_in_words(missing) + (missing.size() == 1 ? " is" : " are"));
   const auto architecture = named->metadata.string("general.architecture");
   int64_t tensors = 0;

@@ -70,8 +70,8 @@ size_t on_body(char* data, size_t size, size_t count, void* user) {
     if (response.ok() && exchange.request->sink) {
       exchange.request->sink(response, bytes);
     } else {
-      require(response.body.size() + bytes.size() <= kLargestBody, "{} answers with more than {} MiB",
-              exchange.request->url, kLargestBody >> 20);
+      require(response.body.size() + bytes.size() <= kLargestBody, kNetwork,
+              "{} answers with more than {} MiB", exchange.request->url, kLargestBody >> 20);
       response.body += bytes;
     }
   });
@@ -153,7 +153,7 @@ std::string HttpResponse::header(const std::string& name) const {
 HttpClient::HttpClient(std::function<void()> poll) : poll_(std::move(poll)) {
   static const CURLcode started = curl_global_init(CURL_GLOBAL_DEFAULT);
   handle_ = started == CURLE_OK ? curl_easy_init() : nullptr;
-  require(handle_ != nullptr, "libcurl cannot be started");
+  require(handle_ != nullptr, kNetwork, "libcurl cannot be started");
 }
 
 HttpClient::~HttpClient() {
@@ -220,7 +220,7 @@ std::string origin_of(const std::string& url) {
   };
   const bool parsed = curl_url_set(parts.get(), CURLUPART_URL, url.c_str(), 0) == CURLUE_OK;
   const std::string scheme = parsed ? part(CURLUPART_SCHEME, 0) : "";
-  require(scheme == "http" || scheme == "https", "{} is no http or https address", printable(url));
+  require(scheme == "http" || scheme == "https", kArgument, "{} is no http or https address", printable(url));
   std::string host = part(CURLUPART_HOST, 0);
   for (char& c : host) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return fmt::format("{}://{}:{}", scheme, host, part(CURLUPART_PORT, CURLU_DEFAULT_PORT));

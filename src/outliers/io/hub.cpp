@@ -63,7 +63,7 @@ std::string meant(const std::string& file, const std::vector<HubFile>& listed, c
   }
   if (tagged.size() == 1) return tagged.front();
   const std::string near = nearest(file, names);
-  fail("{} has no file {}{}", where, printable(file),
+  fail(not_read(ENOENT), "{} has no file {}{}", where, printable(file),
        near.empty() ? "" : fmt::format("; did you mean {}?", printable(near)));
 }
 
@@ -95,8 +95,8 @@ std::vector<std::string> parts_of(const std::string& file, const Names& names, c
     return {file};
   const std::vector<ShardSeries> all = shard_series({names.begin(), names.end()}, part->extension);
   const auto series = std::find_if(all.begin(), all.end(), [&](const auto& s) { return s.has(file); });
-  require(series->missing.empty(), "{}: of the {} parts of {}, {} missing", where, series->files.size(),
-          printable(series->first),
+  require(series->missing.empty(), not_read(ENOENT), "{}: of the {} parts of {}, {} missing", where,
+          series->files.size(), printable(series->first),
           names_in_words(series->missing) + (series->missing.size() == 1 ? " is" : " are"));
   return series->files;
 }
@@ -121,14 +121,15 @@ void add_weights(const Names& names, const std::vector<HubFile>& listed, const H
     if (part && part->number > 1 && names.count(part->of(1)) != 0) continue;
     (gguf ? ggufs : safetensors).push_back(file);
   }
-  require(ggufs.size() <= 1, "{} holds {} GGUF files; name one, as in {}:{}: {}", where, ggufs.size(),
-          name.repository, ggufs.empty() ? "" : printable(ggufs.front().name), ggufs_in_words(ggufs));
+  require(ggufs.size() <= 1, kArgument, "{} holds {} GGUF files; name one, as in {}:{}: {}", where,
+          ggufs.size(), name.repository, ggufs.empty() ? "" : printable(ggufs.front().name),
+          ggufs_in_words(ggufs));
   if (ggufs.size() == 1) {
     selection = {parts_of(ggufs.front().name, names, where), "", ggufs.front().name};
     return;
   }
   require(
-      safetensors.size() == 1,
+      safetensors.size() == 1, not_read(ENOENT),
       "{} holds no weights that can be read: no model.safetensors or its index, pytorch_model.bin or .gguf",
       where);
   for (const std::string& file : parts_of(safetensors.front().name, names, where))
@@ -176,7 +177,7 @@ void refuse_two(const HubName& name, const Selection& selection, const HubListin
   const std::string whole = selection.index.substr(0, selection.index.find(".index.json"));
   const bool there = std::any_of(listing.files.begin(), listing.files.end(),
                                  [&](const HubFile& file) { return file.name == whole; });
-  require(!there || std::find(shards.begin(), shards.end(), whole) != shards.end(),
+  require(!there || std::find(shards.begin(), shards.end(), whole) != shards.end(), kArgument,
           "{} holds 2 checkpoints: {} and {}; name one of them, as in {}:{}", name.text(), whole,
           selection.index, name.repository, whole);
 }
@@ -275,7 +276,7 @@ fs::path fetch_from_hub(const HubName& name, const HubSettings& settings) {
   const HubCache cache(settings, name.repository);
   if (settings.offline || is_commit(name.revision)) {
     if (const auto path = cached(cache, name, !settings.offline)) return *path;
-    require(!settings.offline,
+    require(!settings.offline, kNetwork,
             "{}: no such file or directory here, and the cache {} has not all of it; unset HF_HUB_OFFLINE to "
             "fetch it",
             name.text(), settings.cache.string());
@@ -319,7 +320,7 @@ fs::path resolve_model(const std::string& model, const std::string& revision, co
   };
   const auto below = [&](const fs::path& folder, const std::string& name) {
     const fs::path path = folder / name;
-    require(fs::exists(path, ec), "no such file: {}", path.string());
+    require(fs::exists(path, ec), not_read(ENOENT), "no such file: {}", path.string());
     return path;
   };
   if (local(model)) return file.empty() ? fs::path(model) : below(model, file);
@@ -349,7 +350,7 @@ fs::path resolve_model(const std::string& model, const std::string& revision, co
                        {Setting::revision});
     name->revision = revision;
   }
-  require(name.has_value(), "no such file or directory: {}", model);
+  require(name.has_value(), not_read(ENOENT), "no such file or directory: {}", model);
   return fetch_from_hub(*name, HubSettings::from_environment());
 }
 

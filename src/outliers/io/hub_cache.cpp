@@ -92,7 +92,8 @@ void find_token(HubSettings& settings, const fs::path& hf_home) {
   // It goes into a header, where a line break would begin another.
   const bool plain =
       std::all_of(settings.token.begin(), settings.token.end(), [](char c) { return c > ' ' && c < 0x7f; });
-  require(plain, "the token in {} is no token: it has characters that none has", settings.token_source);
+  require(plain, kArgument, "the token in {} is no token: it has characters that none has",
+          settings.token_source);
 }
 
 std::chrono::seconds seconds_of(const char* name) {
@@ -100,7 +101,7 @@ std::chrono::seconds seconds_of(const char* name) {
   if (text.empty()) return std::chrono::seconds(10);
   char* end = nullptr;
   const long value = std::strtol(text.c_str(), &end, 10);
-  require(*end == '\0' && value > 0 && value <= 86400, "{}={} is no number of seconds", name,
+  require(*end == '\0' && value > 0 && value <= 86400, kArgument, "{}={} is no number of seconds", name,
           printable(text));
   return std::chrono::seconds(value);
 }
@@ -108,8 +109,9 @@ std::chrono::seconds seconds_of(const char* name) {
 void make_directories(const fs::path& path, const fs::path& root) {
   std::error_code ec;
   fs::create_directories(path, ec);
-  require(!ec, "cannot write to the cache {}: {}; name another place with HF_HOME or HF_HUB_CACHE",
-          root.string(), ec.message());
+  require(!ec, not_written(ec.value()),
+          "cannot write to the cache {}: {}; name another place with HF_HOME or HF_HUB_CACHE", root.string(),
+          ec.message());
 }
 
 /// A file of a few bytes, whole or not at all.
@@ -241,14 +243,15 @@ void HubCache::link(const std::string& commit, const std::string& file, const st
   } else {
     fs::copy_file(target, path, fs::copy_options::overwrite_existing, ec);
   }
-  require(!ec, "cannot write {}: {}", path.string(), ec.message());
+  require(!ec, not_written(ec.value()), "cannot write {}: {}", path.string(), ec.message());
 }
 
 FileLock::FileLock(const fs::path& path, const std::function<void()>& poll) {
   for (;;) {
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0664);
     const int error = errno;
-    require(fd_ >= 0, "cannot write {}: {}; name another cache with HF_HOME or HF_HUB_CACHE", path.string(),
+    require(fd_ >= 0, not_written(error),
+            "cannot write {}: {}; name another cache with HF_HOME or HF_HUB_CACHE", path.string(),
             std::strerror(error));
     while (flock(fd_, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR)) {
       try {

@@ -57,7 +57,7 @@ HttpResponse HubClient::exchange(HttpRequest request) {
             "{} redirects to {}, which is not encrypted", origin, next);
     request.url = response.redirect;
   }
-  fail("{}: more than {} redirects at {}", name_.text(), kRedirects, home_);
+  fail(kNetwork, "{}: more than {} redirects at {}", name_.text(), kRedirects, home_);
 }
 
 HttpResponse HubClient::persistent(const HttpRequest& request) {
@@ -94,17 +94,18 @@ void HubClient::wait(int failures, const HttpResponse* response) {
 
 void HubClient::refuse(const HttpResponse& response, const std::string& file) const {
   if (response.origin != home_)
-    fail("{}: {} answers {} for {}; try again later", name_.text(), response.origin, response.status,
-         printable(file));
+    fail(kNetwork, "{}: {} answers {} for {}; try again later", name_.text(), response.origin,
+         response.status, printable(file));
   const std::string code = response.header("x-error-code"),
                     message = printable(response.header("x-error-message"), 200);
   const std::string page = settings_.endpoint + "/" + name_.repository;
   const bool token = !settings_.token.empty();
   if (code == "RevisionNotFound")
-    fail("{} has no branch, tag or commit {}; see {}", page, printable(name_.revision), page + "/tree/main");
+    fail(not_read(ENOENT), "{} has no branch, tag or commit {}; see {}", page, printable(name_.revision),
+         page + "/tree/main");
   if (code == "EntryNotFound")
-    fail("{} has no file {} at {}; see {}", page, printable(file), printable(name_.revision),
-         page + "/tree/" + name_.revision);
+    fail(not_read(ENOENT), "{} has no file {} at {}; see {}", page, printable(file),
+         printable(name_.revision), page + "/tree/" + name_.revision);
   if (code == "GatedRepo") {
     throw HubUnavailable(
         token ? fmt::format("{} is gated, and the token in {} has no access to it; ask for access at {}",

@@ -50,7 +50,7 @@ class Partial {
       bytes_ += static_cast<uint64_t>(got);
     }
     const int error = errno;
-    require(got == 0, "cannot read {}: {}", path_.string(), std::strerror(error));
+    require(got == 0, not_read(error), "cannot read {}: {}", path_.string(), std::strerror(error));
   }
   ~Partial() {
     if (fd_ >= 0) ::close(fd_);
@@ -68,12 +68,12 @@ class Partial {
   }
 
   void append(std::string_view piece) {
-    require(piece.size() <= file_.size - bytes_,
+    require(piece.size() <= file_.size - bytes_, kNetwork,
             "{}: more than the {} bytes that the Hub announced came; try again later", file_.name,
             file_.size);
     digest_.update(piece);
     const int error = write_all(fd_, piece.data(), piece.size());
-    require(error == 0,
+    require(error == 0, not_written(error),
             "cannot write {}: {}; free some space, or name another cache with HF_HOME or HF_HUB_CACHE",
             path_.string(), std::strerror(error));
     bytes_ += piece.size();
@@ -87,11 +87,12 @@ class Partial {
 
   void commit(const fs::path& blob) {
     // A lock that another machine's file system does not honour lets two write here.
-    require(size_of(path_) == file_.size, "cannot write {}: another program writes it, too", path_.string());
+    require(size_of(path_) == file_.size, not_written(EBUSY),
+            "cannot write {}: another program writes it, too", path_.string());
     if (interruptible([&] { return fsync(fd_); }) != 0) fail_to_write(path_, errno);
     std::error_code ec;
     fs::rename(path_, blob, ec);
-    require(!ec, "cannot write {}: {}", blob.string(), ec.message());
+    require(!ec, not_written(ec.value()), "cannot write {}: {}", blob.string(), ec.message());
     note_written(blob.string());
   }
 
@@ -135,7 +136,7 @@ Described describe(HubClient& client, const std::string& commit, const std::stri
   const auto bytes = header_number(!size.empty()               ? size
                                    : response.redirect.empty() ? response.header("content-length")
                                                                : "");
-  require(safe && bytes && *bytes < kLargestFile,
+  require(safe && bytes && *bytes < kLargestFile, kNetwork,
           "{}: {} says neither the hash nor the length of {} as a Hub does; check HF_ENDPOINT and the proxy",
           client.name().text(), settings.endpoint, printable(file));
   described.size = *bytes;
@@ -192,7 +193,7 @@ void download(HubClient& client, const Described& file, const fs::path& blob,
       if (partial.bytes() > before) failures = 0;
       ++failures;
       const bool refused = response && !response->ok();
-      require(failures < HubClient::kTries || refused,
+      require(failures < HubClient::kTries || refused, kNetwork,
               "{}: {} of {} bytes of {} came, then no more: {}; the same command goes on from there",
               client.name().text(), partial.bytes(), file.size, file.name, problem);
       client.wait(failures, refused ? &*response : nullptr);
@@ -205,7 +206,7 @@ void download(HubClient& client, const Described& file, const fs::path& blob,
     got(-static_cast<int64_t>(partial.bytes()));
     std::error_code ec;
     fs::remove(partial_of(blob), ec);
-    require(!again, "{}: {} came damaged twice: {}; try again later, or look at the proxy",
+    require(!again, kNetwork, "{}: {} came damaged twice: {}; try again later, or look at the proxy",
             client.name().text(), file.name, problem);
   }
 }

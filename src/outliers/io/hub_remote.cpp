@@ -34,7 +34,8 @@ void check_path(const std::string& file, const std::string& where) {
   bool safe = !file.empty() && file.front() != '/' && file.find('\\') == std::string::npos &&
               file.find('\0') == std::string::npos;
   for (const fs::path& part : fs::path(file)) safe = safe && part != ".." && part != "." && !part.empty();
-  require(safe, "{} lists a file {}, which would lie outside of the repository", where, printable(file));
+  require(safe, kNetwork, "{} lists a file {}, which would lie outside of the repository", where,
+          printable(file));
 }
 
 /// Runs work(client, i) for i < count on a few threads, each with connections of its own. The first failure
@@ -92,7 +93,7 @@ void check_space(const HubCache& cache, const HubName& name, uint64_t needed) {
   std::error_code ec;
   const fs::space_info space = fs::space(cache.root(), ec);
   require(
-      ec || space.available >= needed,
+      ec || space.available >= needed, not_written(ENOSPC),
       "{} needs {}, but {} has {} left; free some space, or name another cache with HF_HOME or HF_HUB_CACHE",
       name.text(), megabytes(needed), cache.root().string(), megabytes(space.available));
 }

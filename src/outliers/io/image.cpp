@@ -67,7 +67,7 @@ class PngDecoder {
   PngDecoder(std::span<const uint8_t> bytes, const std::string& where, int64_t most)
       : bytes_(bytes), where_(where), most_(most) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning);
-    require(png_ != nullptr, "{}: libpng cannot start", where_);
+    require(png_ != nullptr, Cause{ErrorKind::memory}, "{}: libpng cannot start", where_);
     info_ = png_create_info_struct(png_);
   }
   ~PngDecoder() { png_destroy_read_struct(&png_, &info_, nullptr); }

@@ -97,8 +97,8 @@ NamePattern::NamePattern(const std::string& pattern, const std::string& option) 
   if (code == nullptr) {
     PCRE2_UCHAR text[256] = {};
     pcre2_get_error_message(error, text, sizeof text);
-    fail("{} has the regular expression {}, which is not read here: {}", option, printable(pattern),
-         reinterpret_cast<const char*>(text));
+    fail(kUnsupported, "{} has the regular expression {}, which is not read here: {}", option,
+         printable(pattern), reinterpret_cast<const char*>(text));
   }
   code_ = std::shared_ptr<void>(code, [](void* p) { pcre2_code_free(static_cast<pcre2_code*>(p)); });
 }
@@ -192,13 +192,13 @@ struct LoraConfig::Reader {
                                       [&](const Option& o) { return key == o.name; });
       const std::string name = printable(key);
       if (known != std::end(kOptions)) {
-        require(known->use != Use::refused || !is_on(value),
+        require(known->use != Use::refused || !is_on(value), kUnsupported,
                 "{}: '{}' is not supported; merge the adapter with PEFT", where, name);
         continue;
       }
       if (!is_on(value)) continue;
       require(
-          value.is_number() || value.is_string() || is_not_finite(value),
+          value.is_number() || value.is_string() || is_not_finite(value), kUnsupported,
           "{}: the option '{}' is not known here, and may change what is merged; merge the adapter with PEFT",
           where, name);
       warn("{}: the option '{}' is not known here and is ignored", where, name);
@@ -206,7 +206,8 @@ struct LoraConfig::Reader {
     const std::string type = find("peft_type") != nullptr && find("peft_type")->is_string()
                                  ? find("peft_type")->get<std::string>()
                                  : "";
-    require(type == "LORA", "{}: the adapter is of the kind '{}'; known: LORA", where, printable(type));
+    require(type == "LORA", kUnsupported, "{}: the adapter is of the kind '{}'; known: LORA", where,
+            printable(type));
     if (const ordered_json* bias = find("bias")) {
       const bool known = *bias == "none" || *bias == "all" || *bias == "lora_only";
       require(known, "{} should be \"none\", \"all\" or \"lora_only\"", option("bias"));

@@ -65,7 +65,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   require(status_.st_size > 0, "{} is empty", path.string());
   size_ = static_cast<size_t>(status_.st_size);
   void* map = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
-  require(map != MAP_FAILED, "cannot map {}: {}", path.string(), std::strerror(errno));
+  require(map != MAP_FAILED, not_read(errno), "cannot map {}: {}", path.string(), std::strerror(errno));
   data_ = static_cast<const uint8_t*>(map);
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);

@@ -36,7 +36,8 @@ constexpr NumpyType kTypes[] = {{"<f4", at::kFloat}, {"<f2", at::kHalf}, {"<f8",
 std::string npy_header(const at::Tensor& tensor) {
   const auto* type = std::find_if(std::begin(kTypes), std::end(kTypes),
                                   [&](const NumpyType& t) { return t.dtype == tensor.scalar_type(); });
-  require(type != std::end(kTypes), "npz: NumPy has no dtype {}", at::toString(tensor.scalar_type()));
+  require(type != std::end(kTypes), kArgument, "npz: NumPy has no dtype {}",
+          at::toString(tensor.scalar_type()));
   std::string shape;
   for (const int64_t size : tensor.sizes()) shape += fmt::format("{}, ", size);
   if (tensor.dim() > 1) shape.resize(shape.size() - 2);
@@ -101,7 +102,8 @@ Header read_header(const ReadBytes& read, uint64_t size, const std::string& wher
   std::string descr = descr_text.substr(quote + 1, close - quote - 1);
   const auto* type = std::find_if(std::begin(kTypes), std::end(kTypes),
                                   [&](const NumpyType& t) { return descr == t.descr; });
-  if (type == std::end(kTypes)) fail("{} has dtype {}, which is not known here", where, printable(descr));
+  if (type == std::end(kTypes))
+    fail(kUnsupported, "{} has dtype {}, which is not known here", where, printable(descr));
   const bool fortran_order = order.find("True") < order.find(',');
 
   std::vector<int64_t> shape;
@@ -154,7 +156,7 @@ void NpzWriter::add(const std::string& name, const at::Tensor& tensor) {
           .contiguous();
   const std::string header = npy_header(plain), member = name + ".npy";
   for (const Member& m : members_)
-    require(m.name != member, "npz: array {} is there already", printable(name));
+    require(m.name != member, kArgument, "npz: array {} is there already", printable(name));
   uint32_t sum = crc(0, header.data(), header.size());
   sum = crc(sum, plain.data_ptr(), plain.nbytes());
   const uint64_t bytes = header.size() + plain.nbytes();
@@ -281,7 +283,8 @@ struct NpzArray::State {
 
 NpzArray NpzReader::open(const std::string& name) const {
   const auto found = state_->members.find(name);
-  require(found != state_->members.end(), "{} has no array {}", state_->zip.path(), printable(name));
+  require(found != state_->members.end(), kArgument, "{} has no array {}", state_->zip.path(),
+          printable(name));
   return NpzArray(std::make_unique<NpzArray::State>(
       state_->zip, *found->second, fmt::format("{}: array {}", state_->zip.path(), printable(name))));
 }
@@ -299,7 +302,8 @@ at::ScalarType NpzArray::dtype() const {
 
 at::Tensor NpzArray::next(int64_t count) {
   State& s = *state_;
-  require(count >= 0 && count <= s.header.elements - s.done, "npz: {} values are more than are left", count);
+  require(count >= 0 && count <= s.header.elements - s.done, kArgument,
+          "npz: {} values are more than are left", count);
   at::Tensor part;
   if (s.header.fortran_order) {
     if (!s.in_order.defined()) s.in_order = read_values(s.reader(), s.header).flatten();
@@ -314,7 +318,7 @@ at::Tensor NpzArray::next(int64_t count) {
 
 at::Tensor NpzArray::whole() {
   State& s = *state_;
-  require(s.done == 0, "npz: an array is read in parts or as a whole");
+  require(s.done == 0, kArgument, "npz: an array is read in parts or as a whole");
   s.done = s.header.elements;
   return read_values(s.reader(), s.header);
 }

@@ -166,12 +166,12 @@ LegacyFile unpickle_legacy(std::span<const uint8_t> file, const std::string& whe
   const Object& magic = unpickler.run();
   require(magic.kind == Kind::integer && magic.text == kMagic, "{} is no file of torch.save", where);
   const Object& version = unpickler.run();
-  require(version.kind == Kind::integer && version.integer == 1001,
+  require(version.kind == Kind::integer && version.integer == 1001, kUnsupported,
           "{}: version {} of torch.save is not known", where, version.integer);
   const Object& system = unpickler.run();
   for (size_t i = 0; system.kind == Kind::dict && i < system.items.size(); i += 2) {
     const Object& value = unpickler.object(system.items[i + 1]);
-    require(unpickler.object(system.items[i]).text != "little_endian" || value.integer != 0,
+    require(unpickler.object(system.items[i]).text != "little_endian" || value.integer != 0, kUnsupported,
             "{} was written on a big-endian machine, which is not supported; save it again on a "
             "little-endian one",
             where);

@@ -82,8 +82,8 @@ struct File {
     info.name = key;
     info.encoding = dtype->get<std::string>();
     const Encoding* encoding = find_encoding(info.encoding);
-    require(encoding != nullptr && encoding->elements == 1, "{}: tensor {} has unknown dtype {}", path, name,
-            printable(info.encoding));
+    require(encoding != nullptr && encoding->elements == 1, kUnsupported,
+            "{}: tensor {} has unknown dtype {}", path, name, printable(info.encoding));
     int64_t elements = 1;
     for (const auto& size : *shape) {
       if (!size.is_number_unsigned()) malformed("shape");
@@ -163,7 +163,7 @@ const char* safetensors_dtype(at::ScalarType dtype) {
     case at::kInt:
       return "I32";
     default:
-      fail("safetensors: cannot write dtype {}", at::toString(dtype));
+      fail(kArgument, "safetensors: cannot write dtype {}", at::toString(dtype));
   }
 }
 
@@ -217,7 +217,7 @@ void SafetensorsWriter::add(const std::string& name, const at::Tensor& tensor) {
 }
 
 void SafetensorsWriter::commit() {
-  require(next_ == plan_.size(), "safetensors: tensor {} is missing",
+  require(next_ == plan_.size(), kArgument, "safetensors: tensor {} is missing",
           next_ < plan_.size() ? plan_[next_].name : "");
   file_.commit();
 }

@@ -44,8 +44,8 @@ std::map<std::string, std::vector<std::string>> read_shard_index(const fs::path&
   for (const auto& [name, tensors] : names_of_file) {
     const fs::path part = path.parent_path() / name;
     std::error_code unreadable;  // such as a name that is too long for a file
-    require(fs::exists(part, unreadable), "{} is missing; {} names it", printable(part.string(), 4096),
-            path.filename().string());
+    require(fs::exists(part, unreadable), not_read(ENOENT), "{} is missing; {} names it",
+            printable(part.string(), 4096), path.filename().string());
   }
   return names_of_file;
 }

@@ -84,7 +84,7 @@ struct File {
     const ZipReader::Member* order = zip->find(folder + "byteorder");
     const std::string byte_order = order == nullptr ? "little" : zip->contents(*order);
     require(
-        byte_order == "little",
+        byte_order == "little", kUnsupported,
         "{} was written on a {}-endian machine, which is not supported; save it again on a little-endian one",
         where, printable(byte_order, 20));
     const std::string text = zip->contents(*pickle);

@@ -104,7 +104,8 @@ const Object& Unpickler::run() {
     switch (opcode) {
       case 0x80: {  // PROTO
         const auto version = read<uint8_t>();
-        require(version >= 2 && version <= 5, "{}: pickle protocol {} is not known", where_, version);
+        require(version >= 2 && version <= 5, kUnsupported, "{}: pickle protocol {} is not known", where_,
+                version);
         break;
       }
       case 0x95:  // FRAME

@@ -117,7 +117,9 @@ struct ZipReader::Stream::Inflater {
   uint64_t used = 0;
   int status = Z_OK;
 
-  Inflater() { require(inflateInit2(&z, -MAX_WBITS) == Z_OK, "zlib: out of memory"); }
+  Inflater() {
+    require(inflateInit2(&z, -MAX_WBITS) == Z_OK, Cause{ErrorKind::memory}, "zlib: out of memory");
+  }
   ~Inflater() { inflateEnd(&z); }
   Inflater(const Inflater&) = delete;
   Inflater& operator=(const Inflater&) = delete;
@@ -143,7 +145,7 @@ struct ZipReader::Stream::Inflater {
 
 ZipReader::Stream::Stream(const ZipReader& zip, const Member& m) : zip_(zip), member_(m), data_(zip.raw(m)) {
   if (m.method == 0) return;
-  require(m.method == 8, "{}: {} is compressed by method {}, which is not known", zip.path(),
+  require(m.method == 8, kUnsupported, "{}: {} is compressed by method {}, which is not known", zip.path(),
           printable(m.name), m.method);
   // Deflate shrinks at most about 1032 : 1, so a larger claim is a lie.
   require(m.bytes / 1100 <= m.stored, "{} is damaged: {} claims {} bytes", zip.path(), printable(m.name),

@@ -55,7 +55,7 @@ std::vector<const MeasureInfo*> choose_measures(const std::vector<std::string>& 
   for (const std::string& name : names) {
     if (name == "all") continue;
     const MeasureInfo& row = find(name);
-    require(row.applies_to(config), "the measure {} has nothing to look at in {}", name,
+    require(row.applies_to(config), kArgument, "the measure {} has nothing to look at in {}", name,
             printable(config.name));
     add_with_needs(row, wanted);
   }

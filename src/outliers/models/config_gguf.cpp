@@ -50,8 +50,9 @@ Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std
   const double factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 1.0));
   // Writers state a type of "none" or a factor of 1 or 0 for rotaries that are not scaled.
   if (scaling == "none" || (scaling == "linear" && (factor == 1 || factor == 0))) return rotary;
-  require(rotary.factors.empty(), "{}: rotary scaling '{}' together with rope_freqs.weight is not supported",
-          where, printable(scaling));
+  require(rotary.factors.empty(), kUnsupported,
+          "{}: rotary scaling '{}' together with rope_freqs.weight is not supported", where,
+          printable(scaling));
   rotary.scaling = scaling;
   rotary.factor = factor;
   if (scaling == "linear") return rotary;
@@ -62,7 +63,7 @@ Rotary read_rotary(const io::Checkpoint& checkpoint, const Keys& keys, const std
                               keys.number("rope.scaling.yarn_attn_factor", 1.0) *
                               yarn_attention_factor(rotary.factor);
     for (const char* key : {"rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor"}) {
-      require(!keys.has(key), "{}: '{}' is not supported", where, keys.name(key));
+      require(!keys.has(key), kUnsupported, "{}: '{}' is not supported", where, keys.name(key));
     }
   } else {
     fail(Cause{ErrorKind::unsupported}, "{}: rotary scaling '{}' is not supported; known: linear, yarn",
@@ -77,10 +78,11 @@ void read_experts(const io::Checkpoint& checkpoint, const Keys& keys, Config& co
   experts.used = keys.integer("expert_used_count");
   // GGUF's LLAMA_EXPERT_GATING_FUNC: 1 softmax of all, 3 of the chosen.
   const int64_t gating = keys.maybe_integer("expert_gating_func").value_or(1);
-  require(gating == 1 || gating == 3, "{}: '{}' of {} is not supported; known: 1 and 3 (softmax)",
-          keys.where(), keys.name("expert_gating_func"), gating);
+  require(gating == 1 || gating == 3, kUnsupported,
+          "{}: '{}' of {} is not supported; known: 1 and 3 (softmax)", keys.where(),
+          keys.name("expert_gating_func"), gating);
   const double scale = keys.number("expert_weights_scale", 0.0);
-  require(scale == 0 || scale == 1, "{}: '{}' of {} is not supported", keys.where(),
+  require(scale == 0 || scale == 1, kUnsupported, "{}: '{}' of {} is not supported", keys.where(),
           keys.name("expert_weights_scale"), scale);
   experts.normalised = gating == 3 || keys.boolean("expert_weights_norm", experts.normalised);
   experts.width = keys.maybe_integer("expert_feed_forward_length").value_or(0);
@@ -137,8 +139,9 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   const Keys keys(metadata, architecture, where);
   const bool mixture = keys.maybe_integer("expert_count").value_or(0) > 0;
   const Family& family = family_of_gguf(architecture, mixture, where);
-  require(!mixture || family.mixture, "{}: experts in a model of the architecture '{}' are not supported",
-          where, printable(architecture));
+  require(!mixture || family.mixture, kUnsupported,
+          "{}: experts in a model of the architecture '{}' are not supported", where,
+          printable(architecture));
 
   Config config = family.traits;
   config.family = family.name;
@@ -153,8 +156,9 @@ Described describe_gguf(const io::Checkpoint& checkpoint) {
   config.kv_heads = keys.maybe_integer("attention.head_count_kv").value_or(config.heads);
   config.head_width = keys.maybe_integer("attention.key_length").value_or(config.width / config.heads);
   const int64_t value_width = keys.maybe_integer("attention.value_length").value_or(config.head_width);
-  require(value_width == config.head_width, "{}: values of {} channels with keys of {} are not supported",
-          where, value_width, config.head_width);
+  require(value_width == config.head_width, kUnsupported,
+          "{}: values of {} channels with keys of {} are not supported", where, value_width,
+          config.head_width);
   config.mlp_width = keys.integer("feed_forward_length");
   config.max_positions = keys.integer("context_length");
   config.norm_epsilon = keys.number(

@@ -22,10 +22,10 @@ Activation activation_of(const Fields& fields) {
   if (name == "gelu") return Activation::gelu;
   if (name == "relu") return Activation::relu;
   if (name == "quick_gelu") return Activation::quick_gelu;
-  fail(
-      "{}: the activation function '{}' is not supported; known: silu, gelu, gelu_pytorch_tanh, quick_gelu, "
-      "relu",
-      fields.where(), printable(name));
+  fail(kUnsupported,
+       "{}: the activation function '{}' is not supported; known: silu, gelu, gelu_pytorch_tanh, quick_gelu, "
+       "relu",
+       fields.where(), printable(name));
 }
 
 /// Experts as Mixtral and what came after it name them, and the layers that have them.
@@ -153,10 +153,10 @@ std::vector<bool> sliding_layers(const Family& family, const Fields& fields, con
     const std::string type = (*types)[layer].is_string() ? (*types)[layer].get<std::string>() : "";
     // "attention" is its earlier name.
     if (type != "full_attention" && type != "attention" && type != "sliding_attention") {
-      fail(
-          "{}: layer {} has the type '{}', which is not supported; known: full_attention, "
-          "sliding_attention",
-          fields.where(), layer, printable(type));
+      fail(kUnsupported,
+           "{}: layer {} has the type '{}', which is not supported; known: full_attention, "
+           "sliding_attention",
+           fields.where(), layer, printable(type));
     }
     sliding[layer] = type == "sliding_attention";
     require(!sliding[layer] || window > 0,
@@ -227,7 +227,7 @@ Described describe_hugging_face(std::string_view text, const std::string& where)
       1.0 / std::sqrt(fields.number("query_pre_attn_scalar", static_cast<double>(config.head_width)));
   config.attention_softcap = fields.number("attn_logit_softcapping", 0.0);
   config.logit_softcap = fields.number("final_logit_softcapping", 0.0);
-  require(!fields.boolean("use_bidirectional_attention", false),
+  require(!fields.boolean("use_bidirectional_attention", false), kUnsupported,
           "{}: 'use_bidirectional_attention' is not supported", where);
   if (family.mixture) read_experts(fields, config);
   if (family.read_hugging_face != nullptr) family.read_hugging_face(fields, config);

@@ -141,8 +141,8 @@ ordered_json scaling_of(const Rotary& rotary, const std::string& where) {
   if (rotary.scaling.empty()) return nullptr;
   ordered_json scaling = {{"rope_type", rotary.scaling}, {"factor", rotary.factor}};
   if (rotary.scaling == "linear") return scaling;
-  require(rotary.scaling == "yarn", "{}: the rotary scaling '{}' cannot be written to config.json", where,
-          rotary.scaling);
+  require(rotary.scaling == "yarn", kUnsupported,
+          "{}: the rotary scaling '{}' cannot be written to config.json", where, rotary.scaling);
   scaling["original_max_position_embeddings"] = rotary.original_positions;
   scaling["beta_fast"] = rotary.beta_fast;
   scaling["beta_slow"] = rotary.beta_slow;
@@ -155,7 +155,7 @@ ordered_json config_of_gguf(const Model& model, at::ScalarType dtype) {
   const Config& c = model.config();
   const Family& family = family_of(c);
   const std::string where = printable(model.checkpoint().path().string());
-  require(family.architecture != nullptr,
+  require(family.architecture != nullptr, kUnsupported,
           "{}: config.json cannot be built for a GGUF of the family {}; export its Hugging Face checkpoint",
           where, family.name);
   const json defaults = json::parse(family.defaults);
@@ -195,7 +195,7 @@ ordered_json config_of_gguf(const Model& model, at::ScalarType dtype) {
     types.push_back(of_layer > 0 ? "sliding_attention" : "full_attention");
   }
   // llama.cpp calls Mistral a Llama; transformers' Llama would pass the window over.
-  require(window == 0 || family.windows != WindowRule::none,
+  require(window == 0 || family.windows != WindowRule::none, kUnsupported,
           "{}: the sliding window of {} tokens cannot be written to config.json: {} has none; export the "
           "model's Hugging Face checkpoint",
           where, window, family.architecture);
@@ -214,7 +214,7 @@ ordered_json config_of_gguf(const Model& model, at::ScalarType dtype) {
     else
       config["query_pre_attn_scalar"] = scalar;
   } else {
-    require(std::abs(c.attention_scale - plain) < 1e-6 * plain,
+    require(std::abs(c.attention_scale - plain) < 1e-6 * plain, kUnsupported,
             "{}: the scale {} of the attention scores cannot be written to config.json", where,
             c.attention_scale);
   }
@@ -276,7 +276,7 @@ Exported export_checkpoint(const Model& model, const fs::path& directory, const 
       const at::Tensor values = part->load();
       io::check_mapped_files();
       // float16 ends at 65504; a silent infinity would be another model.
-      require(options.dtype != at::kHalf || at::isfinite(values).all().item<bool>(),
+      require(options.dtype != at::kHalf || at::isfinite(values).all().item<bool>(), kArgument,
               "tensor {} has values that float16 cannot hold; export as bfloat16 or float32",
               printable(part->plan.name));
       writer.add(part->plan.name, values);

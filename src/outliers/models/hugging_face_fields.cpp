@@ -98,7 +98,8 @@ void Fields::require_only(const char* only) const {
   for (const auto& [key, value] : wanted.items()) {
     const json* got = find(key.c_str());
     if (got == nullptr || *got == value) continue;
-    fail("{}: '{}' of {} is not supported; known: {}", where_, key, printable(got->dump(), 40), value.dump());
+    fail(kUnsupported, "{}: '{}' of {} is not supported; known: {}", where_, key, printable(got->dump(), 40),
+         value.dump());
   }
 }
 

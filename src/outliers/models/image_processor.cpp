@@ -59,10 +59,10 @@ const Kind& kind_of(const Fields& fields) {
   for (const Kind& kind : kKinds) {
     if (type == kind.name) return kind;
   }
-  fail(
-      "{}: the image processor '{}' is not known; known: ViT, CLIP and Bit's; give .npy files of what it "
-      "makes",
-      fields.where(), printable(full));
+  fail(kUnsupported,
+       "{}: the image processor '{}' is not known; known: ViT, CLIP and Bit's; give .npy files of what it "
+       "makes",
+       fields.where(), printable(full));
 }
 
 /// Edges of images are positive, and small enough for a product of two.
@@ -81,8 +81,8 @@ void read_size(const Fields& fields, const Kind& kind, ImageProcessor& processor
   }
   const Fields size = fields.object("size");
   for (const char* key : {"longest_edge", "max_height", "max_width"}) {
-    require(!size.has(key), "{}: '{}' is not supported; known: height and width, shortest_edge", size.where(),
-            key);
+    require(!size.has(key), kUnsupported, "{}: '{}' is not supported; known: height and width, shortest_edge",
+            size.where(), key);
   }
   if (size.has("shortest_edge")) {
     processor.shortest_edge = edge(size, "shortest_edge");
@@ -131,7 +131,7 @@ std::vector<fs::path> files_of(const std::vector<fs::path>& paths) {
   std::vector<fs::path> files;
   for (const fs::path& path : paths) {
     const std::string name = printable(path.string());
-    require(fs::exists(path), "{}: no such file or directory", name);
+    require(fs::exists(path), not_read(ENOENT), "{}: no such file or directory", name);
     if (!fs::is_directory(path)) {
       files.push_back(path);
       continue;
@@ -140,11 +140,11 @@ std::vector<fs::path> files_of(const std::vector<fs::path>& paths) {
     for (const auto& entry : fs::directory_iterator(path)) {
       if (entry.is_regular_file() && is_image_name(entry.path())) inside.push_back(entry.path());
     }
-    require(!inside.empty(), "{}: there is no .png, .jpg, .jpeg or .npy file in it", name);
+    require(!inside.empty(), not_read(ENOENT), "{}: there is no .png, .jpg, .jpeg or .npy file in it", name);
     std::sort(inside.begin(), inside.end());
     files.insert(files.end(), inside.begin(), inside.end());
   }
-  require(!files.empty(), "there is no image");
+  require(!files.empty(), kArgument, "there is no image");
   return files;
 }
 
@@ -217,7 +217,7 @@ ImageProcessor parse_image_processor(std::string_view text, const std::string& w
   if (processor.resizes) {
     read_size(fields, kind, processor);
     const int64_t filter = fields.integer("resample");
-    require(filter >= 0 && filter <= 5,
+    require(filter >= 0 && filter <= 5, kUnsupported,
             "{}: 'resample' of {} is not known; known: 0 to 5, by Pillow's numbers", where, filter);
     processor.filter = static_cast<Filter>(filter);
   }

@@ -20,7 +20,7 @@ Described describe(const io::Checkpoint& checkpoint) {
   // What cannot be looked at is read, so that the reason is said.
   std::error_code code;
   require(
-      std::filesystem::exists(file, code) || code,
+      std::filesystem::exists(file, code) || code, not_read(ENOENT),
       "{}: there is no config.json beside it, which a {} checkpoint needs; take it from the model's folder",
       printable(checkpoint.path().string(), 4096),
       checkpoint.format() == io::Format::pytorch ? "PyTorch" : "safetensors");
@@ -101,7 +101,8 @@ const text::Tokenizer* Model::try_tokenizer() const {
 
 const text::Tokenizer& Model::tokenizer() const {
   const text::Tokenizer* tokenizer = try_tokenizer();
-  require(tokenizer != nullptr, "{}: the checkpoint has no tokenizer ({}); give token ids instead of text",
+  require(tokenizer != nullptr, kArgument,
+          "{}: the checkpoint has no tokenizer ({}); give token ids instead of text",
           printable(checkpoint_->path().string()),
           checkpoint_->metadata() != nullptr
               ? "no tokenizer.ggml.tokens in its metadata"

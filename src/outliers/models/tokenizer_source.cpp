@@ -124,7 +124,7 @@ std::unique_ptr<text::Tokenizer> load_tokenizer(const io::Checkpoint& checkpoint
 
 std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& path) {
   const std::string name = printable(path.string());
-  require(std::filesystem::exists(path), "{}: no such file or directory", name);
+  require(std::filesystem::exists(path), not_read(ENOENT), "{}: no such file or directory", name);
   require_regular(path, true);
   if (io::is_gguf(path)) {
     auto tokenizer = load_tokenizer(*io::open_gguf(path));
@@ -145,7 +145,7 @@ std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& pat
   auto tokenizer = from_directory(directory ? path : path.parent_path());
   if (tokenizer == nullptr && directory && holds_gguf(path))
     tokenizer = load_tokenizer(*io::Checkpoint::open(path));
-  require(tokenizer != nullptr,
+  require(tokenizer != nullptr, not_read(ENOENT),
           "{}: there is no tokenizer here (tokenizer.json, tokenizer.model, or vocab.json with merges.txt)",
           name);
   return tokenizer;

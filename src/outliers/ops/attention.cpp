@@ -6,10 +6,10 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include "outliers/core/error.h"
 #include "outliers/core/shape.h"
 #include "outliers/ops/blocked_attention.h"
 #include "outliers/ops/cpu/attention.h"
+#include "outliers/ops/error.h"
 #ifdef OUTLIERS_CUDA
 #include "outliers/ops/cuda/attention.h"
 #endif

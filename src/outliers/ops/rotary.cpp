@@ -6,8 +6,8 @@
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 
-#include "outliers/core/error.h"
 #include "outliers/core/shape.h"
+#include "outliers/ops/error.h"
 #include "outliers/ops/rows.h"
 
 namespace outliers::ops {

@@ -175,7 +175,7 @@ void check_names(const results::Results& r, const std::vector<Planned>& planned,
     }
     const auto& made = r.run.measures;
     for (const char* measure : found->kind.measures) {
-      require(std::find(made.begin(), made.end(), measure) != made.end(),
+      require(std::find(made.begin(), made.end(), measure) != made.end(), kArgument,
               "{} shows the measure {}, which this report was made without", name, measure);
     }
   }

@@ -48,7 +48,7 @@ pid_t start(const std::string& name, const std::string& formats, const fs::path&
                     folder = directory.string();
   const pid_t child = fork();
   const int error = errno;
-  require(child >= 0, "cannot start gnuplot: {}", std::strerror(error));
+  require(child >= 0, kUnsupported, "cannot start gnuplot: {}", std::strerror(error));
   if (child > 0) return child;
   // Only calls that are safe between fork and exec.
   const int in = open("/dev/null", O_RDONLY), out = open(log.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0644);
@@ -131,12 +131,12 @@ bool have_gnuplot() {
 void draw(const std::vector<Figure>& figures, const Palette& palette, const std::vector<std::string>& formats,
           const fs::path& directory) {
   require(
-      have_gnuplot(),
+      have_gnuplot(), kUnsupported,
       "gnuplot is not installed, so no figures are drawn; install the package gnuplot-nox (Debian's name) "
       "and run outliers plot");
   std::error_code ec;
   fs::create_directories(directory, ec);
-  require(!ec, "cannot write {}: {}", directory.string(), ec.message());
+  require(!ec, not_written(ec.value()), "cannot write {}: {}", directory.string(), ec.message());
   const Temporary scratch(directory / "gnuplot", Temporary::Kind::directory, false);
 
   const std::string list = fmt::format("{}", fmt::join(formats, " "));
@@ -159,7 +159,7 @@ void draw(const std::vector<Figure>& figures, const Palette& palette, const std:
   }
   while (children.size() > 0) wait_for_one();
   check_interrupt();
-  require(problem.empty(), "{}", problem);
+  require(problem.empty(), kUnsupported, "{}", problem);
 
   for (const Figure& figure : figures) {
     std::vector<std::string> endings = formats;
@@ -168,10 +168,10 @@ void draw(const std::vector<Figure>& figures, const Palette& palette, const std:
       const std::string file = fmt::format("{}.{}", figure.name, ending);
       if (!is_whole(scratch.path() / file, ending)) {
         check_room(scratch.path() / file, directory);
-        fail("gnuplot wrote no {}, or only a part of it", file);
+        fail(kUnsupported, "gnuplot wrote no {}, or only a part of it", file);
       }
       fs::rename(scratch.path() / file, directory / file, ec);
-      require(!ec, "cannot write {}: {}", (directory / file).string(), ec.message());
+      require(!ec, not_written(ec.value()), "cannot write {}: {}", (directory / file).string(), ec.message());
       Temporary::note_complete(directory / file);
     }
   }

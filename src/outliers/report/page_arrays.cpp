@@ -178,7 +178,7 @@ std::string packed(const std::string& bytes) {
   const int status =
       compress2(reinterpret_cast<Bytef*>(deflated.data()), &size,
                 reinterpret_cast<const Bytef*>(bytes.data()), bytes.size(), Z_BEST_COMPRESSION);
-  require(status == Z_OK, "cannot compress the page's arrays: out of memory");
+  require(status == Z_OK, Cause{ErrorKind::memory}, "cannot compress the page's arrays: out of memory");
   deflated.resize(size);
 
   static const char* alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -23,7 +23,7 @@ const results::ArrayField& array_field(std::string_view name, bool of_model) {
   for (const results::ArrayField& field : results::array_table()) {
     if (name == field.name && of_model == (field.of == Of::model)) return field;
   }
-  fail("array {} is not one of docs/results.md", printable(std::string(name)));
+  fail(kArgument, "array {} is not one of docs/results.md", printable(std::string(name)));
 }
 
 /// By the letters of results::array_table(); a digit is a size of its own.
@@ -101,8 +101,9 @@ Results read_results(const std::filesystem::path& directory) {
   const fs::path results = directory / kResultsFile, arrays = directory / kArraysFile;
   std::error_code ec;
   for (const fs::path& path : {results, arrays}) {
-    require(fs::is_regular_file(path, ec), "{} holds no report: it has no {}; make one with outliers report",
-            directory.string(), path.filename().string());
+    require(fs::is_regular_file(path, ec), not_read(ENOENT),
+            "{} holds no report: it has no {}; make one with outliers report", directory.string(),
+            path.filename().string());
   }
   results::Results data = results::read(results);
   // Reports of the first schema have definitions under other names.

@@ -5,8 +5,8 @@
 
 #include <ATen/ATen.h>
 
-#include "outliers/core/error.h"
 #include "outliers/core/shape.h"
+#include "outliers/run/error.h"
 
 namespace outliers::run {
 

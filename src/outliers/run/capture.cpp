@@ -5,11 +5,11 @@
 
 #include <ATen/ATen.h>
 
-#include "outliers/core/error.h"
 #include "outliers/core/shape.h"
 #include "outliers/io/npz.h"
 #include "outliers/io/safetensors.h"
 #include "outliers/run/capture_file.h"
+#include "outliers/run/error.h"
 
 namespace outliers::run {
 

@@ -18,8 +18,8 @@ namespace outliers::run {
 
 bool is_npz_capture(const std::filesystem::path& path) {
   const std::string ending = path.extension().string();
-  require(ending == ".npz" || ending == ".safetensors", "{}: a capture is an .npz or a .safetensors file",
-          printable(path.string()));
+  require(ending == ".npz" || ending == ".safetensors", kArgument,
+          "{}: a capture is an .npz or a .safetensors file", printable(path.string()));
   return ending == ".npz";
 }
 

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "outliers/core/error.h"
 #include "outliers/models/weights.h"
+#include "outliers/run/error.h"
 
 namespace outliers::run {
 

@@ -6,8 +6,8 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "outliers/core/error.h"
 #include "outliers/core/shape.h"
+#include "outliers/run/error.h"
 
 namespace outliers::run {
 

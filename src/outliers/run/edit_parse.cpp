@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "outliers/core/error.h"
 #include "outliers/core/suggest.h"
 #include "outliers/run/edit.h"
+#include "outliers/run/error.h"
 
 namespace outliers::run {
 

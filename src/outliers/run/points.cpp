@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "outliers/core/error.h"
 #include "outliers/core/suggest.h"
+#include "outliers/run/error.h"
 
 namespace outliers::run {
 

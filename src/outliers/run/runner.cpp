@@ -7,7 +7,6 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
 #include "outliers/core/memory.h"
 #include "outliers/core/shape.h"
@@ -17,6 +16,7 @@
 #include "outliers/run/block.h"
 #include "outliers/run/branches.h"
 #include "outliers/run/edited_weights.h"
+#include "outliers/run/error.h"
 #include "outliers/run/head.h"
 #include "outliers/run/image_embedding.h"
 #include "outliers/run/layer_weights.h"

@@ -8,9 +8,9 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/bytes.h"
-#include "outliers/core/error.h"
 #include "outliers/core/shape.h"
 #include "outliers/core/thresholds.h"
+#include "outliers/stats/error.h"
 #include "outliers/stats/magnitudes.h"
 #include "outliers/stats/partial.h"
 

@@ -6,8 +6,8 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/bytes.h"
-#include "outliers/core/error.h"
 #include "outliers/core/shape.h"
+#include "outliers/stats/error.h"
 #include "outliers/stats/partial.h"
 
 namespace outliers::stats {

@@ -205,21 +205,22 @@ Corpus default_corpus() {
 
 at::Tensor make_windows(const Tokenizer& tokenizer, Corpus corpus, int64_t sequences, int64_t tokens,
                         BosPolicy bos, uint64_t seed) {
-  require(sequences > 0 && tokens > 0, "{} sequences of {} tokens: both must be at least 1", sequences,
-          tokens);
+  require(sequences > 0 && tokens > 0, kArgument, "{} sequences of {} tokens: both must be at least 1",
+          sequences, tokens);
   constexpr int64_t most = int64_t{1} << 40;
-  require(tokens <= most / sequences, "{} sequences of {} tokens are too many", sequences, tokens);
+  require(tokens <= most / sequences, kArgument, "{} sequences of {} tokens are too many", sequences, tokens);
   const std::vector<int64_t> prefix = prefix_of(tokenizer, bos);
   const int64_t body = tokens - static_cast<int64_t>(prefix.size());
-  require(body > 0, "windows of {} tokens have no room behind the {} that stand in front of every window",
-          tokens, prefix.size());
+  require(body > 0, kArgument,
+          "windows of {} tokens have no room behind the {} that stand in front of every window", tokens,
+          prefix.size());
   const auto count = static_cast<size_t>(sequences * body);
   const std::string name = printable(corpus.name);
   const auto too_short = [&](size_t windows) {
-    fail(
-        "the corpus {} gives {} windows of {} tokens, and {} were asked for; ask for fewer or shorter ones, "
-        "or name a longer corpus",
-        name, windows, tokens, sequences);
+    fail(kArgument,
+         "the corpus {} gives {} windows of {} tokens, and {} were asked for; ask for fewer or shorter ones, "
+         "or name a longer corpus",
+         name, windows, tokens, sequences);
   };
 
   at::Tensor windows = at::empty({sequences, tokens}, at::kLong);

@@ -100,8 +100,8 @@ class Pipeline final : public Tokenizer {
   }
 
   std::string piece(int32_t id) const override {
-    require(id >= 0 && id < size_, "{}: token id {} is outside the vocabulary of {} tokens", parts_.where, id,
-            size_);
+    require(id >= 0 && id < size_, kArgument, "{}: token id {} is outside the vocabulary of {} tokens",
+            parts_.where, id, size_);
     if (const AddedToken* token = added(id)) return token->content;
     return static_cast<size_t>(id) < parts_.model->vocabulary().size()
                ? std::string(parts_.model->vocabulary().piece(id))

@@ -45,7 +45,8 @@ class Translator {
 
  private:
   [[noreturn]] void refuse(std::string_view what) const {
-    fail("the pattern {} has {} at byte {}, which is not supported", printable(std::string(in_)), what, at_);
+    fail(kUnsupported, "the pattern {} has {} at byte {}, which is not supported",
+         printable(std::string(in_)), what, at_);
   }
 
   char peek(size_t ahead) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }

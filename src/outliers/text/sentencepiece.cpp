@@ -217,10 +217,11 @@ SentencePieceModel parse_sentencepiece(std::string_view bytes) {
 }
 
 Vocabulary check_sentencepiece(const SentencePieceModel& model, std::string_view where) {
-  require(model.kind == Kind::unigram || model.kind == Kind::bpe,
+  require(model.kind == Kind::unigram || model.kind == Kind::bpe, kUnsupported,
           "{}: the model type {} is not supported; UNIGRAM and BPE are", where,
           model.kind == Kind::word ? "WORD" : "CHAR");
-  require(model.denormalizer.empty(), "{}: a denormalizer_spec with rules is not supported", where);
+  require(model.denormalizer.empty(), kUnsupported, "{}: a denormalizer_spec with rules is not supported",
+          where);
   require(!model.pieces.empty(), "{}: the model has no pieces", where);
   size_t bytes = 0;
   for (const auto& piece : model.pieces) bytes += piece.text.size();
@@ -280,7 +281,7 @@ Parts sentencepiece_parts(const SentencePieceModel& model, std::string_view wher
       scores.push_back(bpe ? never
                            : double{static_cast<float>(0.1 * (static_cast<int>(piece.text.size()) - 1))});
     } else {
-      require(piece.type != Type::unused || !bpe,
+      require(piece.type != Type::unused || !bpe, kUnsupported,
               "{}: piece {}, {}, is of the type UNUSED, which is not supported in a BPE model", where, id,
               printable(piece.text));
       scores.push_back(never);

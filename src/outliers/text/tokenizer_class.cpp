@@ -181,14 +181,14 @@ const TokenizerClass* class_of(const TokenizerFiles& files, const TokenizerConfi
       !(pieces && known->pieces == TokenizerClass::Pieces::none))
     return known;
   if (known != nullptr || is_foreign_class(name)) {
-    fail(
-        "{}{}: the tokenizer_class \"{}\"{} builds a tokenizer of its own in transformers, which is not "
-        "supported{}; {}",
-        files.folder, configured && !by_type ? "tokenizer_config.json" : "config.json", name,
-        by_type ? fmt::format(" (of the model_type \"{}\")", printable(type)) : "",
-        known != nullptr && pieces ? " from a SentencePiece model" : "",
-        json ? "remove the key to read tokenizer.json as it stands"
-             : "save tokenizer.json with transformers");
+    fail(kUnsupported,
+         "{}{}: the tokenizer_class \"{}\"{} builds a tokenizer of its own in transformers, which is not "
+         "supported{}; {}",
+         files.folder, configured && !by_type ? "tokenizer_config.json" : "config.json", name,
+         by_type ? fmt::format(" (of the model_type \"{}\")", printable(type)) : "",
+         known != nullptr && pieces ? " from a SentencePiece model" : "",
+         json ? "remove the key to read tokenizer.json as it stands"
+              : "save tokenizer.json with transformers");
   }
   return nullptr;
 }

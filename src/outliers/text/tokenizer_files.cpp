@@ -38,7 +38,7 @@ std::unique_ptr<Tokenizer> from_vocabulary_and_merges(const TokenizerFiles& file
   // No class means GPT-2's, whose files these were first.
   if (own == nullptr && config.tokenizer_class.empty()) own = find_class("GPT2Tokenizer");
   require(
-      own != nullptr && own->pieces == TokenizerClass::Pieces::none,
+      own != nullptr && own->pieces == TokenizerClass::Pieces::none, kUnsupported,
       "{}tokenizer_config.json: vocab.json and merges.txt are those of a \"{}\"; without tokenizer.json only "
       "GPT2Tokenizer, CodeGenTokenizer, GPTNeoXTokenizer and Qwen2Tokenizer are supported; save "
       "tokenizer.json "

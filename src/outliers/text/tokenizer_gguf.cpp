@@ -126,7 +126,8 @@ const PreTokenizerRow& pre_tokenizer_row(const std::string& name) {
   for (const auto& [other, row] : rows) {
     if (!other.empty()) known += (known.empty() ? "" : ", ") + other;
   }
-  fail("the GGUF's tokenizer.ggml.pre is \"{}\", which is not known; known are {}", printable(name), known);
+  fail(kUnsupported, "the GGUF's tokenizer.ggml.pre is \"{}\", which is not known; known are {}",
+       printable(name), known);
 }
 
 // An id outside the vocabulary is no token; converters write such for tokens that a model lacks.
@@ -295,7 +296,7 @@ std::unique_ptr<Tokenizer> build(GgufVocabulary file) {
   require(file.types.empty() || file.types.size() == file.tokens.size(),
           "the GGUF has {} tokens but {} token types", file.tokens.size(), file.types.size());
   require(
-      file.model == "gpt2" || file.model == "llama" || file.model == "t5",
+      file.model == "gpt2" || file.model == "llama" || file.model == "t5", kUnsupported,
       "the GGUF's tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE), llama (SentencePiece "
       "BPE) and t5 (SentencePiece Unigram)",
       printable(file.model));

@@ -58,7 +58,7 @@ struct Merge {
 std::vector<Merge> merges_of(const Vocabulary& vocabulary, const std::string& where) {
   // Far longer than what anybody has; without a limit a hostile file would take hours.
   constexpr size_t longest = 1024;
-  require(vocabulary.longest_bytes() <= longest,
+  require(vocabulary.longest_bytes() <= longest, kUnsupported,
           "{}: a piece of {} bytes is longer than {}, the most supported", where, vocabulary.longest_bytes(),
           longest);
   std::vector<bool> lengths(longest + 1);

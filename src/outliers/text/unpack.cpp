@@ -52,7 +52,7 @@ class Gzip {
  public:
   explicit Gzip(std::shared_ptr<Input> input) : input_(std::move(input)) {
     constexpr int gzip_only = 15 + 16;
-    require(inflateInit2(&stream_, gzip_only) == Z_OK, "cannot start zlib");
+    require(inflateInit2(&stream_, gzip_only) == Z_OK, Cause{ErrorKind::memory}, "cannot start zlib");
   }
   ~Gzip() { inflateEnd(&stream_); }
   Gzip(const Gzip&) = delete;
@@ -103,7 +103,7 @@ class Gzip {
 class Zstd {
  public:
   explicit Zstd(std::shared_ptr<Input> input) : input_(std::move(input)), stream_(ZSTD_createDStream()) {
-    require(stream_ != nullptr, "cannot start zstd");
+    require(stream_ != nullptr, Cause{ErrorKind::memory}, "cannot start zstd");
   }
   ~Zstd() { ZSTD_freeDStream(stream_); }
   Zstd(const Zstd&) = delete;

@@ -10,7 +10,8 @@ namespace outliers::io::quantized {
 Weights read_awq(const Method& m) {
   m.only("version", "gemm", {"gemm", "GEMM", "exllama", "ipex"});
   const int64_t bits = m.integer("bits", m.integer("w_bit", 4));
-  require(bits == 4, "{}: quantization_config: AWQ with {} bits is not supported; known: 4", m.where(), bits);
+  require(bits == 4, kUnsupported, "{}: quantization_config: AWQ with {} bits is not supported; known: 4",
+          m.where(), bits);
   const int64_t group_option = m.integer("group_size", m.integer("q_group_size", 128));
   // Where output j of eight stands.
   const at::Tensor place = at::tensor({0, 4, 1, 5, 2, 6, 3, 7}, at::kLong);

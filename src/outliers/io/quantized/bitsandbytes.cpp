@@ -31,6 +31,7 @@ void read_int8(const Method& m, Weights& result) {
     m.shape(scale, {q.shape[0]});
     if (const TensorInfo* format = m.stored().find(stem + ".weight_format")) {
       require(format->elements() == 1 && m.stored().load(format->name, at::kFloat).item<float>() == 0,
+              kUnsupported,
               "{}: tensor {} says that the weight is not stored by rows, which is not supported", m.where(),
               printable(format->name));
     }

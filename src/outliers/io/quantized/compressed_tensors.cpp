@@ -17,10 +17,10 @@ void check_format(const Method& m, const json& holder) {
   for (const char* known :
        {"dense", "naive-quantized", "int-quantized", "float-quantized", "pack-quantized", "mixed-precision"})
     if (name == known) return;
-  fail(
-      "{}: quantization_config: the compressed-tensors format '{}' is not supported; known: dense, "
-      "naive-quantized, int-quantized, float-quantized, pack-quantized",
-      m.where(), printable(name));
+  fail(kUnsupported,
+       "{}: quantization_config: the compressed-tensors format '{}' is not supported; known: dense, "
+       "naive-quantized, int-quantized, float-quantized, pack-quantized",
+       m.where(), printable(name));
 }
 
 /// What the configuration says of the weights; which weight it says it of is seen from the tensors.
@@ -35,7 +35,7 @@ Configured read_configuration(const Method& m) {
     const auto found = m.config().find(transform);
     if (found == m.config().end() || found->is_null() || found->empty()) continue;
     const bool plain = found->is_object() && found->value("format", json("dense")) == "dense";
-    require(plain && std::string_view(transform) == "sparsity_config",
+    require(plain && std::string_view(transform) == "sparsity_config", kUnsupported,
             "{}: quantization_config: '{}' is not supported", m.where(), transform);
   }
   Configured configured{};
@@ -50,6 +50,7 @@ Configured read_configuration(const Method& m) {
     const auto count = weights->find("num_bits");
     require(count != weights->end() && count->is_number_integer() && *count >= 1 && *count <= 8 &&
                 32 % count->get<int64_t>() == 0,
+            kUnsupported,
             "{}: quantization_config: weights of 'num_bits' other than 1, 2, 4 and 8 are not supported",
             m.where());
     configured.bits.insert(count->get<int64_t>());

@@ -10,7 +10,7 @@ namespace outliers::io::quantized {
 Weights read_gptq(const Method& m) {
   m.only("checkpoint_format", m.string("format", "gptq"), {"gptq", "gptq_v2"});
   const int64_t bits = m.integer("bits", 0), group_option = m.integer("group_size", -1);
-  require(bits == 2 || bits == 4 || bits == 8,
+  require(bits == 2 || bits == 4 || bits == 8, kUnsupported,
           "{}: quantization_config: GPTQ with {} bits is not supported; known: 2, 4, 8", m.where(), bits);
   const bool first_format = m.string("checkpoint_format", m.string("format", "gptq")) == "gptq";
   const int64_t per_word = 32 / bits;

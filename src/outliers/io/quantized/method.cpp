@@ -40,7 +40,7 @@ std::array<int64_t, 2> Method::pair(const json& object, const char* key) const {
 void Method::only(const char* key, const std::string& otherwise,
                   std::initializer_list<std::string_view> known) const {
   const std::string value = string(key, otherwise);
-  require(std::find(known.begin(), known.end(), value) != known.end(),
+  require(std::find(known.begin(), known.end(), value) != known.end(), kUnsupported,
           "{}: quantization_config: the {} '{}' is not supported; known: {}", where_, key, printable(value),
           fmt::join(known, ", "));
 }

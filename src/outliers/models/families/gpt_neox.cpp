@@ -7,7 +7,7 @@
 namespace outliers::models {
 
 void require_even_heads(const Fields& fields, const Config& config) {
-  require(config.head_width * config.heads == config.width,
+  require(config.head_width * config.heads == config.width, kUnsupported,
           "{}: heads of {} channels are not supported: {} channels in {} heads leave {} to each",
           fields.where(), config.head_width, config.width, config.heads, config.width / config.heads);
 }

@@ -50,8 +50,8 @@ Family mpt_family() {
   f.read_gguf = [](const Keys& keys, const io::Checkpoint&, Config& config) {
     config.qkv_clip = keys.number("attention.clamp_kqv", 0.0);
     const double bias = keys.number("attention.max_alibi_bias", 0.0);
-    require(bias > 0, "{}: positions other than ALiBi are not supported: '{}' is {}", keys.where(),
-            keys.name("attention.max_alibi_bias"), bias);
+    require(bias > 0, kUnsupported, "{}: positions other than ALiBi are not supported: '{}' is {}",
+            keys.where(), keys.name("attention.max_alibi_bias"), bias);
     config.alibi_slopes = alibi_slopes(config.heads, bias);
   };
   f.prefixes = {"transformer.", ""};

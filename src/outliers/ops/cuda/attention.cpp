@@ -97,7 +97,8 @@ std::optional<at::Tensor> attention(const at::Tensor& q_in, const at::Tensor& k_
     a.key_sums = sums->key_sums.mutable_data_ptr<float>();
     a.sink_rates = sums->sink_rates.mutable_data_ptr<float>();
     const cudaError_t error = attention_sums(a, c10::cuda::getCurrentCUDAStream(q.get_device()).stream());
-    require(error == cudaSuccess, "attention on {}: {}", q.device().str(), cudaGetErrorString(error));
+    require(error == cudaSuccess, Cause{ErrorKind::device}, "attention on {}: {}", q.device().str(),
+            cudaGetErrorString(error));
   }
   return result->output;
 }

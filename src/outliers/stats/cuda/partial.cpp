@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kEntryRoom = int64_t{1} << 17;
 
 void check(cudaError_t error, const char* what) {
-  require(error == cudaSuccess, "{} on CUDA: {}", what, cudaGetErrorString(error));
+  require(error == cudaSuccess, Cause{ErrorKind::device}, "{} on CUDA: {}", what, cudaGetErrorString(error));
 }
 
 at::Tensor readable(const at::Tensor& x) {
