@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
     survey.prompts = {"The sea was calm."};
     survey.sequences = 2;
     survey.tokens = 8;
-    session.survey(model, survey).write(argv[2]);
+    session.survey(model, survey).write(argv[2], {.page = true, .figures = false});
     std::cout << "wrote " << argv[2] << "\n";
   } catch (const outliers::Error& error) {
     const bool ours = error.kind() == outliers::ErrorKind::output;

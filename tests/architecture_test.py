@@ -57,6 +57,22 @@ for path in sorted((ROOT / "src/outliers").rglob("*")):
         if path.suffix in {".cu", ".cuh"} and re.match(r"#include <(ATen|torch|c10)", line):
             problems.append(f"{path.relative_to(ROOT)}:{number}: kernels compile without PyTorch's headers")
 
+# The program has what any user of the library has: outliers.h, or api's headers, and of the rooms core alone, for its terminal.
+FACE = {"api", "core"}
+programs = 0
+for path in sorted((ROOT / "apps").rglob("*")):
+    if path.suffix not in {".h", ".cpp"} and path.name != "CMakeLists.txt":
+        continue
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        included = re.match(r'#include [<"]outliers/([a-z_]+)(/|\.h)', line)
+        programs += included is not None
+        seen = {included.group(1)} - {"outliers"} if included else set()
+        if path.name == "CMakeLists.txt":
+            seen = set(re.findall(r"outliers::([a-z_]+)", line))
+        for room in sorted(seen - FACE):
+            problems.append(f"{path.relative_to(ROOT)}:{number}: the program may not use room {room}; api has what it needs")
+assert programs > 0
+
 # Compute code asks traits, never names.
 families = set(re.findall(r'\.name = "([a-z0-9_]+)"',
                           "".join(p.read_text() for p in (ROOT / "src/outliers/models").glob("families/*.cpp"))))

@@ -9,7 +9,6 @@
 #include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
 #include "outliers/core/input.h"
-#include "outliers/io/hub.h"
 
 namespace outliers::apps {
 namespace {
@@ -33,32 +32,33 @@ uint64_t parse_size(const std::string& text) {
   return static_cast<uint64_t>(bytes);
 }
 
+/// Where a command that writes to `output` may put what does not fit the memory: TMPDIR, or beside the
+/// output, for /tmp is memory on many systems.
+std::filesystem::path spill_directory(const std::filesystem::path& output) {
+  if (const char* chosen = std::getenv("TMPDIR"); chosen != nullptr && *chosen != '\0') return chosen;
+  const std::filesystem::path parent = std::filesystem::absolute(output).lexically_normal().parent_path();
+  return output.has_filename() ? parent : parent.parent_path();
+}
+
 }  // namespace
 
 void ModelArgument::add(CLI::App& command, With with) {
   command
       .add_option(
-          "MODEL", name_,
+          "MODEL", source_,
           "a .gguf, .safetensors or PyTorch .bin file, a Hugging Face directory, or a name on the Hub "
           "(ORG/NAME[@REVISION][:FILE])")
       ->required();
-  command.add_option("--revision", revision_, "branch, tag or commit on the Hub (default: main)")
+  command.add_option("--revision", options_.revision, "branch, tag or commit on the Hub (default: main)")
       ->type_name("REVISION");
   if (with.file)
-    command.add_option("--file", file_, "the file of MODEL to take, where there are several")
+    command.add_option("--file", options_.file, "the file of MODEL to take, where there are several")
         ->type_name("FILE");
   if (with.adapter)
-    command.add_option("--adapter", adapter_, "a LoRA adapter (PEFT's directory) to merge into the weights")
+    command
+        .add_option("--adapter", options_.adapter,
+                    "a LoRA adapter (PEFT's directory) to merge into the weights")
         ->type_name("DIR");
-}
-
-const std::filesystem::path& ModelArgument::path() {
-  if (path_.empty()) path_ = io::resolve_model(name_, revision_, file_);
-  return path_;
-}
-
-std::unique_ptr<models::Model> ModelArgument::open() {
-  return models::Model::open(path(), adapter_);
 }
 
 CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos) {
@@ -144,18 +144,14 @@ CLI::Validator not_negative() {
       "");
 }
 
-Session Compute::start() const {
+SessionOptions Compute::session(const std::string& output) const {
   SessionOptions options;
   options.device = CLI::detail::to_lower(device);
   options.dtype = dtype;
   options.threads = threads;
-  return Session(options);
-}
-
-std::filesystem::path spill_directory(const std::filesystem::path& output) {
-  if (const char* chosen = std::getenv("TMPDIR"); chosen != nullptr && *chosen != '\0') return chosen;
-  const std::filesystem::path parent = std::filesystem::absolute(output).lexically_normal().parent_path();
-  return output.has_filename() ? parent : parent.parent_path();
+  options.memory_limit = memory;
+  options.spill_directory = spill_directory(output);
+  return options;
 }
 
 std::string read_text(const std::string& path) {

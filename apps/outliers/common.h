@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,9 +9,7 @@
 #include <ATen/core/Tensor.h>
 #include <CLI/CLI.hpp>
 
-#include "outliers/api/session.h"
-#include "outliers/models/model.h"
-#include "outliers/text/tokenizer.h"
+#include "outliers/outliers.h"
 
 namespace outliers::apps {
 
@@ -25,14 +22,15 @@ class ModelArgument {
   };
   void add(CLI::App& command, With with);
   void add(CLI::App& command) { add(command, With()); }
-  /// Where the model is on this machine; a name on the Hub is fetched when first asked for.
-  const std::filesystem::path& path();
-  /// The model, with its adapter.
-  std::unique_ptr<models::Model> open();
+  const std::string& source() const { return source_; }
+  const OpenOptions& options() const { return options_; }
+  Model open() const { return Model::open(source_, options_); }
+  /// Where the model is on this machine.
+  std::filesystem::path path() const { return fetch(source_, options_.revision, options_.file); }
 
  private:
-  std::string name_, revision_, file_, adapter_;
-  std::filesystem::path path_;
+  std::string source_;
+  OpenOptions options_;
 };
 /// --bos model|always|never.
 CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos);
@@ -63,13 +61,9 @@ struct Compute {
   uint64_t memory = 0;  ///< bytes; 0: no limit
 
   void add(CLI::App& command);
-  /// The settings, in force as long as it lives. Throws where the device is not there.
-  Session start() const;
+  /// What a session takes of it; `output`: where the command writes.
+  SessionOptions session(const std::string& output) const;
 };
-
-/// Where a command that writes to `output` may put what does not fit the memory: TMPDIR, or beside the
-/// output, for /tmp is memory on many systems.
-std::filesystem::path spill_directory(const std::filesystem::path& output);
 
 /// Contents of a file, or of standard input for "-".
 std::string read_text(const std::string& path);

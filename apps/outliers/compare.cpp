@@ -1,16 +1,11 @@
-#include "outliers/report/compare.h"
-
 #include <memory>
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
+#include "outliers/core/table.h"
 #include "outliers/core/terminal.h"
-#include "outliers/report/format.h"
-#include "outliers/report/results.h"
 
 #include "commands.h"
 #include "common.h"
@@ -25,20 +20,14 @@ struct Options {
 };
 
 void run(const Options& options) {
-  std::vector<report::Results> reports;
-  for (const std::string& directory : options.directories) reports.push_back(report::read_results(directory));
-  OutputDirectory output(options.output, options.force, "comparison.json");
-  report::write_comparison(reports, output.temporary());
-  const std::string json = options.json ? read_text(output.temporary() / "comparison.json") : "";
-  output.commit();
+  const Comparison comparison({options.directories.begin(), options.directories.end()});
+  comparison.write(options.output, options.force);
   if (options.json) {
-    print(json);
+    print(comparison.json());
     return;
   }
-  print(report::comparison_text(reports, table_columns()) + "\n" +
-        report::labelled("files",
-                         printable(options.output, std::string::npos) + "/index.html, comparison.json",
-                         text_columns()));
+  const std::string files = printable(options.output, std::string::npos) + "/index.html, comparison.json";
+  print(comparison.text(table_columns()) + "\n" + labelled("files", files, text_columns()));
 }
 
 }  // namespace

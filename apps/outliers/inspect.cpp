@@ -1,11 +1,7 @@
 #include <memory>
 
-#include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/core/terminal.h"
-#include "outliers/models/model.h"
-#include "outliers/report/inspect_text.h"
-#include "outliers/studies/describe.h"
 
 #include "commands.h"
 #include "common.h"
@@ -18,21 +14,10 @@ struct Options {
   bool json = false;
 };
 
-void run(Options& options) {
-  nlohmann::ordered_json description;
-  try {
-    description = studies::inspect(*options.model.open());
-  } catch (const Error& error) {
-    // A checkpoint of no known family still has tensors to show; a file that is no checkpoint fails here
-    // again.
-    description = studies::inspect(*io::Checkpoint::open(options.model.path()));
-    description["problem"] = error.what();
-  }
-  // A GGUF's names are any bytes; JSON gets the replacement character for those that are no UTF-8.
-  const auto replace = nlohmann::ordered_json::error_handler_t::replace;
-  print(options.json ? description.dump(1, ' ', false, replace) + "\n"
-                     : report::inspect_text(description, table_columns()));
-  if (description.contains("problem")) fail("{}", description["problem"].get<std::string>());
+void run(const Options& options) {
+  const Inspection inspection = inspect(options.model.source(), options.model.options());
+  print(options.json ? inspection.json() + "\n" : inspection.text(table_columns()));
+  if (inspection.problem()) throw Error(*inspection.problem());
 }
 
 }  // namespace

@@ -11,13 +11,10 @@
 #include <c10/util/Exception.h>
 
 #include "outliers/core/error.h"
-#include "outliers/core/interrupt.h"
-#include "outliers/core/memory.h"
 #include "outliers/core/output.h"
 #include "outliers/core/progress_line.h"
 #include "outliers/core/suggest.h"
-#include "outliers/core/version.h"
-#include "outliers/io/mapped_file.h"
+#include "outliers/outliers.h"
 
 #include "advice.h"
 #include "commands.h"
@@ -27,7 +24,7 @@ namespace {
 
 int complain(const std::string& message, int code) {
   // What follows from zeros in place of a file that was cut short is no news.
-  const std::string cut = io::map_guard_message();
+  const std::string cut = file_cut_short();
   std::string line = cut.empty() || code > kUsage ? message : cut;
   for (char& c : line) {
     if (c == '\n' || c == '\r') c = ' ';
@@ -130,23 +127,14 @@ void keep_standard_files() {
 int main(int argc, char** argv) {
   using outliers::apps::complain;
   outliers::apps::keep_standard_files();
-  outliers::install_interrupt_handlers();
-  outliers::io::install_map_guard();
-  outliers::install_tensor_allocator();
+  outliers::prepare_process();
   outliers::show_progress_line();
   try {
     return outliers::apps::run(argc, argv);
   } catch (const outliers::Error& error) {
     return complain(outliers::apps::with_options(error), outliers::apps::exit_code(error));
   } catch (const std::bad_alloc&) {
-    return complain("out of memory; use fewer or shorter sequences (--sequences, --tokens) or bfloat16",
-                    outliers::apps::kFailure);
-  } catch (const c10::OutOfMemoryError& error) {
-    return complain(
-        fmt::format("out of memory on the device; use fewer or shorter sequences (--sequences, --tokens) or "
-                    "bfloat16 ({})",
-                    outliers::printable(error.what_without_backtrace(), 200)),
-        outliers::apps::kFailure);
+    return complain("out of memory", outliers::apps::kFailure);
   } catch (const c10::Error& error) {
     return complain(fmt::format("LibTorch: {}", error.what_without_backtrace()), outliers::apps::kFailure);
   } catch (const std::exception& error) {

@@ -1,12 +1,7 @@
 #include <memory>
 
-#include <nlohmann/json.hpp>
-
-#include "outliers/core/error.h"
 #include "outliers/core/output.h"
 #include "outliers/core/terminal.h"
-#include "outliers/models/tokenizer_source.h"
-#include "outliers/report/format.h"
 
 #include "commands.h"
 #include "common.h"
@@ -22,29 +17,11 @@ struct Options {
 };
 
 void run(Options& options, bool has_text) {
-  const auto opened = models::open_tokenizer(options.model.path());
-  const text::Tokenizer& tokenizer = *opened;
+  const auto tokenizer = open_tokenizer(options.model.path());
   const std::vector<int32_t> ids =
-      tokenizer.encode(has_text ? options.text : read_text(options.file), options.bos);
-  if (options.json) {
-    nlohmann::ordered_json result = {{"ids", ids},
-                                     {"pieces", nlohmann::ordered_json::array()},
-                                     {"tokens", nlohmann::ordered_json::array()}};
-    for (const int32_t id : ids) {
-      result["pieces"].push_back(tokenizer.piece(id));
-      result["tokens"].push_back(tokenizer.display(id));
-    }
-    // A lone byte of a longer character is no UTF-8; JSON gets the replacement character there.
-    const auto replace = nlohmann::ordered_json::error_handler_t::replace;
-    print(result.dump(1, ' ', false, replace) + "\n");
-    return;
-  }
-  std::vector<std::vector<std::string>> rows;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    rows.push_back({fmt::format("{}", i), fmt::format("{}", ids[i]), printable(tokenizer.piece(ids[i])),
-                    fmt::format("\"{}\"", tokenizer.display(ids[i]))});
-  }
-  print(report::table({"token", "id", "piece", "text"}, rows, table_columns()));
+      tokenizer->encode(has_text ? options.text : read_text(options.file), options.bos);
+  print(options.json ? text::tokens_json(*tokenizer, ids) + "\n"
+                     : text::tokens_text(*tokenizer, ids, table_columns()));
 }
 
 }  // namespace

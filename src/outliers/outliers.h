@@ -1,16 +1,22 @@
 // The public face of the library: docs/library.md.
 #pragma once
 
+#include "outliers/api/checkpoint.h"
 #include "outliers/api/model.h"
+#include "outliers/api/process.h"
+#include "outliers/api/report.h"
 #include "outliers/api/session.h"
 #include "outliers/core/exception.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/version.h"
 #include "outliers/io/checkpoint.h"
 #include "outliers/ops/attention.h"
+#include "outliers/results/json.h"
+#include "outliers/run/capture_compare.h"
 #include "outliers/run/observer.h"
 #include "outliers/run/points.h"
 #include "outliers/stats/activations.h"
 #include "outliers/stats/attention.h"
 #include "outliers/stats/weights.h"
 #include "outliers/text/tokenizer.h"
+#include "outliers/text/tokens_text.h"

@@ -8,6 +8,7 @@
 #include "outliers/io/npz.h"
 #include "outliers/outliers.h"
 
+#include "npy.h"
 #include "support.h"
 #include "tolerances.h"
 
@@ -81,46 +82,11 @@ TEST(Session, OwnsTheSettingsWhileItLives) {
   EXPECT_EQ(again.dtype(Model::open(kModel.string() + "/model.gguf").checkpoint()), at::kFloat);
 }
 
-TEST(Session, ErrorsHaveKinds) {
-  SessionOptions options;
-  options.device = "abacus";
-  EXPECT_EQ(error_of([&] { const Session session(options); }).first, ErrorKind::usage);
-  options.device = "cuda:99";
-  EXPECT_EQ(error_of([&] { const Session session(options); }).first, ErrorKind::device);
-  EXPECT_EQ(error_of([] { Model::open("/nowhere/model.gguf"); }).first, ErrorKind::file);
-
-  const tests::ScratchDirectory scratch;
-  tests::write_file(scratch / "config.json",
-                    R"({"model_type": "abacus", "architectures": ["AbacusForCausalLM"]})");
-  std::filesystem::copy(kModel / "model.safetensors", scratch / "model.safetensors");
-  EXPECT_EQ(error_of([&] { Model::open(scratch.path().string()); }).first, ErrorKind::unsupported);
-
-  options = {};
-  options.memory_limit = 1 << 20;
-  const Session session(options);
-  const Model model = Model::open(kModel.string() + "/model.gguf");
-  EXPECT_EQ(error_of([&] { session.capture(model, model.ids({1, 2}), "logits"); }).first, ErrorKind::memory);
-  EXPECT_EQ(error_of([&] { model.ids(std::vector<int64_t>(1000, 1)); }).first, ErrorKind::argument);
-  EXPECT_EQ(error_of([&] { model.images({kModel}); }).first, ErrorKind::argument);
-  EXPECT_EQ(error_of([&] { model.weight("layer.0.nothing"); }).first, ErrorKind::argument);
-}
-
-/// The .npy file of a float tensor.
-std::string npy(const at::Tensor& x) {
-  std::string shape;
-  for (const int64_t size : x.sizes()) shape += fmt::format("{},", size);
-  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({})}}", shape);
-  header.resize(118, ' ');
-  const at::Tensor values = x.to(at::kFloat).contiguous();
-  return std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header +
-         std::string(static_cast<const char*>(values.const_data_ptr()), values.nbytes());
-}
-
 TEST(Session, SurveysAndProgressMayEndIt) {
   const tests::ScratchDirectory scratch;
   const std::filesystem::path golden = tests::golden("models/dinov2_with_registers_shrunk");
   tests::write_file(scratch / "images.npy",
-                    npy(io::NpzReader(golden / "reference.npz").read("pixel_values")));
+                    tests::npy(io::NpzReader(golden / "reference.npz").read("pixel_values")));
   SurveyOptions survey;
   survey.images = {scratch / "images.npy"};
   const Model model = Model::open(golden.string());

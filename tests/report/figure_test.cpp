@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 
-#include "outliers/report/format.h"
+#include "outliers/core/display.h"
 
 namespace outliers::report {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <gmock/gmock.h>
 
-#include "outliers/report/format.h"
+#include "outliers/core/display.h"
 
 namespace outliers::report {
 namespace {

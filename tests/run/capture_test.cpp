@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "outliers/io/npz.h"
+#include "outliers/run/capture_compare.h"
 
 #include "support.h"
 

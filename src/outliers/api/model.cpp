@@ -43,6 +43,10 @@ const models::Config& Model::config() const {
   return model_->config();
 }
 
+bool Model::reads_images() const {
+  return models::reads_images(config());
+}
+
 const io::Checkpoint& Model::checkpoint() const {
   return model_->checkpoint();
 }
@@ -67,15 +71,16 @@ at::Tensor Model::weight(const std::string& name, at::ScalarType dtype) const {
 
 run::Input Model::text(const std::string& text, text::BosPolicy bos) const {
   require_text(config());
+  const Cause cause{ErrorKind::argument, {Setting::prompt}};
+  require(!text.empty(), cause, "the prompt is empty; give some text");
   const std::vector<int32_t> tokens = tokenizer().encode(text, bos);
-  require(!tokens.empty(), Cause{ErrorKind::argument, {Setting::prompt}},
-          "the text has no tokens; give some text");
+  require(!tokens.empty(), cause, "the prompt has no tokens; give some text");
   return ids({tokens.begin(), tokens.end()});
 }
 
 run::Input Model::ids(const std::vector<int64_t>& ids) const {
   require_text(config());
-  models::check_positions(config(), static_cast<int64_t>(ids.size()), "there are", "shorten the text",
+  models::check_positions(config(), static_cast<int64_t>(ids.size()), "there are", "shorten the prompt",
                           Setting::prompt);
   return {"text", at::tensor(ids, at::kLong).unsqueeze(0)};
 }

@@ -27,9 +27,11 @@ struct OpenOptions {
   std::filesystem::path adapter;  ///< PEFT's folder of a LoRA adapter to merge in; "": none
 };
 
+inline constexpr int64_t kDefaultSequences = 4;
+
 /// Windows that are cut from a corpus.
 struct WindowOptions {
-  int64_t sequences = 4;
+  int64_t sequences = kDefaultSequences;
   int64_t tokens = 1024;   ///< of each, a BOS counted
   std::string text_field;  ///< of JSON lines; "": "text", else "content"
   text::BosPolicy bos = text::BosPolicy::model;
@@ -55,6 +57,7 @@ class OUTLIERS_API Model {
   Model& operator=(Model&&) noexcept;
 
   const models::Config& config() const;       ///< traits and sizes
+  bool reads_images() const;                  ///< whether it is given images(), not text
   const io::Checkpoint& checkpoint() const;   ///< tensors by the names of the files
   const text::Tokenizer& tokenizer() const;   ///< throws where there is none
   int64_t parameters() const;                 ///< elements of all tensors, tied ones once

@@ -2,18 +2,17 @@
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <utility>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include "outliers/core/error.h"
-#include "outliers/core/output.h"
 #include "outliers/core/warning.h"
-#include "outliers/io/npz.h"
+#include "outliers/measures/measure.h"
 #include "outliers/models/image_processor.h"
 #include "outliers/models/model.h"
-#include "outliers/results/json.h"
 #include "outliers/run/capture.h"
 #include "outliers/run/runner.h"
 #include "outliers/studies/survey.h"
@@ -85,6 +84,20 @@ class Keeper : public run::Observer {
   std::vector<std::vector<at::Tensor>> parts_;  // by site: the slices' tensors
 };
 
+/// What is thrown for lack of memory, as an Error.
+template <typename Work>
+auto with_memory(const Work& work) {
+  const Cause cause{ErrorKind::memory, {Setting::sequences, Setting::tokens, Setting::dtype}};
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    fail(cause, "out of memory; use fewer or shorter sequences, or a 16-bit dtype");
+  } catch (const c10::OutOfMemoryError& error) {
+    fail(cause, "out of memory on the device; use fewer or shorter sequences, or a 16-bit dtype ({})",
+         printable(error.what_without_backtrace(), 200));
+  }
+}
+
 }  // namespace
 
 struct Session::State {
@@ -100,7 +113,9 @@ Session::Session(const SessionOptions& options) : state_(std::make_unique<State>
   require(!g_session.exchange(true), Cause{ErrorKind::usage},
           "there is a session already; it sets what holds for the whole process");
   try {
-    state_->device = device_of(options.device);
+    const bool own = options.ranks != nullptr && options.device == "cuda";
+    state_->device = device_of(own ? fmt::format("cuda:{}", options.ranks->local_rank()) : options.device);
+    if (options.ranks != nullptr) options.ranks->use(state_->device);
   } catch (...) {
     g_session = false;
     throw;
@@ -112,7 +127,11 @@ Session::Session(const SessionOptions& options) : state_(std::make_unique<State>
   at::globalContext().setFloat32MatmulPrecision(options.tf32 ? "high" : "highest");
   if (options.progress.progress || options.progress.note)
     state_->progress_before = set_progress_handler(options.progress);
-  if (options.warning) state_->warning_before = set_warning_handler(options.warning);
+  if (options.warning) {
+    state_->warning_before = set_warning_handler(options.warning);
+  } else if (!is_root()) {
+    state_->warning_before = set_warning_handler([](const std::string&) {});
+  }
 }
 
 Session::~Session() {
@@ -126,6 +145,10 @@ Session::~Session() {
 
 at::Device Session::device() const {
   return state_->device;
+}
+
+bool Session::is_root() const {
+  return state_->options.ranks == nullptr || state_->options.ranks->is_root();
 }
 
 at::ScalarType Session::dtype(const io::Checkpoint& checkpoint) const {
@@ -145,6 +168,7 @@ run::RunOptions Session::run_options(const Model& model) const {
   options.device = device();
   options.memory_limit = state_->options.memory_limit;
   options.spill_directory = state_->options.spill_directory;
+  options.ranks = state_->options.ranks;
   return options;
 }
 
@@ -155,16 +179,20 @@ run::RunTimes Session::forward(const Model& model, const std::vector<run::Input>
   run.chunk_tokens = options.chunk_tokens;
   run.logits = options.logits;
   run.layers = options.layers;
-  return run::forward(*model.model_, inputs, observers, run);
+  std::vector<run::Input> complete = inputs;
+  run::add_classes(*model.model_, complete);
+  return with_memory([&] { return run::forward(*model.model_, complete, observers, run); });
 }
 
 Survey Session::survey(const Model& model, const SurveyOptions& options) const {
+  require(options.seed <= kLargestSeed, Cause{ErrorKind::argument, {Setting::seed}},
+          "the seed {} is too large; 2^53 - 1 at most", options.seed);
   studies::SurveyOptions survey;
   survey.prompts = options.prompts;
   survey.corpora = options.corpora;
   survey.measures = options.measures;
   survey.text_field = options.text_field;
-  survey.sequences = options.sequences;
+  survey.sequences = options.sequences.value_or(kDefaultSequences);
   survey.tokens = options.tokens;
   survey.bos = options.bos;
   survey.seed = options.seed;
@@ -172,9 +200,13 @@ Survey Session::survey(const Model& model, const SurveyOptions& options) const {
   survey.device = device();
   survey.memory_limit = state_->options.memory_limit;
   survey.spill_directory = state_->options.spill_directory;
-  if (models::reads_images(model.config()))
-    survey.images = models::read_images(*model.model_, options.images, INT64_MAX);
-  studies::Survey result = studies::survey(*model.model_, survey);
+  survey.ranks = state_->options.ranks;
+  require(model.reads_images() || options.images.empty(), Cause{ErrorKind::argument, {Setting::images}},
+          "{} reads text", printable(model.config().name));
+  if (!options.images.empty())
+    survey.images =
+        models::read_images(*model.model_, options.images, options.sequences.value_or(kDefaultImages));
+  studies::Survey result = with_memory([&] { return studies::survey(*model.model_, survey); });
   return {std::move(result.results), std::move(result.arrays)};
 }
 
@@ -188,23 +220,23 @@ Captured Session::capture(const Model& model, const run::Input& input, const std
   return keeper.take();
 }
 
-void Session::capture(const Model& model, const run::Input& input, const std::string& points,
-                      const std::filesystem::path& file, bool replace) const {
-  run::CaptureOptions options;
-  options.run = run_options(model);
-  options.force = replace;
-  run::capture(*model.model_, input, run::parse_sites(points, model.config()), file, options);
+std::vector<run::Site> Session::capture(const Model& model, const run::Input& input,
+                                        const std::string& points, const std::filesystem::path& file,
+                                        const CaptureOptions& options) const {
+  const std::vector<run::Site> sites = run::parse_sites(points, model.config());
+  std::vector<run::Input> inputs = {input};
+  run::add_classes(*model.model_, inputs);
+  const run::CaptureOptions how{
+      .run = run_options(model), .store_float32 = options.float32, .force = options.replace};
+  with_memory([&] { return run::capture(*model.model_, inputs.front(), sites, file, how); });
+  return sites;
 }
 
-void Survey::write(const std::filesystem::path& directory, bool replace) const {
-  OutputDirectory output(directory, replace, "results.json");
-  OutputFile text(output.temporary() / "results.json", false);
-  text.write(results::to_text(results) + "\n");
-  text.commit();
-  io::NpzWriter tensors(output.temporary() / "arrays.npz");
-  for (const auto& [name, tensor] : arrays) tensors.add(name, tensor);
-  tensors.commit();
-  output.commit();
+std::vector<MeasureDescription> list_measures() {
+  std::vector<MeasureDescription> list;
+  for (const measures::MeasureInfo& row : measures::measure_table())
+    list.push_back({row.name, row.description, row.needs});
+  return list;
 }
 
 }  // namespace outliers

@@ -14,10 +14,11 @@
 #include <ATen/core/Tensor.h>
 
 #include "outliers/api/model.h"
+#include "outliers/api/report.h"
 #include "outliers/core/exception.h"
 #include "outliers/core/export.h"
 #include "outliers/core/progress.h"
-#include "outliers/results/results.h"
+#include "outliers/core/ranks.h"
 #include "outliers/run/observer.h"
 #include "outliers/run/options.h"
 
@@ -33,6 +34,9 @@ struct SessionOptions {
   ProgressHandler progress;               ///< who is told how far the work is
   /// Takes each warning, which is one line; nothing: they go to standard error.
   std::function<void(const std::string&)> warning;
+  /// Of run_ranks(): the processes that share a survey's sequences. `cuda` is then each one's own device, and
+  /// where there is no `warning`, rank 0 alone tells.
+  Ranks* ranks = nullptr;
 };
 
 /// What to run beside device, dtype and memory.
@@ -45,23 +49,30 @@ struct ForwardOptions {
 struct SurveyOptions {
   std::vector<std::string> prompts;            ///< looked at token by token; none: that of arXiv 2502.06415
   std::vector<std::filesystem::path> corpora;  ///< measured on; none: the one that comes along
-  std::string text_field;                      ///< as in WindowOptions, like the next five
-  int64_t sequences = 4;
+  std::string text_field;                      ///< as in WindowOptions, like the next four
+  /// Windows of each corpus, or images at most; nothing: kDefaultSequences, kDefaultImages.
+  std::optional<int64_t> sequences;
   int64_t tokens = 0;  ///< 0: 1024, or the model's positions where they are fewer
   text::BosPolicy bos = text::BosPolicy::model;
-  uint64_t seed = 0;
-  std::vector<std::string> measures;  ///< names of docs/measures.md; none: all
+  uint64_t seed = 0;                  ///< kLargestSeed at most
+  std::vector<std::string> measures;  ///< names of list_measures(); none: all
   /// Of models of images, in place of all these: the first is looked at token by token, all are measured on.
   std::vector<std::filesystem::path> images;
 };
+inline constexpr int64_t kDefaultImages = 64;
+/// Exact in the JSON of every language.
+inline constexpr uint64_t kLargestSeed = (uint64_t{1} << 53) - 1;
 
-struct OUTLIERS_API Survey {
-  results::Results results;
-  std::vector<std::pair<std::string, at::Tensor>> arrays;
+/// What there is to measure (docs/measures.md).
+struct MeasureDescription {
+  std::string name, description;
+  std::vector<std::string> needs;  ///< names of those that are taken along
+};
+OUTLIERS_API std::vector<MeasureDescription> list_measures();
 
-  /// Makes the directory, with results.json and arrays.npz; `outliers plot DIRECTORY` draws the rest.
-  /// `replace`: one that holds such files already.
-  void write(const std::filesystem::path& directory, bool replace = false) const;
+struct CaptureOptions {
+  bool replace = false;  ///< a file that is there
+  bool float32 = false;  ///< write floats as float32, whatever the run's dtype
 };
 
 /// Tensors by the names of their points, in the order of computation; on the CPU.
@@ -78,20 +89,26 @@ class OUTLIERS_API Session {
   Session& operator=(const Session&) = delete;
 
   at::Device device() const;
+  /// Whether this process gets the results and writes them: the only one, or rank 0.
+  bool is_root() const;
   /// What `checkpoint` is computed in.
   at::ScalarType dtype(const io::Checkpoint& checkpoint) const;
 
-  /// All inputs pass the model layer by layer, and the observers are shown what they want of it.
+  /// All inputs pass the model layer by layer, and the observers are shown what they want of it. What their
+  /// edits ask of the tokens' classes is filled in.
   run::RunTimes forward(const Model& model, const std::vector<run::Input>& inputs,
                         const std::vector<run::Observer*>& observers,
                         const ForwardOptions& options = {}) const;
-  /// Where the model's systematic outliers are.
+  /// Where the model's systematic outliers are. Empty in the processes that are not is_root(). Throws
+  /// ErrorKind::argument for what does not fit the model, usage for unknown measures, memory for a limit that
+  /// is too small, and what reading throws.
   Survey survey(const Model& model, const SurveyOptions& options = {}) const;
-  /// The activations at `points` ("layer.*.resid_out,layer.3.down_in,logits"; run::parse_sites).
+  /// The activations at `points` ("layer.*.resid_out,layer.3.down_in,logits"; run::parse_sites), edited as
+  /// the input says.
   Captured capture(const Model& model, const run::Input& input, const std::string& points) const;
-  /// The same into an .npz or .safetensors file, by its ending, with one layer in memory.
-  void capture(const Model& model, const run::Input& input, const std::string& points,
-               const std::filesystem::path& file, bool replace = false) const;
+  /// The same into an .npz or .safetensors file, by its ending, with one layer in memory. Returns the points.
+  std::vector<run::Site> capture(const Model& model, const run::Input& input, const std::string& points,
+                                 const std::filesystem::path& file, const CaptureOptions& options = {}) const;
 
  private:
   run::RunOptions run_options(const Model& model) const;

@@ -224,6 +224,10 @@ int Ranks::size() const {
   return state_->place.size;
 }
 
+int Ranks::local_rank() const {
+  return state_->place.local_rank;
+}
+
 std::pair<int64_t, int64_t> Ranks::part(int64_t count) const {
   return {count * rank() / size(), count * (rank() + 1) / size()};
 }
@@ -289,6 +293,16 @@ void Ranks::abandon(const std::string& reason) noexcept {
     if (s.hosts) std::this_thread::sleep_for(3 * kAsk);
   } catch (const std::exception&) {
     // Nobody is there to be told.
+  }
+}
+
+void run_ranks(const std::function<void(Ranks* ranks)>& work) {
+  const auto ranks = Ranks::join(RankPlace::from_environment());
+  try {
+    work(ranks.get());
+  } catch (const std::exception& error) {
+    if (ranks) ranks->abandon(error.what());
+    throw;
   }
 }
 

@@ -3,12 +3,15 @@
 // on GPUs and the build has it. A rank that fails ends the others, with its reason.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+
+#include "outliers/core/export.h"
 
 namespace outliers {
 
@@ -23,7 +26,7 @@ struct RankPlace {
   static RankPlace from_environment();
 };
 
-class Ranks {
+class OUTLIERS_API Ranks {
  public:
   /// nullptr where there is one process only. Waits for the others; throws when they do not come within a
   /// minute. From then on a write to a closed pipe or socket is an error, not the end (SIGPIPE is ignored).
@@ -39,6 +42,7 @@ class Ranks {
 
   int rank() const;
   int size() const;
+  int local_rank() const;  ///< among those of its machine
   bool is_root() const { return rank() == 0; }
   /// The part [first, last) of `count` things that is this rank's; all parts together are all things, in
   /// order.
@@ -58,5 +62,9 @@ class Ranks {
   explicit Ranks(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+/// Joins the processes that a launcher started (RankPlace) and does `work` in each; where it throws, the
+/// others end with the same reason. nullptr: there is one process only.
+OUTLIERS_API void run_ranks(const std::function<void(Ranks* ranks)>& work);
 
 }  // namespace outliers

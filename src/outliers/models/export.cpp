@@ -20,6 +20,7 @@
 #include "outliers/io/safetensors.h"
 #include "outliers/models/config_keys.h"
 #include "outliers/models/families.h"
+#include "outliers/models/model.h"
 
 namespace outliers::models {
 namespace fs = std::filesystem;
@@ -300,6 +301,12 @@ Exported export_checkpoint(const Model& model, const fs::path& directory, const 
     if (copy(name)) result.tokenizer = result.tokenizer || std::string_view(name).starts_with("tokenizer.");
   }
   for (const char* name : kProcessorFiles) result.processor = copy(name) || result.processor;
+  if (reads_images(model.config())) {
+    if (!result.processor) result.missing = "no preprocessor_config.json: there is none beside the weights";
+  } else if (!result.tokenizer) {
+    result.missing = gguf ? "no tokenizer: that of a GGUF is not converted, take the original model's files"
+                          : "no tokenizer: there is none beside the weights";
+  }
   return result;
 }
 

@@ -5,12 +5,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
-#include <ATen/core/Tensor.h>
-
-#include "outliers/models/model.h"
+#include <c10/core/ScalarType.h>
 
 namespace outliers::models {
+
+class Model;
 
 struct ExportOptions {
   at::ScalarType dtype = at::kBFloat16;            ///< float32, bfloat16 or float16
@@ -22,6 +23,8 @@ struct Exported {
   uint64_t bytes = 0;
   bool tokenizer = false;  ///< whether the checkpoint's tokenizer could be written
   bool processor = false;  ///< whether preprocessor_config.json was there
+  /// What of the two the model needs and is not there, and why; else empty.
+  std::string missing = {};
 };
 
 /// Writes into `directory`, which exists and is empty. From Hugging Face's formats all tensors keep their

@@ -7,9 +7,10 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
-#include "outliers/report/format.h"
+#include "outliers/core/table.h"
 #include "outliers/report/life_text.h"
 #include "outliers/report/measured.h"
+#include "outliers/report/numbers.h"
 #include "outliers/report/page_arrays.h"
 #include "outliers/report/page_text.h"
 #include "outliers/results/json.h"
@@ -71,18 +72,12 @@ std::vector<std::string> life_cells(const results::Results& r) {
 
 void write_comparison(const std::vector<Results>& reports, const std::filesystem::path& directory) {
   const std::vector<std::string> names = labels(reports);
-  ordered_json models = ordered_json::array(), listed = ordered_json::array();
+  ordered_json models = ordered_json::array();
   std::string answer, blocks;
   for (size_t i = 0; i < reports.size(); ++i) {
     const results::Results& r = reports[i].data;
     const std::string text = results::to_text(r, -1);
-    // Parts of results.json as they are.
-    const ordered_json whole = ordered_json::parse(text);
     models.push_back({{"label", names[i]}});
-    listed.push_back({{"label", names[i]},
-                      {"model", whole["model"]},
-                      {"run", whole["run"]},
-                      {"summary", whole["summary"]}});
     answer +=
         fmt::format("<dt>{}</dt><dd>{}</dd>", html_text(names[i]), html_text(life_sentence(r, r.prompt())));
     blocks += fmt::format("<script type=\"text/plain\" id=\"results-{}\">{}</script>\n", i, packed(text));
@@ -95,10 +90,24 @@ void write_comparison(const std::vector<Results>& reports, const std::filesystem
                             {"arrays", blocks}}));
   page.commit();
   OutputFile json(directory / "comparison.json", false);
-  json.write(ordered_json{{"schema", "outliers-comparison/2"}, {"reports", listed}}.dump(
-                 1, ' ', false, ordered_json::error_handler_t::replace) +
-             "\n");
+  json.write(comparison_json(reports));
   json.commit();
+}
+
+std::string comparison_json(const std::vector<Results>& reports) {
+  const std::vector<std::string> names = labels(reports);
+  ordered_json listed = ordered_json::array();
+  for (size_t i = 0; i < reports.size(); ++i) {
+    // Parts of results.json as they are.
+    const ordered_json whole = ordered_json::parse(results::to_text(reports[i].data, -1));
+    listed.push_back({{"label", names[i]},
+                      {"model", whole["model"]},
+                      {"run", whole["run"]},
+                      {"summary", whole["summary"]}});
+  }
+  return ordered_json{{"schema", "outliers-comparison/2"}, {"reports", listed}}.dump(
+             1, ' ', false, ordered_json::error_handler_t::replace) +
+         "\n";
 }
 
 std::string comparison_text(const std::vector<Results>& reports, size_t width) {

@@ -5,9 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "outliers/core/display.h"
 #include "outliers/core/error.h"
 #include "outliers/core/version.h"
-#include "outliers/report/format.h"
 
 namespace outliers::report {
 namespace {

@@ -43,6 +43,9 @@ struct Palette {
 /// (Okabe and Ito, 2008), and prints in grey.
 const std::vector<Palette>& palettes();
 
+/// What figures are drawn as, by the endings of their files.
+inline constexpr std::array kFormats = {"pdf", "svg", "png"};
+
 /// The whole of NAME.gp.
 std::string script_of(const Figure& figure, const Palette& palette);
 

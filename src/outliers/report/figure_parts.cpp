@@ -6,8 +6,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "outliers/core/display.h"
 #include "outliers/core/error.h"
-#include "outliers/report/format.h"
 #include "outliers/report/measured.h"
 #include "outliers/results/outlier_token.h"
 

@@ -4,10 +4,10 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "outliers/core/display.h"
 #include "outliers/core/error.h"
 #include "outliers/report/figure_kinds.h"
 #include "outliers/report/figure_parts.h"
-#include "outliers/report/format.h"
 #include "outliers/report/words.h"
 
 namespace outliers::report {

@@ -1,13 +1,10 @@
-// Lines and tables as people read them.
+// Numbers in a row, as people read them.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "outliers/core/display.h"
 #include "outliers/report/numbers.h"
 
 namespace outliers::report {
@@ -16,22 +13,5 @@ namespace outliers::report {
 std::string ranges(const std::vector<int64_t>& values);
 /// One character a value, ▁ to █, on a log scale from the smallest to the largest; · for what is not finite.
 std::vector<std::string> sparkline_cells(const std::vector<double>& values);
-
-/// Padded with spaces on the right to `width` columns.
-std::string pad(std::string text, size_t width);
-/// `text` folded at spaces to lines of at most `width` columns, and within words that are longer than a line;
-/// all lines but the first start with `indent` spaces. A width of 0 folds nothing.
-std::string fold(const std::string& text, size_t width, size_t indent);
-
-/// Columns in front of the texts of a labelled list.
-inline constexpr size_t kLabelColumns = 12;
-/// A line of such a list, folded to `width` columns: the label, and the text beside it.
-std::string labelled(std::string_view label, const std::string& text, size_t width);
-
-/// Rows of cells in aligned columns, two spaces between; columns whose cells are all numbers are
-/// right-aligned. At most `width` columns wide where that is not 0: texts are folded within their cells, and
-/// where that does not do, a row becomes a list.
-std::string table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
-                  size_t width = 0);
 
 }  // namespace outliers::report

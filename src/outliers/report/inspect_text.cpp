@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include "outliers/core/error.h"
-#include "outliers/report/format.h"
+#include "outliers/core/table.h"
+#include "outliers/report/numbers.h"
 
 namespace outliers::report {
 namespace {

@@ -6,7 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "outliers/core/display.h"
 #include "outliers/core/error.h"
+#include "outliers/core/table.h"
 #include "outliers/report/format.h"
 #include "outliers/report/measured.h"
 #include "outliers/report/words.h"

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/table.h"
 #include "outliers/report/format.h"
 #include "outliers/report/life_text.h"
 #include "outliers/report/measured.h"

@@ -5,13 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "outliers/core/export.h"
 #include "outliers/results/results.h"
 
 namespace outliers::results {
 
 /// The content of results.json, of schema outliers-results/2. indent -1: in one line. Bytes of texts that are
 /// no UTF-8 become U+FFFD.
-std::string to_text(const Results& results, int indent = 1);
+OUTLIERS_API std::string to_text(const Results& results, int indent = 1);
 /// Its `model` alone, in one line.
 std::string to_text(const Model& model);
 
@@ -19,10 +20,10 @@ std::string to_text(const Model& model);
 /// before it is checked, because reports are sent around, edited and cut short. Throws an Error that names
 /// the file and the field ("layers[3].inputs.corpus.resid_out.top[0].channel") where something is missing, of
 /// another type, or out of its range. Unknown fields are left alone: later versions add some.
-Results read(const std::filesystem::path& file);
+OUTLIERS_API Results read(const std::filesystem::path& file);
 
 /// docs/results.schema.json: the JSON Schema (2020-12) of the table of fields.
-std::string schema_text();
+OUTLIERS_API std::string schema_text();
 
 /// A line of the tables of docs/results.md.
 struct Documented {

@@ -1,10 +1,7 @@
-// Captures: the points of one forward pass in a file, and the comparison of two such files. A capture made by
-// another program (tests/oracle/capture_transformers.py) names its tensors alike, so two implementations, two
-// dtypes or two files of one model can be held against each other point by point.
+// Captures: the points of one forward pass in a file. capture_compare.h holds two of them against each other.
 #pragma once
 
 #include <filesystem>
-#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -28,42 +25,5 @@ struct CaptureOptions {
 /// float32, 53 float64).
 RunTimes capture(const models::Model& model, const Input& input, const std::vector<Site>& sites,
                  const std::filesystem::path& path, const CaptureOptions& options = {});
-
-/// How far two implementations of one dtype may differ at a point before it is worth a look.
-struct CaptureTolerance {
-  double whole;  ///< largest difference / largest absolute value of the tensor
-  double row;    ///< the same within each row of the last dimension; not applied to attn_logits, whose rows
-                 ///< can cancel to nothing
-};
-/// The noise of a rounding per operation over some tens of layers. float64: 1e-5 and 1e-5 (norms and angles
-/// of other implementations stay in float32), float32: 1e-4 and 1e-3, float16: 1e-2 and 5e-2, bfloat16: 5e-2,
-/// 2e-1.
-CaptureTolerance default_tolerance(at::ScalarType dtype);
-
-/// One point of two captures, A against B (B is the reference that differences are relative to).
-struct PointComparison {
-  std::string name;
-  std::vector<int64_t> shape;
-  at::ScalarType dtype;             ///< of the coarser of the two runs
-  double worst_absolute = 0;        ///< largest difference
-  double worst_relative = 0;        ///< over B's largest absolute value
-  double worst_row = 0;             ///< largest of each row's difference over its largest absolute value in B
-  int64_t nonfinite = 0;            ///< entries finite in one and not in the other, or not finite differently
-  std::vector<int64_t> place;       ///< an index into shape: of the first such entry, else of worst_absolute
-  double value_a = 0, value_b = 0;  ///< there
-  bool within = true;
-  std::string problem;  ///< "" or why it could not be compared: "shape [1, 2] against [1, 3]"
-};
-
-struct CaptureComparison {
-  std::vector<PointComparison> points;  ///< in the order of computation
-  int64_t first = -1;                   ///< index of the first point that is not within tolerance; -1 = none
-  std::vector<std::string> only_in_a, only_in_b;
-};
-
-/// Compares the points two captures share. `tolerance` replaces the defaults by dtype: pass nullptr for
-/// those. Throws when the files are of different ids or images, or share no point.
-CaptureComparison compare_captures(const std::filesystem::path& a, const std::filesystem::path& b,
-                                   const CaptureTolerance* tolerance = nullptr);
 
 }  // namespace outliers::run

@@ -1,5 +1,7 @@
 // The comparison of two captures: a part of two arrays at a time, however large they are and however small
 // the files.
+#include "outliers/run/capture_compare.h"
+
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -10,9 +12,10 @@
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
 #include "outliers/core/shape.h"
+#include "outliers/io/checkpoint.h"
 #include "outliers/io/npz.h"
-#include "outliers/run/capture.h"
 #include "outliers/run/capture_file.h"
+#include "outliers/run/points.h"
 
 namespace outliers::run {
 

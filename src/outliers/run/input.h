@@ -13,6 +13,10 @@
 #include "outliers/models/config.h"
 #include "outliers/run/edit.h"
 
+namespace outliers::models {
+class Model;
+}
+
 namespace outliers::run {
 
 /// Sequences of one length that are run together; or a branch of another input, which is the same run with
@@ -34,5 +38,9 @@ struct Input {
 /// Of images: pixels [B,C,H,W], ready for the model (rescaled, normalised), float. The ids are the numbers of
 /// their tokens.
 OUTLIERS_API Input image_input(const models::Config& config, std::string name, const at::Tensor& pixels);
+
+/// Says the classes of the tokens where edits, an input's own or a branch's, name one and nobody has said
+/// them: by the model's tokenizer. Images have none.
+void add_classes(const models::Model& model, std::vector<Input>& inputs);
 
 }  // namespace outliers::run

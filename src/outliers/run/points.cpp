@@ -8,6 +8,8 @@
 #include <fmt/ranges.h>
 
 #include "outliers/core/suggest.h"
+#include "outliers/core/table.h"
+#include "outliers/models/weights.h"
 #include "outliers/run/error.h"
 
 namespace outliers::run {
@@ -281,6 +283,22 @@ std::vector<Site> parse_sites(const std::string& text, const models::Config& con
   std::vector<Site> ordered(sites.begin(), sites.end());
   std::stable_partition(ordered.begin(), ordered.end(), [](const Site& site) { return site.layer >= 0; });
   return ordered;
+}
+
+std::string points_text(const models::Config& config, size_t width) {
+  std::vector<std::vector<std::string>> rows;
+  for (const PointInfo& info : point_table()) {
+    if (!has_anywhere(config, info.point)) continue;
+    std::string sizes;
+    constexpr int64_t kB = -1, kT = -2;
+    for (const int64_t size : models::resolve_shape(info.shape, config, kB, kT)) {
+      const std::string text = size == kB ? "B" : size == kT ? "T" : fmt::format("{}", size);
+      sizes += fmt::format("{}{}", sizes.empty() ? "" : " x ", text);
+    }
+    const std::string name = info.per_layer ? fmt::format("layer.*.{}", info.name) : info.name;
+    rows.push_back({name, info.shape, sizes, info.description});
+  }
+  return table({"point", "shape", "here", "what"}, rows, width);
 }
 
 }  // namespace outliers::run

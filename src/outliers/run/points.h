@@ -94,6 +94,10 @@ OUTLIERS_API bool has_point(const models::Config& config, Site site);
 /// Whether any layer, or the model itself, has it.
 OUTLIERS_API bool has_anywhere(const models::Config& config, Point point);
 
+/// All points that the model has, a row each: name, shape, its sizes here (B and T are the input's), and what
+/// it is. `width`: the table's columns at most, 0 any number.
+OUTLIERS_API std::string points_text(const models::Config& config, size_t width);
+
 /// Layers as a site names them, both ends included: "3", "-1", "2..5", "*". `item` is named in errors.
 struct LayerRange {
   int64_t first, last;

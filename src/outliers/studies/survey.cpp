@@ -161,13 +161,14 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   return survey;
 }
 
-void write_survey(const Survey& survey, const std::filesystem::path& directory) {
-  OutputFile results(directory / "results.json", false);
-  results.write(results::to_text(survey.results) + "\n");
-  results.commit();
-  io::NpzWriter arrays(directory / "arrays.npz");
-  for (const auto& [name, tensor] : survey.arrays) arrays.add(name, tensor);
-  arrays.commit();
+void write_survey(const results::Results& results, const measures::NamedArrays& arrays,
+                  const std::filesystem::path& directory) {
+  OutputFile text(directory / "results.json", false);
+  text.write(results::to_text(results) + "\n");
+  text.commit();
+  io::NpzWriter tensors(directory / "arrays.npz");
+  for (const auto& [name, tensor] : arrays) tensors.add(name, tensor);
+  tensors.commit();
 }
 
 }  // namespace outliers::studies

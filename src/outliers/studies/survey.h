@@ -49,6 +49,7 @@ struct Survey {
 Survey survey(const models::Model& model, const SurveyOptions& options);
 
 /// Writes results.json and arrays.npz into an existing directory.
-void write_survey(const Survey& survey, const std::filesystem::path& directory);
+void write_survey(const results::Results& results, const measures::NamedArrays& arrays,
+                  const std::filesystem::path& directory);
 
 }  // namespace outliers::studies

@@ -1,0 +1,135 @@
+// Surveys to reports and back, by outliers.h alone.
+#include <algorithm>
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "outliers/io/npz.h"
+#include "outliers/outliers.h"
+
+#include "npy.h"
+#include "support.h"
+
+namespace outliers {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// A tiny model of text with a tokenizer beside it.
+class ApiReportTest : public testing::Test {
+ protected:
+  ApiReportTest() {
+    const std::filesystem::path golden = tests::golden("models/llama_smollm");
+    for (const char* file : {"config.json", "model.safetensors"})
+      std::filesystem::copy(golden / file, scratch_ / file);
+    std::filesystem::copy(tests::golden("text/small_byte_level.json"), scratch_ / "tokenizer.json");
+  }
+  Model open() const { return Model::open(scratch_.path().string()); }
+
+  const tests::ScratchDirectory scratch_;
+};
+
+/// Keeps the first input's and the branches' last layer.
+class LastLayer : public run::Observer {
+ public:
+  explicit LastLayer(int64_t layers) : site_{layers - 1, run::Point::resid_out} {}
+  bool wants(const run::Site& site, size_t) const override { return site == site_; }
+  void on_point(const run::Site&, const run::Slice& slice, const at::Tensor& x) override {
+    if (of.size() <= slice.input) of.resize(slice.input + 1);
+    of[slice.input] = x;
+  }
+  std::vector<at::Tensor> of;
+
+ private:
+  run::Site site_;
+};
+
+TEST_F(ApiReportTest, EditsByClassNeedNoClassesOfTheCaller) {
+  const Model model = open();
+  const Session session;
+  const auto branch = [&](const char* edits) {
+    return run::Input{.name = edits, .parent = 0, .edits = run::parse_edits(edits, model.config())};
+  };
+  LastLayer last(model.config().layers);
+  session.forward(model,
+                  {model.ids({5, 6, 7, 8}), branch("layer.0.resid_out[token=initial]=zero"),
+                   branch("layer.0.resid_out[token=0]=zero")},
+                  {&last});
+  ASSERT_EQ(last.of.size(), 3u);
+  EXPECT_TRUE(last.of[1].equal(last.of[2]));
+  EXPECT_FALSE(last.of[1].equal(last.of[0]));
+
+  run::Input input = model.ids({5, 6, 7, 8});
+  input.edits = run::parse_edits("layer.0.resid_out[token=initial]=zero", model.config());
+  session.capture(model, input, "layer.-1.resid_out", scratch_ / "edited.npz");
+  EXPECT_TRUE(io::NpzReader(scratch_ / "edited.npz").read("layer.1.resid_out").equal(last.of[1]));
+}
+
+TEST_F(ApiReportTest, CapturesCompare) {
+  const Model model = open();
+  const Session session;
+  const auto capture = [&](const char* file, const char* edits) {
+    run::Input input = model.ids({5, 6, 7});
+    if (*edits != '\0') input.edits = run::parse_edits(edits, model.config());
+    return session.capture(model, input, "layer.*.resid_out", scratch_ / file);
+  };
+  EXPECT_EQ(capture("a.npz", "").size(), 2u);
+  capture("b.safetensors", "");
+  capture("c.npz", "layer.1.resid_out[token=1]=zero");
+  const auto same = run::compare_captures(scratch_ / "a.npz", scratch_ / "b.safetensors");
+  EXPECT_EQ(same.first, -1);
+  EXPECT_EQ(run::first_difference(same), "");
+  EXPECT_THAT(run::comparison_text(same, 0), HasSubstr("all 2 points are within tolerance"));
+  const auto other = run::compare_captures(scratch_ / "a.npz", scratch_ / "c.npz");
+  EXPECT_THAT(run::first_difference(other),
+              HasSubstr("layer.1.resid_out is the first point above tolerance"));
+  EXPECT_THAT(run::comparison_json(other), HasSubstr("\"first\": \"layer.1.resid_out\""));
+}
+
+TEST(ApiReport, IsWrittenReadBackAndCompared) {
+  const tests::ScratchDirectory scratch;
+  const std::filesystem::path golden = tests::golden("models/dinov2_with_registers_shrunk");
+  const Model model = Model::open(golden.string());
+  EXPECT_TRUE(model.reads_images());
+  const Session session;
+  SurveyOptions options;
+  options.measures = {"activations"};
+  tests::write_file(scratch / "images.npy",
+                    tests::npy(io::NpzReader(golden / "reference.npz").read("pixel_values")));
+  options.images = {scratch / "images.npy"};
+  ReportDirectory place(scratch / "a");
+  EXPECT_FALSE(std::filesystem::exists(scratch / "a"));
+  const Survey survey = session.survey(model, options);
+  EXPECT_THAT(place.write(survey, {.figures = false}),
+              ElementsAre("index.html", "results.json", "arrays.npz"));
+  EXPECT_THAT(survey.write(scratch / "b", {.page = false, .figures = false}),
+              ElementsAre("results.json", "arrays.npz"));
+  EXPECT_FALSE(std::filesystem::exists(scratch / "b/index.html"));
+
+  const Report report = Report::open(scratch / "b");
+  EXPECT_EQ(results::to_text(report.results()), results::to_text(survey.results));
+  EXPECT_EQ(summary_text(report.results()), summary_text(survey.results));
+  EXPECT_FALSE(report.figure_names().empty());
+  const auto wanted = std::find_if(survey.arrays.begin(), survey.arrays.end(), [](const auto& array) {
+    return array.first == "corpus.resid_out.channel_max";
+  });
+  ASSERT_NE(wanted, survey.arrays.end());
+  EXPECT_TRUE(report.array("resid_out.channel_max", "corpus").equal(wanted->second));
+  EXPECT_THROW(report.array("resid_out", "prompt"), Error);  // was not measured
+  FigureOptions figures;
+  figures.palette = "abacus";
+  EXPECT_THROW(report.draw(figures), Error);
+  report.write_page();
+  EXPECT_TRUE(std::filesystem::exists(scratch / "b/index.html"));
+
+  const Comparison comparison({scratch / "a", scratch / "b"});
+  comparison.write(scratch / "both");
+  EXPECT_EQ(tests::read_file(scratch / "both/comparison.json"), comparison.json());
+  EXPECT_THROW(comparison.write(scratch / "both"), Error);
+  comparison.write(scratch / "both", true);
+}
+
+}  // namespace
+}  // namespace outliers
