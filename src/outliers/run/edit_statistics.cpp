@@ -15,8 +15,6 @@ namespace outliers::run {
 
 namespace {
 
-/// An outlier token has an entry above this many times the mean of abs x (An et al. 2502.06415).
-
 /// [b,T,C] of what has tokens elsewhere, or several dimensions of channels.
 at::Tensor as_activation(Point point, const at::Tensor& x) {
   return axes_of(point).front() == Axis::token ? x.flatten(2) : x.transpose(1, 2).flatten(2);
@@ -25,6 +23,14 @@ at::Tensor as_activation(Point point, const at::Tensor& x) {
 /// float32 of float64, which is what its statistics are of.
 at::Tensor counted(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? x.to(at::kFloat) : x;
+}
+
+// Of one process its own bytes.
+std::vector<std::string> gather(Ranks* ranks, const std::string& mine) {
+  return ranks == nullptr ? std::vector{mine} : ranks->gather(mine);
+}
+std::string broadcast(Ranks* ranks, const std::string& mine) {
+  return ranks == nullptr ? mine : ranks->broadcast(mine);
 }
 
 /// The bytes of every rank, in the order of ranks, on every rank.
@@ -82,50 +88,38 @@ void EditStatistics::measure() {
   for (size_t i = 0; i < before_->size(); ++i) {
     accumulator.add(shown(i), part_begin_ + before_->first_sequence(i));
   }
-  double median = 0, mean = 0;
-  if (ranks_ == nullptr) {
-    if (accumulator.needs_refinement()) {
-      for (size_t i = 0; i < before_->size(); ++i) accumulator.refine(shown(i), before_->first_sequence(i));
-    }
-  } else {
-    ByteWriter mine;
-    accumulator.save(mine);
-    const std::vector<std::string> all = ranks_->gather(mine.bytes());
-    for (size_t r = 1; r < all.size(); ++r) {
-      ByteReader theirs(all[r]);
-      accumulator.merge(stats::ActivationAccumulator::load(theirs, plain));
-    }
-    ByteWriter wanted;
-    if (ranks_->is_root()) wanted.put(accumulator.refinement_bins());
-    const std::string answer = ranks_->broadcast(wanted.bytes());
-    const auto bins = ByteReader(answer).get_vector<int64_t>();
-    ByteWriter counts;
-    for (size_t i = 0; i < before_->size() && !bins.empty(); ++i) {
-      for (const std::vector<int64_t>& count : stats::key_counts(shown(i), bins)) counts.put(count);
-    }
-    for (const std::string& bytes :
-         bins.empty() ? std::vector<std::string>() : ranks_->gather(counts.bytes())) {
-      for (ByteReader in(bytes); !in.empty();) {
-        std::vector<std::vector<int64_t>> of_bins;
-        for (size_t b = 0; b < bins.size(); ++b) of_bins.push_back(in.get_vector<int64_t>());
-        accumulator.refine(of_bins);
-      }
+  const bool is_root = ranks_ == nullptr || ranks_->is_root();
+  ByteWriter mine;
+  accumulator.save(mine);
+  const std::vector<std::string> all = gather(ranks_, mine.bytes());
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    ByteReader theirs(all[rank]);
+    accumulator.merge(stats::ActivationAccumulator::load(theirs, plain));
+  }
+  ByteWriter question;
+  if (is_root) question.put(accumulator.refinement_bins());
+  const auto bins = ByteReader(broadcast(ranks_, question.bytes())).get_vector<int64_t>();
+  if (!bins.empty()) {
+    stats::KeySums sums(bins);
+    for (size_t i = 0; i < before_->size(); ++i) sums.add(shown(i));
+    ByteWriter answer;
+    for (const std::vector<int64_t>& of_bin : sums.counts()) answer.put(of_bin);
+    for (const std::string& bytes : gather(ranks_, answer.bytes())) {
+      ByteReader in(bytes);
+      std::vector<std::vector<int64_t>> counts(bins.size());
+      for (std::vector<int64_t>& of_bin : counts) of_bin = in.get_vector<int64_t>();
+      accumulator.refine(counts);
     }
   }
-  if (ranks_ == nullptr || ranks_->is_root()) {
+  ByteWriter found;
+  if (is_root) {
     const stats::ActivationSummary summary = accumulator.finish();
-    median = summary.median;
-    mean = summary.mean;
+    found.put(summary.median);
+    found.put(summary.mean);
   }
-  if (ranks_ != nullptr) {
-    ByteWriter found;
-    found.put(median);
-    found.put(mean);
-    const std::string answer = ranks_->broadcast(found.bytes());
-    ByteReader in(answer);
-    median = in.get<double>();
-    mean = in.get<double>();
-  }
+  const std::string result = broadcast(ranks_, found.bytes());
+  ByteReader in(result);
+  const auto median = in.get<double>(), mean = in.get<double>();
   massive_ = massive_threshold(median, criteria);
   outlier_ = outlier_token_threshold(mean, criteria);
 }

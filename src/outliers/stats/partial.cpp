@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 
 #include <ATen/ATen.h>
 
@@ -131,6 +132,16 @@ std::vector<std::vector<int64_t>> key_counts(const at::Tensor& x, const std::vec
   if (x.is_cuda()) return cuda::key_counts(x, bins);
 #endif
   return reference::key_counts(x, bins);
+}
+
+KeySums::KeySums(const std::vector<int64_t>& bins)
+    : bins_(bins), counts_(bins.size(), std::vector<int64_t>(static_cast<size_t>(kKeysPerBin))) {}
+
+void KeySums::add(const at::Tensor& x) {
+  const std::vector<std::vector<int64_t>> counts = key_counts(x, bins_);
+  for (size_t b = 0; b < counts_.size(); ++b) {
+    std::transform(counts[b].begin(), counts[b].end(), counts_[b].begin(), counts_[b].begin(), std::plus<>());
+  }
 }
 
 WeightPartial weight_partial(const at::Tensor& w) {

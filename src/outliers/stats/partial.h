@@ -69,6 +69,19 @@ ActivationPartial activation_partial(const at::Tensor& x, const ActivationQuery&
 /// indexed by the key's low 16 bits.
 std::vector<std::vector<int64_t>> key_counts(const at::Tensor& x, const std::vector<int64_t>& bins);
 
+/// key_counts() of several tensors, added up.
+class KeySums {
+ public:
+  explicit KeySums(const std::vector<int64_t>& bins);
+  void add(const at::Tensor& x);
+  /// One vector [kKeysPerBin] per bin.
+  const std::vector<std::vector<int64_t>>& counts() const { return counts_; }
+
+ private:
+  std::vector<int64_t> bins_;
+  std::vector<std::vector<int64_t>> counts_;
+};
+
 /// Along a line (row or column) of a matrix, over finite values.
 struct LineSums {
   std::vector<float> max;       ///< largest abs w; 0 where there is no finite value

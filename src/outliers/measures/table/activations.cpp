@@ -35,16 +35,9 @@ class PointStatistics {
   std::vector<int64_t> question() { return accumulator_.refinement_bins(); }
   /// [bins][keys]
   std::vector<std::vector<int64_t>> answer(const std::vector<int64_t>& bins) const {
-    std::vector<std::vector<int64_t>> sums(
-        bins.size(), std::vector<int64_t>(bins.empty() ? 0 : static_cast<size_t>(stats::kKeysPerBin)));
-    if (bins.empty()) return sums;
-    kept_.for_each([&](const at::Tensor& x) {
-      const std::vector<std::vector<int64_t>> counts = stats::key_counts(x, bins);
-      for (size_t b = 0; b < bins.size(); ++b) {
-        for (size_t k = 0; k < sums[b].size(); ++k) sums[b][k] += counts[b][k];
-      }
-    });
-    return sums;
+    stats::KeySums sums(bins);
+    if (!bins.empty()) kept_.for_each([&](const at::Tensor& x) { sums.add(x); });
+    return sums.counts();
   }
   void hear(const std::vector<std::vector<int64_t>>& counts) {
     if (!counts.empty()) accumulator_.refine(counts);
