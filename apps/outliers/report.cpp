@@ -167,7 +167,7 @@ void add_report(CLI::App& app) {
   CLI::Option* seed = command
                           ->add_option("--seed", options->survey.seed,
                                        "0: the corpus from its start; else windows from random places")
-                          ->check(CLI::Range(uint64_t{0}, kLargestSeed))
+                          ->check(CLI::Range(uint64_t{0}, uint64_t{results::kLargestSeed}))
                           ->capture_default_str()
                           ->type_name("N");
   options->of_text = {prompt, prompt_file, corpus, text_field, tokens, bos, seed};

@@ -124,7 +124,7 @@ TEST_F(ErrorsTest, WhatTheCallerGivesIsUsageOrArgument) {
   survey.images = {scratch_.path()};
   EXPECT_EQ(kind_of([&] { session.survey(model, survey); }), ErrorKind::argument);
   survey = {};
-  survey.seed = kLargestSeed + 1;
+  survey.seed = results::kLargestSeed + 1;
   EXPECT_EQ(kind_of([&] { session.survey(model, survey); }), ErrorKind::argument);
 }
 

@@ -185,7 +185,7 @@ run::RunTimes Session::forward(const Model& model, const std::vector<run::Input>
 }
 
 Survey Session::survey(const Model& model, const SurveyOptions& options) const {
-  require(options.seed <= kLargestSeed, Cause{ErrorKind::argument, {Setting::seed}},
+  require(options.seed <= uint64_t{results::kLargestSeed}, Cause{ErrorKind::argument, {Setting::seed}},
           "the seed {} is too large; 2^53 - 1 at most", options.seed);
   studies::SurveyOptions survey;
   survey.prompts = options.prompts;

@@ -54,14 +54,12 @@ struct SurveyOptions {
   std::optional<int64_t> sequences;
   int64_t tokens = 0;  ///< 0: 1024, or the model's positions where they are fewer
   text::BosPolicy bos = text::BosPolicy::model;
-  uint64_t seed = 0;                  ///< kLargestSeed at most
+  uint64_t seed = 0;                  ///< results::kLargestSeed at most
   std::vector<std::string> measures;  ///< names of list_measures(); none: all
   /// Of models of images, in place of all these: the first is looked at token by token, all are measured on.
   std::vector<std::filesystem::path> images;
 };
 inline constexpr int64_t kDefaultImages = 64;
-/// Exact in the JSON of every language.
-inline constexpr uint64_t kLargestSeed = (uint64_t{1} << 53) - 1;
 
 /// What there is to measure (docs/measures.md).
 struct MeasureDescription {

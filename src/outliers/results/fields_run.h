@@ -9,7 +9,6 @@ namespace outliers::results {
 inline constexpr const char* kFormats[] = {"gguf", "safetensors", "pytorch"};
 inline constexpr const char* kDtypes[] = {"float32", "bfloat16", "float16"};
 inline constexpr const char* kBos[] = {"model", "always", "never"};
-inline constexpr double kLargestSeed = 9007199254740991;  // 2^53 - 1: JSON's readers hold it exactly
 
 /// What values of an enumeration are called.
 template <typename E>
@@ -88,7 +87,7 @@ void fields(V& v, Run& x) {
           "0: the corpus's first windows, one after another; otherwise windows from random places, by this "
           "seed")
         .from(0)
-        .to(kLargestSeed),
+        .to(static_cast<double>(kLargestSeed)),
     x.seed);
   v(field("measures", "what was measured, in the order of the table of measures"), x.measures);
   v(field("ranks", "processes that shared the sequences; not there for one").from(2), x.ranks);

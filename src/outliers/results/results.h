@@ -17,6 +17,8 @@
 namespace outliers::results {
 
 inline constexpr const char* kSchema = "outliers-results/2";
+/// Of Run::seed: 2^53 - 1, up to which the JSON of every language is exact.
+inline constexpr int64_t kLargestSeed = (int64_t{1} << 53) - 1;
 inline constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 /// Which MLP of a layer of experts: a number, or the one that all tokens share.
