@@ -144,7 +144,7 @@ struct Value {
   const char* shape;  ///< "[H]", or "[]"
   const char* title;  ///< what a chart calls it
   const char* definition;
-  const char* source = "";  ///< arXiv's number, and the place in it
+  const char* source = "";  ///< "arXiv 2402.17762, section 3"
 };
 
 /// What a measure is made for: each input, each prompt, or once, with no input of its own.
@@ -154,7 +154,7 @@ enum class Of { inputs, prompts, model };
 struct MeasureInfo {
   const char* name;
   const char* description;  ///< one line
-  const char* source = "";  ///< arXiv's number, and the place in it
+  const char* source = "";  ///< "arXiv 2402.17762, section 3"
   Of of = Of::inputs;
   std::vector<std::string> needs = {};  ///< measures whose results it reads; they stand before it
   std::vector<Value> values = {};

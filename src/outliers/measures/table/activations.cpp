@@ -343,7 +343,7 @@ MeasureInfo activations_measure() {
           .description =
               "largest, middle and massive values of the residual stream and of the down "
               "projection's input",
-          .source = "2402.17762, 2502.06415",
+          .source = "arXiv 2402.17762, arXiv 2502.06415",
           .make = make<Activations>};
 }
 

@@ -76,7 +76,7 @@ MeasureInfo alignment_measure() {
           .description =
               "how often weights and activations, and activations and attention, point at the "
               "same channel or token",
-          .source = "2502.06415, Table 1",
+          .source = "arXiv 2502.06415, Table 1",
           .of = Of::model,
           .needs = {"activations", "attention", "weights"},
           .make = make<Alignment>};

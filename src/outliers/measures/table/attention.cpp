@@ -60,7 +60,7 @@ class Attention : public Measure {
 MeasureInfo attention_measure() {
   return {.name = "attention",
           .description = "outlier keys, and how much of each head's probability they and the first key take",
-          .source = "2502.06415, 2410.10781",
+          .source = "arXiv 2502.06415, arXiv 2410.10781",
           .make = make<Attention>};
 }
 

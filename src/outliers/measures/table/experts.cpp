@@ -73,7 +73,7 @@ class Experts : public Measure {
 MeasureInfo experts_measure() {
   return {.name = "experts",
           .description = "how many tokens pass each expert, and the largest values that they bring and take",
-          .source = "2507.23279",
+          .source = "arXiv 2507.23279",
           .applies = [](const models::Config& config) { return config.experts.count > 0; },
           .make = make<Experts>};
 }

@@ -72,7 +72,7 @@ class Norms : public Measure {
 MeasureInfo norms_measure() {
   return {.name = "norms",
           .description = "of images: norms of CLS, registers and patches in the residual stream",
-          .source = "2309.16588",
+          .source = "arXiv 2309.16588",
           .applies = models::reads_images,
           .make = make<Norms>};
 }

@@ -49,7 +49,7 @@ class ValueDrain : public Measure {
 }  // namespace
 
 MeasureInfo value_drain_measure() {
-  constexpr const char* kSource = "2410.13835";
+  constexpr const char* kSource = "arXiv 2410.13835";
   return {.name = "value_drain",
           .description = "how small the values of the keys are that heads look at most",
           .source = kSource,

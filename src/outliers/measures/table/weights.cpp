@@ -164,7 +164,7 @@ class Weights : public Measure {
 MeasureInfo weights_measure() {
   return {.name = "weights",
           .description = "rows and columns of the projections' matrices whose largest entry stands out",
-          .source = "2502.06415, section 3.2",
+          .source = "arXiv 2502.06415, section 3.2",
           .of = Of::model,
           .make = make<Weights>};
 }
