@@ -1,6 +1,9 @@
 // What the pages ask of results.json (schema outliers-results/2): the one file that knows how it is laid out.
 // What was not measured is an empty list or null.
 
+/** Definitions of what was measured on an input stand below this path. */
+const INPUT = "layers[].inputs.*.";
+
 class Report {
   constructor(json) {
     this.json = json;
@@ -42,7 +45,7 @@ class Report {
   life(name) { return this.summary.lives.find((life) => life.input === name) ?? null; }
   /** Numbers by layer that measures give: [{name, title, definition, source, heads}]. */
   get values() {
-    const path = "layers[].inputs.*.values.";
+    const path = `${INPUT}values.`;
     return Object.entries(this.json.definitions).filter(([at, d]) => at.startsWith(path) && ["[]", "[H]"].includes(d.shape))
       .map(([at, d]) => ({ name: at.slice(path.length), ...d, heads: d.shape === "[H]" }));
   }
@@ -69,8 +72,6 @@ class Report {
     return `above ${limit(above)} and above ${limit(ratio)} medians of its layer`;
   }
 }
-
-const INPUT = "layers[].inputs.*.";
 
 // In two parts, so that a search for the words finds the pages that say them, and not all.
 const CANNOT = "cannot " + "be told";
