@@ -53,6 +53,27 @@ constexpr Field field(const char* name, const char* what = "", const char* sourc
 inline constexpr const char* kClasses[] = {"initial", "strong_delimiter", "weak_word", "other",
                                            "cls",     "register",         "patch"};
 
+/// Fields that several types have.
+inline constexpr Field kSequenceField = field("sequence").from(0), kTokenField = field("token").from(0),
+                       kChannelField =
+                           field("channel", "in a layer of experts a neuron of the one beside it").from(0),
+                       kExpertField =
+                           field("expert", "a number, or \"shared\" of the one that all tokens pass"),
+                       kTokenTextField = field("token_text", "the token's text, as in inputs[].tokens"),
+                       kClassField =
+                           field("class", "the token's class, as in inputs[].classes").among(kClasses);
+
+/// Where a value stands: members of `x`.
+template <typename V, typename X>
+void fields_of_place(V& v, X& x) {
+  v(kSequenceField, x.sequence);
+  v(kTokenField, x.token);
+  v(kChannelField, x.channel);
+  v(kExpertField, x.expert);
+  v(kTokenTextField, x.token_text);
+  v(kClassField, x.token_class);
+}
+
 /// An array of arrays.npz. Letters of its shape: L layers, D width, F neurons, H heads; of its input N
 /// sequences, T tokens of each, K = kept tokens.
 struct ArrayField {

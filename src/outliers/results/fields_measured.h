@@ -13,25 +13,20 @@ inline constexpr const char* kPatchClass[] = {"patch"};
 template <typename V>
 void fields(V& v, Place& x) {
   v(field("value", "the value, signed"), x.value);
-  v(field("sequence").from(0), x.sequence);
-  v(field("token").from(0), x.token);
-  v(field("channel", "in a layer of experts a neuron of the one beside it").from(0), x.channel);
-  v(field("expert", "a number, or \"shared\" of the one that all tokens pass"), x.expert);
-  v(field("token_text", "the token's text, as in inputs[].tokens"), x.token_text);
-  v(field("class", "the token's class, as in inputs[].classes").among(kClasses), x.token_class);
+  fields_of_place(v, x);
 }
 
 template <typename V>
 void fields(V& v, ChannelMax& x) {
-  v(field("channel").from(0), x.channel);
+  v(kChannelField, x.channel);
   v(field("max", "the channel's largest abs x").from(0), x.max);
-  v(field("expert"), x.expert);
+  v(kExpertField, x.expert);
 }
 
 template <typename V>
 void fields(V& v, TokenCount& x) {
-  v(field("token_text"), x.token_text);
-  v(field("class").among(kClasses), x.token_class);
+  v(kTokenTextField, x.token_text);
+  v(kClassField, x.token_class);
   v(field("count", "how many tokens of the kind hold one").from(1), x.count);
 }
 
@@ -75,7 +70,7 @@ void fields(V& v, Activations& x) {
 
 template <typename V>
 void fields(V& v, Key& x) {
-  v(field("sequence").from(0), x.sequence);
+  v(kSequenceField, x.sequence);
   v(field("key", "its place in the sequence").from(0), x.key);
   v(field("score",
           "the probability that it receives, summed over queries and averaged over the heads where that is "
@@ -83,8 +78,8 @@ void fields(V& v, Key& x) {
           "arXiv 2502.06415, section 3.3")
         .from(0),
     x.score);
-  v(field("token_text"), x.token_text);
-  v(field("class").among(kClasses), x.token_class);
+  v(kTokenTextField, x.token_text);
+  v(kClassField, x.token_class);
 }
 
 template <typename V>
@@ -129,14 +124,14 @@ void fields(V& v, Neuron& x) {
           "what it adds to the residual: down_in x weight, in a layer of experts also x expert_weight, and x "
           "what a norm or LayerScale after the projection makes of it"),
     x.product);
-  v(field("expert"), x.expert);
+  v(kExpertField, x.expert);
   v(field("expert_weight", "what the router, or the shared expert's gate, multiplies its output by"),
     x.expert_weight);
 }
 
 template <typename V>
 void fields(V& v, Write& x) {
-  v(field("token").from(0), x.token);
+  v(kTokenField, x.token);
   v(field("channel").from(0), x.channel);
   v(field("resid_in", "the value that enters the layer"), x.resid_in);
   v(field("attention", "what attention adds (a norm of the residual itself counts to the part it follows)"),
@@ -155,31 +150,35 @@ void fields(V& v, Writes& x) {
     x.followed);
 }
 
-template <typename V>
-void fields(V& v, NormExtent& x) {
+/// Of tokens of one kind.
+template <typename V, typename X>
+void fields_of_norms(V& v, X& x) {
   v(field("median", "the median norm").from(0), x.median);
   v(field("max", "the largest norm").from(0), x.max);
 }
 
 template <typename V>
+void fields(V& v, NormExtent& x) {
+  fields_of_norms(v, x);
+}
+
+template <typename V>
 void fields(V& v, RegisterNorms& x) {
-  v(field("median", "the median norm").from(0), x.median);
-  v(field("max", "the largest norm").from(0), x.max);
+  fields_of_norms(v, x);
   v(field("each", "the median norm of each register").from(0).not_empty(), x.each);
 }
 
 template <typename V>
 void fields(V& v, PatchPlace& x) {
-  v(field("sequence").from(0), x.sequence);
-  v(field("token").from(0), x.token);
-  v(field("token_text"), x.token_text);
-  v(field("class").among(kPatchClass), x.token_class);
+  v(kSequenceField, x.sequence);
+  v(kTokenField, x.token);
+  v(kTokenTextField, x.token_text);
+  v(kClassField.among(kPatchClass), x.token_class);
 }
 
 template <typename V>
 void fields(V& v, PatchNorms& x) {
-  v(field("median", "the median norm").from(0), x.median);
-  v(field("max", "the largest norm").from(0), x.max);
+  fields_of_norms(v, x);
   v(field("largest", "the patch of the largest norm: image, token, name"), x.largest);
   v(field("high",
           "how many patches have a norm above {high_patch_norm} (norms differ from model to model, so the "
@@ -199,7 +198,7 @@ void fields(V& v, Norms& x) {
 
 template <typename V>
 void fields(V& v, ExpertInput& x) {
-  v(field("expert"), x.expert);
+  v(kExpertField, x.expert);
   v(field("tokens", "how many tokens passed the expert").from(0), x.tokens);
   v(field("down_in_max",
           "the largest abs x at the input of its down projection, by which super experts are known",
@@ -272,7 +271,7 @@ void fields(V& v, Weight& x) {
 
 template <typename V>
 void fields(V& v, ExpertWeights& x) {
-  v(field("expert"), x.expert);
+  v(kExpertField, x.expert);
   v(field("modules", "its matrices, without lists of lines").named(kExpertModules), x.modules);
 }
 

@@ -18,13 +18,17 @@ inline constexpr const char* kNames<InputKind>[] = {"prompt", "corpus"};
 template <>
 inline constexpr const char* kNames<Axis>[] = {"column", "row"};
 
+inline constexpr Field kPatchHeightField = field("patch_height", "height in pixels of a patch"),
+                       kPatchWidthField = field("patch_width", "its width"),
+                       kRegistersField = field("registers", "register tokens").from(0);
+
 template <typename V>
 void fields(V& v, Vision& x) {
   v(field("image_height", "height in pixels of the images it was made for").from(0), x.image_height);
   v(field("image_width", "their width").from(0), x.image_width);
-  v(field("patch_height", "height in pixels of a patch").from(0), x.patch_height);
-  v(field("patch_width", "its width").from(0), x.patch_width);
-  v(field("registers", "register tokens").from(0), x.registers);
+  v(kPatchHeightField.from(0), x.patch_height);
+  v(kPatchWidthField.from(0), x.patch_width);
+  v(kRegistersField, x.registers);
 }
 
 template <typename V>
@@ -175,11 +179,11 @@ void fields(V& v, Images& x) {
   v(field("left_out", "how many more there were, beyond the limit, which were not read").from(0), x.left_out);
   v(field("height", "height in pixels, as the model read them").from(1), x.height);
   v(field("width", "width in pixels").from(1), x.width);
-  v(field("patch_height", "height in pixels of a patch").from(1), x.patch_height);
-  v(field("patch_width", "its width").from(1), x.patch_width);
+  v(kPatchHeightField.from(1), x.patch_height);
+  v(kPatchWidthField.from(1), x.patch_width);
   v(field("rows", "rows of patches").from(1), x.rows);
   v(field("columns", "columns of patches").from(1), x.columns);
-  v(field("registers", "register tokens").from(0), x.registers);
+  v(kRegistersField, x.registers);
 }
 
 }  // namespace outliers::results

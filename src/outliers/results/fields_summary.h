@@ -13,12 +13,7 @@ void fields(V& v, Before& x) {
   v(field("layer").from(0), x.layer);
   v(field("point"), x.point);
   v(field("value", "the value, signed"), x.value);
-  v(field("sequence").from(0), x.sequence);
-  v(field("token").from(0), x.token);
-  v(field("channel").from(0), x.channel);
-  v(field("expert"), x.expert);
-  v(field("token_text"), x.token_text);
-  v(field("class").among(kClasses), x.token_class);
+  fields_of_place(v, x);
 }
 
 template <typename V>
@@ -31,12 +26,7 @@ void fields(V& v, FirstNonfinite& x) {
   v(field("point"), x.point);
   v(field("value", "what stands there").among(kNonfinite), x.value);
   v(field("input", "the input where it was seen"), x.input);
-  v(field("sequence").from(0), x.sequence);
-  v(field("token").from(0), x.token);
-  v(field("channel").from(0), x.channel);
-  v(field("expert"), x.expert);
-  v(field("token_text"), x.token_text);
-  v(field("class").among(kClasses), x.token_class);
+  fields_of_place(v, x);
   v(field("before", "the largest value of the nearest measured point before it that is whole; null without")
         .or_null(),
     x.before);
@@ -44,9 +34,9 @@ void fields(V& v, FirstNonfinite& x) {
 
 template <typename V>
 void fields(V& v, MassiveToken& x) {
-  v(field("token").from(0), x.token);
-  v(field("text"), x.text);
-  v(field("class").among(kClasses), x.token_class);
+  v(kTokenField, x.token);
+  v(field("text", kTokenTextField.what), x.text);
+  v(kClassField, x.token_class);
   v(field("first_layer", "the first layer where it is massive").from(0), x.first_layer);
   v(field("last_layer", "the last").from(0), x.last_layer);
 }
