@@ -5,9 +5,7 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import unittest
 
 import numpy as np
@@ -15,7 +13,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "apps"))
 import tiny  # noqa: E402
 import tiny_forward  # noqa: E402
-from program import ROOT, main  # noqa: E402
+from program import ROOT, FolderTest, main, run  # noqa: E402
 
 CMAKE, COMPILER, BUILD = (os.environ[name] for name in ("CMAKE_COMMAND", "CXX", "OUTLIERS_BUILD"))
 TEXT = "The sea was calm."
@@ -26,12 +24,10 @@ def setUpModule():
         raise unittest.SkipTest("a program has to be built with the library's sanitizer")
 
 
-class InstallTest(unittest.TestCase):
+class InstallTest(FolderTest):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.dir = pathlib.Path(folder.name)
+        super().setUpClass()
         cls.prefix = cls.dir / "prefix"
         cls.run_command(CMAKE, "--install", BUILD, "--prefix", cls.dir / "first")
         (cls.dir / "first").rename(cls.prefix)  # nothing in it may know where it was put
@@ -44,7 +40,7 @@ class InstallTest(unittest.TestCase):
 
     @staticmethod
     def run_command(*command, code=0, **options):
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600, **options)
+        done = run(*command, program=(), timeout=600, **options)
         if done.returncode != code:
             raise AssertionError(f"{command} gave {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout if code == 0 else done.stderr

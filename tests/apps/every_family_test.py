@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 """The main job (main_job.py) on every tiny checkpoint of tests/golden/models, one or more a family, with a tokenizer of letters or with
 images: as a Hugging Face folder and, where there is one, as GGUF."""
-import json
 import pathlib
 import re
-import shutil
 import sys
 
 import numpy as np
@@ -13,29 +11,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import gguf_file  # noqa: E402
 import reading  # noqa: E402
 import tiny  # noqa: E402
-from main_job import MainJobTest  # noqa: E402
+from main_job import GOLDEN, MainJobTest, golden_model  # noqa: E402
 from program import ROOT, main  # noqa: E402
 
-GOLDEN = ROOT / "tests/golden/models"
 CASES = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())
 # No gate and fused projections; experts, one shared by all; sinks; images.
 OF_OTHER_BUILD = ["gpt2_tied", "qwen2_moe_mixed", "gpt_oss_sinks", "clip_vision_alone"]
 
 
 class EveryFamilyTest(MainJobTest):
-    def model(self, name):
-        """The folder with what it reads beside it, and the options that name its images."""
-        folder = self.dir / name
-        folder.mkdir()
-        for file in ("config.json", "model.safetensors"):
-            shutil.copy(GOLDEN / name / file, folder)
-        reference = np.load(GOLDEN / name / "reference.npz")
-        if "pixel_values" in reference:
-            np.save(folder / "images.npy", reference["pixel_values"])
-            return folder, ("--images", folder / "images.npy")
-        (folder / "tokenizer.json").write_text(json.dumps(tiny.letters()))
-        return folder, ()
-
     def check(self, results, name):
         points = np.load(GOLDEN / name / "reference.npz").files
         gate = ["gate"] * any(point.startswith("layer.0.") and point.endswith("gate_out") for point in points)
@@ -48,7 +32,7 @@ class EveryFamilyTest(MainJobTest):
         families, names = {}, []
         for name in CASES:
             with self.subTest(name):
-                folder, images = self.model(name)
+                folder, images = golden_model(name, self.dir)
                 family = name.rsplit("_", 1)[0]
                 results, _ = self.report(folder, name, *images, figures="plot" if family not in families else "none", text=not images)
                 families.setdefault(family, results["model"]["family"])

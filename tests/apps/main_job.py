@@ -1,22 +1,22 @@
 """The main job of small models from end to end: a report, its page and figures, and a comparison, each held against the documented
 schema and read again by the program. Used by every_format_test.py, every_quantisation_test.py and every_family_test.py."""
 import json
-import pathlib
 import re
 import shutil
-import tempfile
 
 import numpy as np
 
 import browser
 import reading
-from program import ROOT, ProgramTest
+import tiny
+from program import ROOT, FolderTest
 
 try:
     import jsonschema
 except ImportError:
     jsonschema = None
 
+GOLDEN = ROOT / "tests/golden/models"
 SCHEMA = json.loads((ROOT / "docs/results.schema.json").read_text())
 # Which test has to see every value of an enumeration of the schema. One that no test writes is either needless or untested.
 SEEN_BY = {"schema": "every_format", "model.format": "every_format", "run.dtype": "every_format", "run.bos": "every_format",
@@ -75,12 +75,25 @@ def written(value, schema=SCHEMA, place=""):
             yield from written(part, sub, below)
 
 
-class MainJobTest(ProgramTest):
+def golden_model(name, parent):
+    """Makes a folder of a model of tests/golden/models below `parent`, with a tokenizer of letters or with images beside it; the folder,
+    and the options that name its images: none of a model of text."""
+    folder = parent / name
+    folder.mkdir()
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy(GOLDEN / name / file, folder)
+    reference = np.load(GOLDEN / name / "reference.npz")
+    if "pixel_values" in reference:
+        np.save(folder / "images.npy", reference["pixel_values"])
+        return folder, ("--images", folder / "images.npy")
+    (folder / "tokenizer.json").write_text(json.dumps(tiny.letters()))
+    return folder, ()
+
+
+class MainJobTest(FolderTest):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.dir = pathlib.Path(folder.name)
+        super().setUpClass()
         cls.words = cls.dir / "words.txt"
         cls.words.write_text("the sea was calm. and the crew slept.\n" * 20)
         cls.seen = set()

@@ -13,6 +13,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import reading  # noqa: E402
 import tiny  # noqa: E402
+from main_job import golden_model  # noqa: E402
 from program import ROOT, FolderTest, main  # noqa: E402
 
 try:
@@ -20,7 +21,6 @@ try:
 except ImportError:
     jsonschema = None
 
-GOLDEN = ROOT / "tests/golden/models"
 OF_OTHERS = {"experts": "mixtral_experts", "norms": "dinov2_with_registers_shrunk"}  # the rest is made for any model
 # What a measure writes of an input; weights stand beside the inputs, and some write into summary and arrays.npz alone.
 PARTS = {"activations": {"resid_out", "down_in"}, "attention": {"attention"}, "attention_maps": set(), "weights": set(),
@@ -65,21 +65,11 @@ class MeasuresTest(FolderTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.models = {None: (tiny.write_model(cls.dir / "tiny"), ("--corpus", cls.corpus, "--sequences", 2, "--tokens", 24))}
+        words = cls.dir / "words.txt"
+        words.write_text("the sea was calm and the crew slept. " * 20)
         for measure, name in OF_OTHERS.items():
-            folder = cls.dir / name
-            folder.mkdir()
-            for file in ("config.json", "model.safetensors"):
-                shutil.copy(GOLDEN / name / file, folder)
-            reference = np.load(GOLDEN / name / "reference.npz")
-            if "pixel_values" in reference:
-                np.save(folder / "images.npy", reference["pixel_values"])
-                options = ("--images", folder / "images.npy")
-            else:
-                (folder / "tokenizer.json").write_text(json.dumps(tiny.letters()))
-                words = cls.dir / "words.txt"
-                words.write_text("the sea was calm and the crew slept. " * 20)
-                options = ("--prompt", "warm.", "--corpus", words, "--sequences", 2, "--tokens", 8)
-            cls.models[measure] = folder, options
+            folder, images = golden_model(name, cls.dir)
+            cls.models[measure] = folder, images or ("--prompt", "warm.", "--corpus", words, "--sequences", 2, "--tokens", 8)
         cls.full = {}
 
     def report(self, of, out, *more):
