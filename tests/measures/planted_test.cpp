@@ -29,6 +29,19 @@ TEST(Planted, AttentionIsAlignedWhereItLooksAtTheOutlierToken) {
   EXPECT_THAT(found.results.summary.alignment.weight_activation, testing::Optional(0.5));
 }
 
+TEST(Planted, AlignmentIsOfTheSequenceOfTheKey) {
+  at::Tensor later = Planted::sequence(0);
+  later[0] = Planted::kOthers;
+  later[7] = Planted::kFirst;
+  const std::vector<run::Input> both = {{"corpus", at::stack({Planted::sequence(0), later})}};
+  const tests::Measured found = tests::measure(*Planted().open(), both, {"alignment"});
+  std::vector<std::pair<int64_t, int64_t>> keys;
+  for (const results::Key& key : found.part(1, "corpus").attention->outlier_keys)
+    keys.emplace_back(key.sequence, key.key);
+  EXPECT_THAT(keys, testing::ElementsAre(std::pair(0, 0), std::pair(1, 7)));
+  EXPECT_THAT(found.results.summary.alignment.activation_attention, testing::Optional(1.0));
+}
+
 TEST(Planted, AlignmentIsOfAllCorpora) {
   std::vector<run::Input> more = inputs();
   more.push_back({"corpus2", Planted::sequence(0).unsqueeze(0)});

@@ -40,16 +40,20 @@ class Products {
     return weight / std::sqrt(down_out.square().mean().item<double>() + c_.norm_epsilon);
   }
 
-  /// By expert (-1: there is none), what its neurons add, [F], and its bias.
+  /// By expert (-1: there is none), what its neurons add, [F], and its bias; what the neurons are, the row of
+  /// W_down, and how much the router or the shared expert's gate lets pass.
   struct Part {
     at::Tensor products;
     double bias;
+    at::Tensor down_in, row;
+    double weight;
   };
   std::map<int64_t, Part> at(int64_t token, int64_t channel) {
     const double f = factor(token, channel);
     const auto part = [&](const run::Mlp& mlp, const at::Tensor& down_in, double weight) {
       const double bias = mlp.down_bias.defined() ? mlp.down_bias[channel].item<double>() : 0;
-      return Part{down_in.to(at::kDouble) * mlp.down[channel] * (weight * f), bias * weight * f};
+      const at::Tensor wide = down_in.to(at::kDouble), row = mlp.down[channel];
+      return Part{wide * row * (weight * f), bias * weight * f, wide, row, weight};
     };
     if (!models::is_routed(c_, layer_))
       return {{run::kNoExpert, part(weights_.mlp, point("down_in")[token], 1)}};
@@ -93,6 +97,14 @@ TEST(Writes, NeuronsAreToldInUnitsOfTheResidual) {
       SCOPED_TRACE(fmt::format("{} layer {}", name, layer));
       Products products(*model, reference, layer);
       const results::Writes& writes = *found.part(static_cast<size_t>(layer), "prompt").writes;
+      const double largest = products.point("resid_out").abs().max().item().toDouble();
+      EXPECT_NEAR(std::abs(writes.largest.resid_out), largest, 1e-5 * largest);
+      EXPECT_EQ(writes.followed.has_value(), layer > 0);
+      if (layer > 0) {
+        const results::Write& before = found.part(static_cast<size_t>(layer) - 1, "prompt").writes->largest;
+        EXPECT_EQ(writes.followed->token, before.token);
+        EXPECT_EQ(writes.followed->channel, before.channel);
+      }
       for (const results::Write* write : {&writes.largest, writes.followed ? &*writes.followed : nullptr}) {
         if (write == nullptr) continue;
         const auto value = [&](const char* point) {
@@ -100,6 +112,7 @@ TEST(Writes, NeuronsAreToldInUnitsOfTheResidual) {
         };
         const double scale =
             std::abs(value("resid_in")) + std::abs(value("resid_mid")) + std::abs(value("resid_out"));
+        EXPECT_NEAR(write->resid_in, value("resid_in"), 1e-5 * scale);
         EXPECT_NEAR(write->attention, value("resid_mid") - value("resid_in"), 1e-5 * scale);
         EXPECT_NEAR(write->mlp, value("resid_out") - value("resid_mid"), 1e-5 * scale);
         EXPECT_NEAR(write->resid_in + write->attention + write->mlp, write->resid_out, 1e-5 * scale);
@@ -124,9 +137,16 @@ TEST(Writes, NeuronsAreToldInUnitsOfTheResidual) {
         for (size_t i = 0; i < 3; ++i) {
           const results::Neuron& neuron = write->neurons[i];
           const results::Expert expert = neuron.expert.value_or(results::Expert{run::kNoExpert});
-          const double wanted = parts.at(expert.number).products[neuron.neuron].item<double>();
+          const Products::Part& part = parts.at(expert.number);
+          const double wanted = part.products[neuron.neuron].item<double>();
           EXPECT_NEAR(neuron.product, wanted, 1e-4 * size);
           EXPECT_NEAR(std::abs(neuron.product), all[i], 1e-4 * size);
+          EXPECT_NEAR(neuron.down_in, part.down_in[neuron.neuron].item<double>(),
+                      1e-4 * part.down_in.abs().max().item<double>());
+          EXPECT_FLOAT_EQ(neuron.weight, part.row[neuron.neuron].item<float>());
+          EXPECT_EQ(neuron.expert.has_value(), models::is_routed(c, layer));
+          EXPECT_EQ(neuron.expert_weight.has_value(), models::is_routed(c, layer));
+          EXPECT_NEAR(neuron.expert_weight.value_or(1), part.weight, 1e-5);
         }
       }
     }

@@ -137,7 +137,16 @@ TEST_F(Consistency, OfWrites) {
 }
 
 TEST_F(Consistency, OfWeights) {
-  EXPECT_BROKEN(r.layers[1].weights->modules = {}, "layers[1].weights.modules.q is missing");
+  for (const std::string missing : {"q", "k", "v", "o", "up", "down"}) {
+    const auto without = [&](Results& r) {
+      Named<Weight> rest;
+      for (const auto& [name, module] : r.layers[1].weights->modules) {
+        if (name != missing) rest[name] = module;
+      }
+      r.layers[1].weights->modules = rest;
+    };
+    EXPECT_BROKEN(without(r), "layers[1].weights.modules.{} is missing", missing);
+  }
   EXPECT_BROKEN(r.layers[1].weights->modules["down"].top_columns[1].column = mlp_width_,
                 "layers[1].weights.modules.down.top_columns[1].column is {0}, but there are only {0}",
                 mlp_width_);
@@ -239,6 +248,9 @@ TEST_F(Consistency, OfLives) {
                 "summary.lives[0].removed_layer is 10, but there are only 10");
   EXPECT_BROKEN(r.summary.lives[0].found = true;
                 r.summary.lives[0].peak_layer.reset(),
+                "summary.lives[0].found is true, but a layer of birth or peak is missing");
+  EXPECT_BROKEN(r.summary.lives[0].found = true;
+                r.summary.lives[0].born_layer.reset(),
                 "summary.lives[0].found is true, but a layer of birth or peak is missing");
   EXPECT_BROKEN(r.summary.lives[0].massive_channels[1] = width_,
                 "summary.lives[0].massive_channels[1] is {0}, but there are only {0}", width_);
