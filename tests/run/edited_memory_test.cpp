@@ -56,6 +56,16 @@ std::vector<std::string> edits_of(const models::Config& c) {
   return texts;
 }
 
+/// Whether nothing is estimated: no statistics of whole points, no weights, no points of the model's own.
+bool is_rehearsed(const std::vector<Input>& inputs) {
+  for (const Input& input : inputs) {
+    for (const Edit& edit : input.edits) {
+      if (edit.needs_statistics() || edit.of_weights() || edit.layer() < 0) return false;
+    }
+  }
+  return true;
+}
+
 class Looker : public Observer {
  public:
   bool wants(const Site& site, size_t) const override {
@@ -65,8 +75,8 @@ class Looker : public Observer {
 
 TEST(EditedMemory, IsPlanned) {
   const tests::PlainProducts plain;
-  double loosest = 0;
-  std::string where;
+  double loosest = 0, loosest_rehearsed = 0;
+  std::string where, where_rehearsed;
   for (const char* name : {"llama_untied", "gemma3_caps", "falcon_alibi", "opt_after", "mixtral_experts",
                            "qwen2_moe_shared", "gpt_oss_sinks", "dinov2_head"}) {
     const auto model = open(name);
@@ -92,6 +102,8 @@ TEST(EditedMemory, IsPlanned) {
           EXPECT_LE(peak, planned) << name << " " << toString(dtype) << " chunk " << chunk << ": " << what;
           const double ratio = static_cast<double>(planned) / static_cast<double>(peak);
           if (ratio > loosest) loosest = ratio, where = fmt::format("{} {} {}", name, what, chunk);
+          if (chunk > 1 && is_rehearsed(inputs) && ratio > loosest_rehearsed)
+            loosest_rehearsed = ratio, where_rehearsed = fmt::format("{} {}", name, what);
         };
         std::vector<Input> all = {some(*model, 9, 11)};
         for (const std::string& text : texts) {
@@ -105,7 +117,8 @@ TEST(EditedMemory, IsPlanned) {
       }
     }
   }
-  EXPECT_LT(loosest, 8) << where;
+  EXPECT_LT(loosest_rehearsed, 1.4) << where_rehearsed;
+  EXPECT_LT(loosest, 4) << where;
 }
 
 TEST(EditedMemory, IsOnDiskWhereItIsShort) {

@@ -64,10 +64,11 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
           toString(k.scalar_type()), toString(v.scalar_type()));
   check_pattern("attention", pattern, q.size(1), q.size(2), k.size(2));
   const bool gradient = needs_gradient(q, k, v, pattern);
-  if (!gradient && q.device().is_cpu() && q.scalar_type() != at::kDouble) {
+  const bool on_cpu = q.is_cpu() || q.is_meta();
+  if (!gradient && on_cpu && q.scalar_type() != at::kDouble) {
     return cpu::attention(q, k, v, pattern, sums);
   }
-  if (!sums && is_plain(pattern) && (!pattern.causal || q.size(2) == k.size(2))) {
+  if (!sums && !q.is_meta() && is_plain(pattern) && (!pattern.causal || q.size(2) == k.size(2))) {
     return at::scaled_dot_product_attention(q, k, v, std::nullopt, 0.0, pattern.causal, pattern.scale,
                                             q.size(1) != k.size(1));
   }

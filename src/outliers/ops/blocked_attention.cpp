@@ -50,7 +50,7 @@ at::Tensor masked_scores(const at::Tensor& q, const at::Tensor& k, const Attenti
   }
   if (pattern.causal) {
     at::Tensor hidden = distance > 0;
-    if (pattern.window > 0) hidden = hidden.logical_or(distance <= -pattern.window);
+    if (pattern.window > 0) hidden.bitwise_or_(distance <= -pattern.window);
     scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
   }
   return scores;

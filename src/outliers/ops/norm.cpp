@@ -64,13 +64,13 @@ void check_parameter(const at::Tensor& parameter, const at::Tensor& x, const cha
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
   check_parameter(weight, x, "rms_norm", "weight");
   const at::ScalarType sum_type = weight.scalar_type();
-  if (!x.is_cpu()) {
+  if (!x.is_cpu() && !x.is_meta()) {
     const at::Tensor wide = x.to(sum_type);
     return (wide * at::rsqrt(wide.square().mean(-1, true) + epsilon) * weight).to(x.scalar_type());
   }
   const at::Tensor rows = x.stride(-1) == 1 ? x : x.contiguous();
   at::Tensor out = at::empty(x.sizes(), x.options());
-  if (out.numel() == 0) return out;
+  if (out.numel() == 0 || x.is_meta()) return out;
   if (x.scalar_type() == at::kDouble) {
     normalise_rows<double, double>(rows, weight.contiguous(), epsilon, out);
   } else {
@@ -89,7 +89,12 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::T
   if (weight.defined()) check_parameter(weight, x, "layer_norm", "weight");
   if (bias.defined()) check_parameter(bias, x, "layer_norm", "bias");
   const at::ScalarType wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return at::layer_norm(x.to(wide), {x.size(-1)}, weight, bias, epsilon).to(x.scalar_type());
+  const at::Tensor in = x.to(wide);
+  // What PyTorch's operator allocates, which has no form without data.
+  const at::Tensor dense = x.is_meta() ? in.contiguous() : at::Tensor();
+  const at::Tensor out = x.is_meta() ? at::empty(x.sizes(), in.options())
+                                     : at::layer_norm(in, {x.size(-1)}, weight, bias, epsilon);
+  return out.to(x.scalar_type());
 }
 
 }  // namespace outliers::ops

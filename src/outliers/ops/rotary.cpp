@@ -53,7 +53,7 @@ at::Tensor rotate(const at::Tensor& x, const RotaryTable& table) {
   check_shape(table.sin, "rotate", "sin", table.cos.sizes());
   const int64_t half = table.cos.size(1), d = x.size(3);
   require(2 * half <= d, "rotate: {} channels are to be rotated in heads of {}", 2 * half, d);
-  if (!x.is_cpu()) {
+  if (!x.is_cpu() && !x.is_meta()) {
     const at::ScalarType wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const at::Tensor a = x.narrow(3, 0, half).to(wide), b = x.narrow(3, half, half).to(wide);
     const at::Tensor cos = table.cos.to(wide), sin = table.sin.to(wide);
@@ -64,7 +64,7 @@ at::Tensor rotate(const at::Tensor& x, const RotaryTable& table) {
   const at::Tensor rows = x.stride(-1) == 1 ? x : x.contiguous();
   const RotaryTable dense{table.cos.contiguous(), table.sin.contiguous()};
   at::Tensor out = at::empty(x.sizes(), x.options());
-  if (out.numel() == 0) return out;
+  if (out.numel() == 0 || x.is_meta()) return out;
   if (x.scalar_type() == at::kDouble) {
     rotate_rows<double, double>(rows, dense, out);
     return out;

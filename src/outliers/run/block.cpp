@@ -46,6 +46,11 @@ at::Tensor normed_heads(const models::Config& c, const Norm& norm, const at::Ten
   return split(x);
 }
 
+/// Tensors without data count as different: that takes more memory.
+bool are_same(const at::Tensor& a, const at::Tensor& b) {
+  return !a.is_meta() && at::equal(a, b);
+}
+
 /// Shows logits and probabilities where somebody asks for them. Where edits change them, the values mixed by
 /// what is left, [B,H,T,d], and their sums are shown; else undefined, so that an edit without effect leaves
 /// the fast path's bits.
@@ -55,10 +60,10 @@ at::Tensor mixed_by_edited_maps(const at::Tensor& q, const at::Tensor& k, const 
   if (!edited && !tap.wants(Point::attn_logits) && !tap.wants(Point::attn_probs)) return {};
   const ops::AttentionMaps maps = ops::attention_maps(q, k, pattern);
   const at::Tensor logits = tap.pass(Point::attn_logits, slice, maps.logits);
-  const bool same = !edited || at::equal(logits, maps.logits);
+  const bool same = !edited || are_same(logits, maps.logits);
   const at::Tensor before = same ? maps.probs : ops::attention_probs(logits, pattern);
   const at::Tensor probs = tap.pass(Point::attn_probs, slice, before);
-  if (same && (!edited || at::equal(probs, before))) return {};
+  if (same && (!edited || are_same(probs, before))) return {};
   if (tap.wants_attention_sums()) tap.show_attention_sums(slice, ops::attention_sums(probs));
   return ops::attend(probs, v);
 }
@@ -85,7 +90,8 @@ at::Tensor attention_part(const models::Config& c, int64_t layer, const LayerWei
   pattern.scale = c.attention_scale / static_cast<double>(c.scale_by_layer ? layer + 1 : 1);
   pattern.softcap = c.attention_softcap;
   pattern.sinks = w.sinks;
-  if (!c.alibi_slopes.empty()) pattern.alibi_slopes = at::tensor(c.alibi_slopes, at::kDouble);
+  if (!c.alibi_slopes.empty())
+    pattern.alibi_slopes = at::tensor(c.alibi_slopes, x.options().dtype(at::kDouble));
   at::Tensor mixed = mixed_by_edited_maps(q, k, v, pattern, slice, tap);
   if (!mixed.defined()) {
     ops::AttentionSums sums;

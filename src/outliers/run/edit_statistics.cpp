@@ -4,6 +4,7 @@
 #include <limits>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "outliers/core/bytes.h"
 #include "outliers/core/interrupt.h"
@@ -327,7 +328,41 @@ at::Tensor SiteEdits::noise(const Edit& edit, const Slice& slice, const at::Tens
   return noise;
 }
 
+std::string SiteEdits::kinds() const {
+  std::string text;
+  for (const Edit* edit : edits_) {
+    const Selection& selection = edit->selection;
+    text += fmt::format("{}{}{}{},", static_cast<int>(edit->operation.kind),
+                        selection.choices.empty() ? 'a' : 's',
+                        selection.massive || selection.outlier ? 'c' : ' ', selection.top > 0 ? 't' : ' ');
+  }
+  return text;
+}
+
+at::Tensor SiteEdits::rehearsed(at::Tensor x) const {
+  using Kind = Operation::Kind;
+  const auto floats = x.options().dtype(at::kFloat), bools = x.options().dtype(at::kBool);
+  for (const Edit* edit : edits_) {
+    const Selection& selection = edit->selection;
+    const Kind kind = edit->operation.kind;
+    std::vector<at::Tensor> kept;  // until the edit is made
+    if (!selection.choices.empty()) kept.push_back(at::empty(x.sizes(), bools));
+    if (selection.has_criterion()) {
+      const at::Tensor sizes = at::empty(x.sizes(), floats);  // abs x
+      for (int masks = 0; masks < 2; ++masks) kept.push_back(at::empty(x.sizes(), bools));
+    }
+    if (kind == Kind::noise) {
+      kept.push_back(at::empty(x.sizes(), floats));
+      if (x.element_size() == 2) kept.push_back(at::empty(x.sizes(), floats));  // with x in it
+    }
+    if (kind != Kind::zero && kind != Kind::value) kept.push_back(at::empty(x.sizes(), x.options()));
+    x = at::empty(x.sizes(), x.options());
+  }
+  return x;
+}
+
 at::Tensor SiteEdits::apply(const Slice& slice, at::Tensor x, const at::Tensor& experts) const {
+  if (x.is_meta()) return rehearsed(std::move(x));
   EntryPlace place{site_.point, {}, experts, experts_};
   if (input_.classes.defined()) place.classes = input_.classes.narrow(0, slice.first_sequence, x.size(0));
   for (size_t i = 0; i < edits_.size(); ++i) {

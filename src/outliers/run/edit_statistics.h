@@ -59,14 +59,17 @@ class SiteEdits {
   /// The edits and the input outlive it; experts: E.
   SiteEdits(std::vector<const Edit*> edits, const Input& input, Site site, int64_t experts);
   bool needs_statistics() const;
+  /// Operations and what selects their entries: what makes the memory that they take differ.
+  std::string kinds() const;
   /// Before apply(), where it needs them. All edits take theirs from what arrives at the site.
   void take(std::shared_ptr<const SiteTensors> before, Ranks* ranks, at::Device device);
   /// x [b,...] of the slice; experts: experts.index of points by expert. Gives x itself where nothing is
-  /// done.
+  /// done. Of a tensor without data, what has that of an edited one's memory.
   at::Tensor apply(const Slice& slice, at::Tensor x, const at::Tensor& experts) const;
 
  private:
   at::Tensor noise(const Edit& edit, const Slice& slice, const at::Tensor& x) const;
+  at::Tensor rehearsed(at::Tensor x) const;
 
   std::vector<const Edit*> edits_;
   const Input& input_;

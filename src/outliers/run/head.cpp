@@ -22,7 +22,7 @@ Head::Head(const models::Model& model, at::ScalarType dtype, at::Device device, 
 }
 
 at::Tensor Head::load(const char* name) {
-  return loading_.time([&] { return load_once(model_, name, dtype_).to(device_); });
+  return loading_.time([&] { return load_once(model_, name, dtype_, device_); });
 }
 
 bool Head::shows_logits(const Tap& tap) const {

@@ -25,12 +25,13 @@ at::Tensor interpolated(const at::Tensor& positions, const models::Vision& visio
 ImageEmbedding::ImageEmbedding(const models::Model& model, models::PatchGrid grid, at::ScalarType dtype,
                                at::Device device)
     : config_(model.config()), grid_(grid) {
-  const auto load = [&](const char* name) { return load_once(model, name, dtype).to(device); };
+  const auto load = [&](const char* name) { return load_once(model, name, dtype, device); };
+  const at::Device host = device.is_meta() ? device : at::Device(at::kCPU);
   const int64_t D = config_.width;
   weight_ = load("patch_embedding.weight");
   if (model.has("patch_embedding.bias")) bias_ = load("patch_embedding.bias");
   // Interpolated in float32 whatever the run's dtype is, from values of that dtype, as transformers does.
-  const at::Tensor positions = load_once(model, "positions.weight", dtype).view({1, -1, D});
+  const at::Tensor positions = load_once(model, "positions.weight", dtype, host).view({1, -1, D});
   at::Tensor patches = positions.narrow(1, 1, positions.size(1) - 1);
   if (!(grid == learnt_grid(config_.vision))) {
     patches = interpolated(patches.to(at::kFloat), config_.vision, grid).to(dtype);

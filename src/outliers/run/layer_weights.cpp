@@ -44,22 +44,21 @@ Mlp load_mlp(const models::Config& c, bool fused, const Part& part) {
 
 }  // namespace
 
-at::Tensor load_once(const models::Model& model, const std::string& name, at::ScalarType dtype) {
-  at::Tensor tensor = model.load(name, dtype);
-  for (const std::string& stored : model.weights().find(name)->stored) model.checkpoint().release(stored);
-  return tensor;
+at::Tensor load_once(const models::Model& model, const std::string& name, at::ScalarType dtype,
+                     at::Device device) {
+  const models::StoredWeight& weight = *model.weights().find(name);
+  if (device.is_meta()) return at::empty(weight.shape, at::dtype(dtype).device(device));
+  const at::Tensor tensor = model.load(name, dtype);
+  for (const std::string& stored : weight.stored) model.checkpoint().release(stored);
+  return tensor.to(device);
 }
 
 Norm load_norm(const models::Model& model, const std::string& name, at::ScalarType dtype, at::Device device) {
   const auto part = [&](const std::string& full) {
-    return model.has(full) ? load_once(model, full, wide_type(dtype)) : at::Tensor();
+    return model.has(full) ? load_once(model, full, wide_type(dtype), device) : at::Tensor();
   };
   Norm norm{part(name + ".weight"), part(name + ".bias")};
-  if (norm.weight.defined()) {
-    if (model.config().storage.norm_less_one) norm.weight.add_(1.0);
-    norm.weight = norm.weight.to(device);
-  }
-  if (norm.bias.defined()) norm.bias = norm.bias.to(device);
+  if (norm.weight.defined() && model.config().storage.norm_less_one) norm.weight.add_(1.0);
   return norm;
 }
 
@@ -67,7 +66,7 @@ LayerWeights load_layer(const models::Model& model, int64_t layer, at::ScalarTyp
   const auto name = [&](const std::string& part) { return fmt::format("layer.{}.{}", layer, part); };
   const auto norm = [&](const char* part) { return load_norm(model, name(part), dtype, device); };
   const auto plain = [&](const std::string& part) {
-    return model.has(name(part)) ? load_once(model, name(part), dtype).to(device) : at::Tensor();
+    return model.has(name(part)) ? load_once(model, name(part), dtype, device) : at::Tensor();
   };
   const auto joined = [&](std::initializer_list<const char*> parts) {
     std::vector<int64_t> shape;
@@ -79,11 +78,12 @@ LayerWeights load_layer(const models::Model& model, int64_t layer, at::ScalarTyp
       shape.front() += rows;
     }
     if (shape.empty()) return at::Tensor();
-    at::Tensor all = at::empty(shape, dtype);
+    const at::Device host = device.is_meta() ? device : at::Device(at::kCPU);  // where they are joined
+    at::Tensor all = at::empty(shape, at::dtype(dtype).device(host));
     int64_t begin = 0;
     for (const char* part : parts) {
       if (!model.has(name(part))) continue;
-      const at::Tensor rows = load_once(model, name(part), dtype);
+      const at::Tensor rows = load_once(model, name(part), dtype, host);
       all.narrow(0, begin, rows.size(0)).copy_(rows);
       begin += rows.size(0);
     }
@@ -159,6 +159,7 @@ void LayerExperts::for_stored(int64_t expert, const OnTensor& on_tensor, const O
 }
 
 void LayerExperts::prefetch(const std::vector<int64_t>& experts) const {
+  if (device_.is_meta()) return;
   const io::Checkpoint& file = model_.checkpoint();
   for (int64_t expert : experts) {
     if (experts_.count(expert) > 0) continue;
@@ -171,7 +172,10 @@ void LayerExperts::prefetch(const std::vector<int64_t>& experts) const {
 Mlp LayerExperts::load(int64_t expert) const {
   return load_mlp(model_.config(), model_.config().storage.fused_experts, [&](const char* part) {
     const std::string name = fmt::format("layer.{}.experts.{}", layer_, part);
-    return model_.has(name) ? model_.load_expert(name, expert, dtype_).to(device_) : at::Tensor();
+    if (!model_.has(name)) return at::Tensor();
+    if (!device_.is_meta()) return model_.load_expert(name, expert, dtype_).to(device_);
+    const std::vector<int64_t>& shape = model_.weights().find(name)->shape;
+    return at::empty(at::IntArrayRef(shape).slice(1), at::dtype(dtype_).device(device_));
   });
 }
 
@@ -179,6 +183,7 @@ const Mlp& LayerExperts::operator[](int64_t expert) {
   const auto [it, is_new] = experts_.try_emplace(expert);
   if (is_new) {
     it->second = loading_.time([&] { return load(expert); });
+    if (device_.is_meta()) return it->second;
     const io::Checkpoint& file = model_.checkpoint();
     for_stored(
         expert, [&](const std::string& stored) { file.release(stored); },

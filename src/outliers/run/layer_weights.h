@@ -37,6 +37,7 @@ struct LayerWeights {
   at::Tensor shared_gate;            ///< [1, D]
 };
 
+/// On the meta device nothing is read: they have their shapes.
 LayerWeights load_layer(const models::Model& model, int64_t layer, at::ScalarType dtype, at::Device device);
 /// The projections that the layer has, by the names results.json uses; views, not copies.
 std::vector<LayerWeight> projections(const LayerWeights& weights, const models::Config& config);
@@ -82,7 +83,8 @@ inline at::ScalarType wide_type(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;
 }
 /// Model::load() and, as its pages are not needed any more, none of them in memory: no weight is there twice.
-at::Tensor load_once(const models::Model& model, const std::string& name, at::ScalarType dtype);
+at::Tensor load_once(const models::Model& model, const std::string& name, at::ScalarType dtype,
+                     at::Device device);
 
 /// `name`: "layer.3.attn_norm", "final_norm".
 Norm load_norm(const models::Model& model, const std::string& name, at::ScalarType dtype, at::Device device);

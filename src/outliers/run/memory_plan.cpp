@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string_view>
 
 #include <ATen/Parallel.h>
@@ -11,12 +12,10 @@
 #include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
 #include "outliers/io/dequantize.h"
-#include "outliers/ops/cpu/attention.h"
-#include "outliers/run/block.h"
 #include "outliers/run/branches.h"
 #include "outliers/run/image_embedding.h"
 #include "outliers/run/layer_weights.h"
-#include "outliers/run/mlp.h"
+#include "outliers/run/rehearsal.h"
 #include "outliers/run/tap.h"
 
 namespace outliers::run {
@@ -27,12 +26,8 @@ namespace {
 constexpr int64_t kPagesOfRow = int64_t{64} << 10;
 /// float32 copies that computing a tensor from others takes at most (GPTQ's bits, scales, zeros).
 constexpr int64_t kDerivedCopies = 6;
-/// Queries that share an array of column sums in attention on the CPU, at least.
-constexpr int64_t kQueriesOfSums = 192;
 /// Histograms of magnitudes, of each thread and of all.
 constexpr int64_t kHistogramBytes = int64_t{1} << 20;
-/// Scores that attention in float64 forms at a time, and copies of them.
-constexpr int64_t kScoreBytes = int64_t{64} << 20, kScoreCopies = 5;
 
 int64_t size_of(at::ScalarType dtype) {
   return static_cast<int64_t>(c10::elementSize(dtype));
@@ -52,7 +47,8 @@ class Planner {
         options_(options),
         e_(size_of(options.dtype)),
         w_(size_of(wide_type(options.dtype))),
-        on_host_(options.device.is_cpu()) {
+        on_host_(options.device.is_cpu()),
+        rehearsal_(model, options.dtype) {
     layers_ = options.layers < 0 ? c_.layers : options.layers;
     for (size_t b = 0; b < inputs_.size(); ++b) {
       if (!inputs_[b].parent) embedded_ += inputs_[b].ids.numel();
@@ -63,6 +59,10 @@ class Planner {
       }
     }
     for (Pass& pass : passes_) pass.tap.edit(&pass.edits);
+    std::set<std::pair<int, int64_t>> tables;
+    for (const Pass& pass : passes_)
+      tables.emplace(c_.rotary_of_layer[static_cast<size_t>(pass.layer)], inputs_[pass.input].ids.size(1));
+    for (const auto& [index, T] : tables) tables_ += on_host_ ? rehearsal_.rotary(index, T) : 0;
     for (size_t b = 0; b < inputs_.size() && options.logits && has_head(c_); ++b) {
       const std::vector<Point> kept = branches_.kept_points(b, -1);
       has_logits_ = has_logits_ || Tap(observers, -1, b, asking_).wants(Point::logits) ||
@@ -70,7 +70,7 @@ class Planner {
     }
   }
 
-  MemoryPlan plan(int64_t chunk_tokens, bool spills, uint64_t process) const {
+  MemoryPlan plan(int64_t chunk_tokens, bool spills, uint64_t process) {
     MemoryPlan plan;
     plan.chunk_tokens = chunk_tokens;
     plan.spills = spills && on_host_;
@@ -79,8 +79,9 @@ class Planner {
                    (on_host_ ? 0 : kDeviceReserve);
     plan.largest_layer = largest_layer();
     plan.weights = static_cast<uint64_t>(layer_bytes(plan.largest_layer));
+    plan.reading = static_cast<uint64_t>(reading_bytes(plan.largest_layer, false));
     plan.mapped = largest_mapped();
-    plan.work = static_cast<uint64_t>(work_bytes(chunk_tokens));
+    plan.work = static_cast<uint64_t>(work_bytes(chunk_tokens, plan.spills));
     const auto hidden = static_cast<uint64_t>(on_host_ ? tokens_ * c_.width * e_ : 0);
     plan.hidden = plan.spills ? 0 : hidden;
     plan.hidden_on_disk = plan.spills ? hidden : 0;
@@ -97,9 +98,10 @@ class Planner {
     const int64_t kept_at_end = options_.logits ? kept_bytes(-1) : 0;
     plan.edits = static_cast<uint64_t>(copied_weights() + (plan.spills || !on_host_ ? 0 : kept));
     plan.kept_on_disk = plan.spills ? static_cast<uint64_t>(std::max(kept, kept_at_end)) : 0;
-    const uint64_t layers = plan.hidden + (plan.observers - held) + plan.weights + plan.work + plan.edits;
-    const auto embedding =
-        static_cast<uint64_t>(reads_images(c_) ? image_bytes(chunk_tokens) : embedding_bytes());
+    const uint64_t layers =
+        plan.hidden + (plan.observers - held) + plan.weights + std::max(plan.reading, plan.work + plan.edits);
+    const auto embedding = static_cast<uint64_t>(
+        reads_images(c_) ? image_bytes(chunk_tokens) : embedding_bytes(chunk_tokens, plan.spills));
     plan.total = always + std::max({layers, plan.hidden + embedding, at_end});
     if (has_logits_) {
       const uint64_t logits = always + plan.hidden + static_cast<uint64_t>(logit_bytes(chunk_tokens)) +
@@ -118,7 +120,7 @@ class Planner {
 
  private:
   /// Layers differ where some are of experts.
-  int64_t largest_layer() const {
+  int64_t largest_layer() {
     int64_t largest = 0;
     for (int64_t layer = 1; layer < layers_; ++layer) {
       if (is_routed(c_, layer) != is_routed(c_, largest) && layer_bytes(layer) > layer_bytes(largest)) {
@@ -128,19 +130,24 @@ class Planner {
     return largest;
   }
 
-  int64_t layer_bytes(int64_t layer) const {
+  /// With the experts that tokens choose.
+  int64_t layer_bytes(int64_t layer) {
+    if (!on_host_) return 0;
+    const WeightMemory weights = rehearsal_.weights(layer);
+    return weights.kept + weights.expert * chosen_experts();
+  }
+
+  /// What reading takes for a moment beside the result: before the layer, or experts while tokens pass.
+  int64_t reading_bytes(int64_t layer, bool experts) {
     const std::string prefix = fmt::format("layer.{}.", layer);
-    const int64_t chosen = chosen_experts();
-    int64_t sum = 0, largest = 0;
+    int64_t largest = 0;
     for (const models::StoredWeight& weight : model_.weights().all()) {
-      if (!std::string_view(weight.name).starts_with(prefix)) continue;
+      if (weight.of_experts != experts || !std::string_view(weight.name).starts_with(prefix)) continue;
       const int64_t parts = weight.of_experts ? weight.shape.front() : 1;
       const int64_t elements = c10::multiply_integers(weight.shape) / std::max<int64_t>(parts, 1);
-      const int64_t bytes = elements * width_of(weight);
-      if (on_host_) sum += bytes * (weight.of_experts ? chosen : 1);
-      largest = std::max(largest, moment_of(weight, elements) + (on_host_ ? 0 : bytes));
+      largest = std::max(largest, moment_of(weight, elements) + (on_host_ ? 0 : elements * width_of(weight)));
     }
-    return sum + largest;
+    return largest + (on_host_ && !experts ? rehearsal_.weights(layer).moment : 0);
   }
 
   /// Vectors are those of norms, which are wide.
@@ -168,23 +175,27 @@ class Planner {
     if (io::find_encoding(info.encoding) == nullptr) bytes += kDerivedCopies * elements * size_of(at::kFloat);
     const bool rearranged = weight.transform == models::Transform::unpermute ||
                             weight.transform == models::Transform::ungroup_qkv;
-    // Halves of one tensor, and the parts of queries, keys and values, are copied once more.
-    bytes += elements * e_ * (rearranged ? 2 : 1);
+    bytes += rearranged ? elements * e_ : 0;
     // Statistics of a matrix keep a few of its values.
     return bytes + elements / 4;
   }
 
-  /// Of one chunk, at the layer where most is shown.
-  int64_t work_bytes(int64_t chunk_tokens) const {
+  /// Of one chunk, at the layer where most is alive, beside the weights and what waits: all hidden states,
+  /// but for those on disk.
+  int64_t work_bytes(int64_t chunk_tokens, bool spills) {
     if (!on_host_) return 0;
     int64_t largest = 0;
     for (const Pass& pass : passes_) {
-      const int64_t T = inputs_[pass.input].ids.size(1), B = chunk_of(pass.input, chunk_tokens);
-      int64_t bytes = std::max(attention_bytes(B, T, pass.tap), mlp_bytes(pass.layer, B, T, pass.tap));
+      const Input& input = inputs_[pass.input];
+      const int64_t T = input.ids.size(1), B = chunk_of(pass.input, chunk_tokens);
+      const bool shared = !input.parent && !input.edits.empty();
+      int64_t bytes = rehearsal_.work(pass.layer, B, T, pass.tap, shared);
+      if (!spills) bytes -= B * T * c_.width * e_;
+      if (is_routed(c_, pass.layer)) bytes += reading_bytes(pass.layer, true);
       bytes += edit_bytes(pass.input, pass.layer, B);
       largest = std::max(largest, bytes);
     }
-    return largest;
+    return largest + tables_;
   }
 
   int64_t chunk_of(size_t input, int64_t chunk_tokens) const {
@@ -227,133 +238,77 @@ class Planner {
     return largest;
   }
 
-  /// What edits of a chunk's points take for a moment: masks and the changed values; what is needed of the
-  /// whole point is taken from it chunk by chunk, but for medians.
+  /// What edits take to look at whole points, chunk by chunk, but for medians: masks, what is selected, and
+  /// sums in float64.
   int64_t edit_bytes(size_t input, int64_t layer, int64_t B) const {
-    int64_t sum = 0, largest = 0;
+    int64_t largest = 0;
     for (const Edit& edit : inputs_[input].edits) {
       const auto* site = std::get_if<Site>(&edit.site);
-      if (site == nullptr || site->layer != layer) continue;
+      if (site == nullptr || site->layer != layer || !edit.needs_statistics()) continue;
       const int64_t n = elements_of(site->point, input, B), e = element_of(site->point);
-      int64_t bytes = n * (3 * e + 3);
-      if (edit.operation.kind == Operation::Kind::noise) bytes += 3 * n * size_of(at::kFloat);
-      if (edit.needs_statistics()) bytes += n * (2 * e + 4 * size_of(at::kDouble) + 4);
+      int64_t bytes = n * (2 * e + 4 * size_of(at::kDouble) + 4);
       if (edit.selection.massive || edit.selection.outlier)
         bytes += (1 + at::get_num_threads()) * kHistogramBytes + n * size_of(at::kFloat);
       if (edit.operation.kind == Operation::Kind::median)
         bytes +=
             elements_of(site->point, input, inputs_[input].ids.size(0)) * (2 * e + 4 * size_of(at::kFloat));
-      sum += n * e;
       largest = std::max(largest, bytes);
     }
-    return sum + largest;
+    return largest;
   }
 
-  int64_t attention_bytes(int64_t B, int64_t T, const Tap& tap) const {
-    const int64_t n = B * T, H = c_.heads, d = c_.head_width, qkv = (H + 2 * c_.kv_heads) * d;
-    // Input, its norm (in parallel blocks two), the attention's output and the sum.
-    int64_t bytes = n * c_.width * (5 * e_ + norm_copies());
-    bytes += n * qkv * 2 * e_;  // queries, keys and values, and what the rotary made of them
-    if (c_.qk_norm != models::QkNorm::none) bytes += n * qkv * (e_ + w_);
-    bytes += n * H * d * 2 * e_;
-    // 16-bit dtypes attend in float32; values are padded to whole vectors.
-    if (options_.dtype != at::kDouble) {
-      bytes += n * (qkv + 16 * c_.kv_heads) * w_;
-      bytes += at::get_num_threads() * ops::cpu::attention_workspace_bytes(T, d, d);
-    }
-    if (options_.dtype == at::kDouble || !options_.device.is_cpu())
-      bytes += kScoreCopies * std::max(kScoreBytes, B * H * T * w_);
-    if (tap.wants_attention_sums()) bytes += B * H * T * w_ * ((T + kQueriesOfSums - 1) / kQueriesOfSums + 3);
-    if (tap.wants(Point::attn_logits) || tap.wants(Point::attn_probs)) {
-      bytes += B * H * T * T * w_ * kScoreCopies + T * T * 32 + n * qkv * w_;
-    }
-    if (tap.edits(Point::attn_logits) || tap.edits(Point::attn_probs)) {
-      bytes += B * H * T * T * w_ * (2 * kScoreCopies) + T * T * 32 + n * (qkv + H * d) * 2 * w_;
+  /// What edits of the model's own points take for a moment: masks, changed values and noise.
+  int64_t applied_bytes(size_t input, int64_t B) const {
+    int64_t bytes = 0;
+    for (const Edit& edit : inputs_[input].edits) {
+      const auto* site = std::get_if<Site>(&edit.site);
+      if (site == nullptr || site->layer >= 0) continue;
+      bytes +=
+          elements_of(site->point, input, B) * (4 * element_of(site->point) + 3 + 3 * size_of(at::kFloat));
     }
     return bytes;
-  }
-
-  int64_t mlp_bytes(int64_t layer, int64_t B, int64_t T, const Tap& tap) const {
-    const int64_t n = B * T, D = c_.width;
-    int64_t bytes = n * D * (5 * e_ + norm_copies());
-    const auto edited = [&](std::initializer_list<Point> points) {
-      return std::any_of(points.begin(), points.end(), [&](Point point) { return tap.edits(point); });
-    };
-    const auto shown = [&](std::initializer_list<Point> points) {
-      int64_t count = 0;
-      for (const Point point : points) count += tap.wants(point);
-      return count;
-    };
-    if (!is_routed(c_, layer)) {
-      const int64_t F = c_.mlp_width;
-      if (edited({Point::gate_out, Point::act_out, Point::up_out, Point::down_in})) bytes += 5 * n * F * e_;
-      return bytes + pass_bytes(n, F) +
-             n * F * e_ * shown({Point::gate_out, Point::act_out, Point::up_out, Point::down_in});
-    }
-    const int64_t E = c_.experts.count, k = c_.experts.used, Fe = c_.experts.width,
-                  Fs = c_.experts.shared_width;
-    const int64_t products = shown(
-        {Point::experts_gate_out, Point::experts_act_out, Point::experts_up_out, Point::experts_down_in});
-    bytes += n * E * (e_ + 2 * w_) + n * k * 8 * size_of(at::kLong);
-    bytes += n * D * 3 * e_ + pass_bytes(n, Fe);  // the tokens of one expert, at most all
-    bytes += (n * k + n) * Fe * e_ * products;    // theirs, and those of all experts
-    bytes += n * k * D * e_ * shown({Point::experts_down_out});
-    if (edited({Point::experts_gate_out, Point::experts_act_out, Point::experts_up_out,
-                Point::experts_down_in, Point::experts_down_out})) {
-      bytes += n * k * (6 * Fe + 4 * D) * e_;
-    }
-    if (Fs > 0) {
-      if (edited(
-              {Point::shared_gate_out, Point::shared_act_out, Point::shared_up_out, Point::shared_down_in}))
-        bytes += 5 * n * Fs * e_;
-      bytes += n * D * e_ + pass_bytes(n, Fs) +
-               n * Fs * e_ *
-                   shown({Point::shared_gate_out, Point::shared_act_out, Point::shared_up_out,
-                          Point::shared_down_in});
-    }
-    return bytes;
-  }
-
-  /// Space of gate and up for the tokens that pass an MLP together, and what its functions copy.
-  int64_t pass_bytes(int64_t n, int64_t F) const {
-    const int64_t copies = (c_.gated_mlp ? 2 : 1) + (c_.mlp_clamp > 0) + c_.up_adds_one +
-                           (c_.activation == models::Activation::quick_gelu);
-    return std::min(n, kMlpTokens) * F * e_ * copies;
   }
 
   /// A LayerNorm of a 16-bit dtype is computed in float32.
   int64_t norm_copies() const { return c_.norm == models::NormKind::layer && e_ < w_ ? 2 * w_ : 0; }
 
-  int64_t embedding_bytes() const {
+  /// Ids are joined and sorted, with their places; then the rows become hidden states.
+  int64_t embedding_bytes(int64_t chunk_tokens, bool spills) const {
     const io::TensorInfo& info =
         *model_.checkpoint().find(model_.weights().find("embedding.weight")->stored.front());
     const int64_t V = std::max<int64_t>(c_.vocabulary, 1), rows = std::min(embedded_, V);
     const auto stored = static_cast<int64_t>(info.bytes);
-    int64_t bytes = embedded_ * 3 * size_of(at::kLong) + rows * c_.embedding_width * e_;
+    int64_t bytes = embedded_ * 4 * size_of(at::kLong) + rows * c_.embedding_width * e_;
+    int64_t chunk = 0;
+    for (size_t b = 0; b < inputs_.size(); ++b)
+      chunk = std::max(chunk, chunk_of(b, chunk_tokens) * inputs_[b].ids.size(1));
+    if (spills && on_host_) bytes += chunk * c_.width * e_;
     bytes += std::min(stored, rows * (stored / V + kPagesOfRow));
     if (c_.embedding_width != c_.width) bytes += (rows + c_.embedding_width) * c_.width * e_;
     if (c_.positions == models::Positions::learned) bytes += longest() * c_.width * 2 * w_;
     return bytes;
   }
 
-  /// What makes tokens of a chunk of images: the weights, positions that are interpolated, and the patches,
-  /// which are laid out for one product.
-  int64_t image_bytes(int64_t chunk_tokens) const {
-    const models::Vision& v = c_.vision;
-    int64_t weights = 0, largest = 0;
+  /// What makes tokens of a chunk of images: weights for each size of image, and what one takes to be read.
+  int64_t image_bytes(int64_t chunk_tokens) {
+    int64_t reading = 0, work = 0, moment = 0, kept = 0;
     for (const models::StoredWeight& weight : model_.weights().all()) {
       if (weight.name.starts_with("layer.")) continue;
-      weights += c10::multiply_integers(weight.shape) * width_of(weight) + mapped_bytes(weight);
+      reading = std::max(reading, moment_of(weight, c10::multiply_integers(weight.shape)));
     }
-    const int64_t learnt = (v.image_height / v.patch_height) * (v.image_width / v.patch_width);
-    for (const Input& input : inputs_) {
-      const int64_t T = input.ids.size(1), B = std::min(input.ids.size(0), chunk_sequences(chunk_tokens, T));
-      const int64_t interpolated = (learnt + T) * c_.width * 3 * size_of(at::kFloat);
-      const int64_t pixels = input.pixels.numel() / input.pixels.size(0) * e_;
-      const int64_t tokens = T * c_.width * (3 * e_ + norm_copies());
-      largest = std::max(largest, interpolated + (on_host_ ? B * (3 * pixels + tokens) : 0));
+    std::set<std::pair<int64_t, int64_t>> grids;
+    for (size_t b = 0; b < inputs_.size(); ++b) {
+      const Input& input = inputs_[b];
+      if (input.parent) continue;
+      std::vector<int64_t> pixels = input.pixels.sizes().vec();
+      pixels.front() = chunk_of(b, chunk_tokens);
+      const models::PatchGrid grid = models::patch_grid(c_, pixels[2], pixels[3], input.name);
+      const WeightMemory weights = rehearsal_.image_weights(grid);
+      if (grids.emplace(grid.rows, grid.columns).second) kept += weights.kept;
+      moment = std::max(moment, weights.moment);
+      if (on_host_) work = std::max(work, rehearsal_.image_work(grid, pixels));
     }
-    return weights + largest;
+    return kept + std::max(moment + reading, work);
   }
 
   /// Of one group of sequences, from the hidden states of its chunk on.
@@ -368,7 +323,8 @@ class Planner {
     }
     int64_t edits = 0;
     for (size_t b = 0; b < inputs_.size(); ++b) {
-      edits = std::max(edits, edit_bytes(b, -1, chunk_of(b, chunk_tokens)));
+      const int64_t B = chunk_of(b, chunk_tokens);
+      edits = std::max(edits, edit_bytes(b, -1, B) + applied_bytes(b, B));
     }
     return largest + edits;
   }
@@ -392,7 +348,9 @@ class Planner {
   const RunOptions& options_;
   const int64_t e_, w_;  ///< bytes of an element, of a wide one
   const bool on_host_;
+  Rehearsal rehearsal_;
   int64_t tokens_ = 0, embedded_ = 0, layers_ = 0;  ///< tokens_: of all that have hidden states in the end
+  int64_t tables_ = 0;                              ///< bytes of rotaries
   bool has_logits_ = false;
   Stopwatch asking_;
   struct Pass {
@@ -426,7 +384,7 @@ MemoryPlan plan_memory(const models::Model& model, const std::vector<Input>& inp
   MemoryPlan plan;
   plan.chunk_tokens = options.chunk_tokens;
   if (options.memory_limit == 0) return plan;
-  const Planner planner(model, inputs, observers, options);
+  Planner planner(model, inputs, observers, options);
   plan = planner.plan(options.chunk_tokens, false, process_bytes);
   for (int64_t chunk = options.chunk_tokens; plan.total > options.memory_limit && chunk >= 1; chunk /= 2) {
     plan = planner.plan(chunk, true, process_bytes);

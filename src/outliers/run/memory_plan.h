@@ -18,10 +18,11 @@ struct MemoryPlan {
   bool keeps_head = true;  ///< the output matrix may stay in memory between groups of sequences
   uint64_t process = 0;    ///< resident before the run
   uint64_t reserve = 0;    ///< set aside for what is in no plan
-  uint64_t weights = 0;    ///< the largest layer, and what reading its largest tensor takes for a moment
+  uint64_t weights = 0;    ///< the largest layer, with the experts that tokens can choose
+  uint64_t reading = 0;    ///< beside them, before tokens pass: what reading the largest takes for a moment
   int64_t largest_layer = 0;
   uint64_t mapped = 0;     ///< of that, at most, pages of the checkpoint's files
-  uint64_t work = 0;       ///< one chunk's way through a layer
+  uint64_t work = 0;       ///< one chunk's way through a layer, as its rehearsal has it
   uint64_t observers = 0;  ///< with what they keep of a layer, where it is not on disk
   uint64_t hidden = 0;     ///< hidden states in memory
   uint64_t hidden_on_disk = 0;

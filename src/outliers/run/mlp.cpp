@@ -63,6 +63,11 @@ struct MlpProducts {
   }
 };
 
+/// x[rows]. Of tensors without data there is no index_select.
+at::Tensor select(const at::Tensor& x, const at::Tensor& rows) {
+  return x.is_meta() ? at::empty({rows.numel(), x.size(1)}, x.options()) : x.index_select(0, rows);
+}
+
 /// input [n,D] -> [n,D]. Fills `shown`.
 at::Tensor run_mlp(const models::Config& c, const Mlp& w, const at::Tensor& input, const Tap& tap,
                    const MlpPoints& points, MlpProducts& shown) {
@@ -158,7 +163,7 @@ class EditedMlp {
 
  private:
   static at::Tensor rows_of(const at::Tensor& whole, const Passing& group) {
-    return group.rows.defined() ? whole.index_select(0, group.rows) : whole;
+    return group.rows.defined() ? select(whole, group.rows) : whole;
   }
   /// compute(group) -> [m,...] of each, put together.
   template <typename Compute>
@@ -234,6 +239,18 @@ Routes choose_experts(const models::Config& c, const at::Tensor& logits) {
   return {index, weight.to(logits.scalar_type())};
 }
 
+/// How many tokens pass each expert. Of tokens without data: what takes most memory, all the same k.
+std::vector<int64_t> routes_of(const at::Tensor& expert_of, const models::Experts& experts) {
+  std::vector<int64_t> count(static_cast<size_t>(experts.count), 0);
+  if (expert_of.is_meta()) {
+    std::fill_n(count.begin(), experts.used, expert_of.numel() / experts.used);
+    return count;
+  }
+  const at::Tensor counts = at::bincount(expert_of, {}, experts.count).cpu();
+  std::copy_n(counts.const_data_ptr<int64_t>(), experts.count, count.begin());
+  return count;
+}
+
 }  // namespace
 
 at::Tensor mlp_part(const models::Config& c, const LayerWeights& w, const at::Tensor& x, const Slice& slice,
@@ -253,39 +270,39 @@ at::Tensor experts_part(const models::Config& c, const LayerWeights& w, Experts&
   const at::Tensor index = routes.index.view({B, T, k});
   tap.show(Point::experts_index, slice, index);
   const at::Tensor weight_of =
-      tap.pass(Point::experts_weight, slice, routes.weight.view({B, T, k}), index).reshape({-1});
+      tap.pass(Point::experts_weight, slice, routes.weight.view({B, T, k}), index).reshape({-1, 1});
 
   // A route is a token and one of its experts, number token * k + place. In order of experts:
   const at::Tensor expert_of = routes.index.reshape({-1});
   const at::Tensor order = expert_of.argsort(/*stable=*/true, 0, false);
-  const at::Tensor counts = at::bincount(expert_of, {}, c.experts.count).cpu();
-  const auto count = counts.accessor<int64_t, 1>();
+  const std::vector<int64_t> count = routes_of(expert_of, c.experts);
   std::vector<int64_t> chosen;
   for (int64_t e = 0; e < c.experts.count; ++e) {
-    if (count[e] > 0) chosen.push_back(e);
+    if (count[static_cast<size_t>(e)] > 0) chosen.push_back(e);
   }
   experts.prefetch(chosen);
   std::vector<at::Tensor> rows_of;
   for (int64_t begin = 0; const int64_t e : chosen) {
-    rows_of.push_back(order.narrow(0, begin, count[e]));
-    begin += count[e];
+    const int64_t passing = count[static_cast<size_t>(e)];
+    rows_of.push_back(order.narrow(0, begin, passing));
+    begin += passing;
   }
 
   at::Tensor sum = at::zeros_like(input);
   const auto add = [&](at::Tensor out, const at::Tensor& rows) {
-    sum.index_add_(0, rows.div(k, "floor"), out.mul_(weight_of.index_select(0, rows).unsqueeze(1)));
+    sum.index_add_(0, rows.div(k, "floor"), out.mul_(select(weight_of, rows)));
   };
   if (is_edited(tap, kExpert) || tap.edits(Point::experts_down_out)) {
     std::vector<Passing> groups;
     for (size_t i = 0; i < chosen.size(); ++i) {
       const at::Tensor tokens = rows_of[i].div(k, "floor");
-      groups.push_back({experts[chosen[i]], input.index_select(0, tokens), rows_of[i]});
+      groups.push_back({experts[chosen[i]], select(input, tokens), rows_of[i]});
     }
     const auto pass = [&](Point point, const at::Tensor& product) {
       return tap.pass(point, slice, product.view({B, T, k, -1}), index).reshape({n * k, -1});
     };
     const at::Tensor out = pass(Point::experts_down_out, EditedMlp(c, groups, n * k)(kExpert, pass));
-    for (const at::Tensor& rows : rows_of) add(out.index_select(0, rows), rows);
+    for (const at::Tensor& rows : rows_of) add(select(out, rows), rows);
   } else {
     std::map<Point, at::Tensor> whole;  // [n*k, ...]
     const auto keep = [&](Point point, const at::Tensor& product, const at::Tensor& rows) {
@@ -297,7 +314,7 @@ at::Tensor experts_part(const models::Config& c, const LayerWeights& w, Experts&
       const at::Tensor& rows = rows_of[i];
       MlpProducts shown;
       at::Tensor out =
-          run_mlp(c, experts[chosen[i]], input.index_select(0, rows.div(k, "floor")), tap, kExpert, shown);
+          run_mlp(c, experts[chosen[i]], select(input, rows.div(k, "floor")), tap, kExpert, shown);
       shown.for_each(kExpert, [&](Point point, const at::Tensor& product) { keep(point, product, rows); });
       if (tap.wants(Point::experts_down_out)) keep(Point::experts_down_out, out, rows);
       add(std::move(out), rows);

@@ -107,7 +107,7 @@ class Run {
   }
 
   at::Tensor load(const std::string& name) {
-    return loading_.time([&] { return load_once(model_, name, options_.dtype).to(options_.device); });
+    return loading_.time([&] { return load_once(model_, name, options_.dtype, options_.device); });
   }
 
   /// Settles chunks and what goes to disk; returns the bound on tensors and kept memory, 0 for none.

@@ -1,5 +1,7 @@
 #include "outliers/run/tap.h"
 
+#include <fmt/format.h>
+
 namespace outliers::run {
 
 void Tap::add(Observer& observer, size_t input) {
@@ -13,6 +15,15 @@ void Tap::add(Observer& observer, size_t input) {
   });
 }
 
+std::string Tap::kinds() const {
+  std::string text = sums_.empty() ? "" : "sums";
+  for (const PointInfo& info : point_table()) {
+    if (wants(info.point)) text += fmt::format(" {}", info.name);
+    if (edits(info.point)) text += fmt::format(" {}:{}", info.name, edits_->at(info.point).kinds());
+  }
+  return text;
+}
+
 at::Tensor Tap::pass(Point point, const Slice& slice, at::Tensor x, const at::Tensor& experts) const {
   if (edits(point)) x = edits_->at(point).apply(slice, std::move(x), experts);
   show(point, slice, x);
@@ -20,7 +31,7 @@ at::Tensor Tap::pass(Point point, const Slice& slice, at::Tensor x, const at::Te
 }
 
 void Tap::show(Point point, const Slice& slice, const at::Tensor& x) const {
-  if (!wants(point)) return;
+  if (!wants(point) || x.is_meta()) return;
   watch_.time([&] {
     for (const Listener& listener : wanted_[static_cast<size_t>(point)])
       listener.observer->on_point({layer_, point}, {listener.input, slice.first_sequence}, x);
@@ -28,7 +39,7 @@ void Tap::show(Point point, const Slice& slice, const at::Tensor& x) const {
 }
 
 void Tap::show_attention_sums(const Slice& slice, const ops::AttentionSums& sums) const {
-  if (sums_.empty()) return;
+  if (sums_.empty() || sums.key_sums.is_meta()) return;
   watch_.time([&] {
     for (const Listener& listener : sums_)
       listener.observer->on_attention_sums(layer_, {listener.input, slice.first_sequence}, sums);

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "outliers/run/edit_statistics.h"
@@ -53,6 +54,9 @@ class Tap {
   bool wants(Point point) const { return !wanted_[static_cast<size_t>(point)].empty(); }
   bool edits(Point point) const { return edits_ != nullptr && edits_->count(point) > 0; }
   bool wants_attention_sums() const { return !sums_.empty(); }
+  /// The points that are wanted and what edits do: what makes the memory that a layer takes differ.
+  std::string kinds() const;
+  // Of meta tensors, which have no data, nothing is shown.
   /// What flows on: x, or what the edits make of it, which is what observers see. experts: experts.index, of
   /// points by expert.
   at::Tensor pass(Point point, const Slice& slice, at::Tensor x, const at::Tensor& experts = {}) const;

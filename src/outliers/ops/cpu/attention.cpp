@@ -301,17 +301,26 @@ at::Tensor prepare(const at::Tensor& x, bool padded) {
   return result.stride(3) == 1 ? result : result.contiguous();
 }
 
+int64_t tasks_per_head(const Job& job) {
+  return (job.T + kQueriesPerTask - 1) / kQueriesPerTask;
+}
+
+/// A thread is worth waking for a few million products.
+int64_t threads_for(const Job& job) {
+  const int64_t useful = 1 + job.B * job.H * job.T * job.S * job.d / kProductsPerThread;
+  return std::min({static_cast<int64_t>(at::get_num_threads()), tasks_per_head(job) * job.B * job.H, useful});
+}
+
 template <typename Scalar>
 void run_tasks(const Job& job, at::Tensor& out) {
-  const int64_t tasks_per_head = (job.T + kQueriesPerTask - 1) / kQueriesPerTask;
-  const int64_t tasks = tasks_per_head * job.B * job.H;
+  const int64_t parts = tasks_per_head(job), tasks = parts * job.B * job.H;
   // Threads take tasks as they finish others; under a causal mask the last queries are the most work, so they
   // go first.
   std::atomic<int64_t> next{0};
   const auto worker = [&] {
     Workspace work(job);
     for (int64_t task = next++; task < tasks; task = next++) {
-      const int64_t part = tasks_per_head - 1 - task / (job.B * job.H), head = task % (job.B * job.H);
+      const int64_t part = parts - 1 - task / (job.B * job.H), head = task % (job.B * job.H);
       const int64_t b = head / job.H, h = head % job.H;
       const int64_t last = std::min(job.T, (part + 1) * kQueriesPerTask);
       for (int64_t first = part * kQueriesPerTask; first < last; first += kLanes) {
@@ -327,10 +336,38 @@ void run_tasks(const Job& job, at::Tensor& out) {
       }
     }
   };
-  // A thread is worth waking for a few million products.
-  const int64_t useful = 1 + job.B * job.H * job.T * job.S * job.d / kProductsPerThread;
-  const int64_t threads = std::min({static_cast<int64_t>(at::get_num_threads()), tasks, useful});
-  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) { worker(); });
+  at::parallel_for(0, threads_for(job), 1, [&](int64_t, int64_t) { worker(); });
+}
+
+/// Sums are undefined where nobody wants them.
+void compute(Job& job, at::Tensor& key_sums, at::Tensor& sink_sums, at::Tensor& out) {
+  at::Tensor sinks, slopes;  // keep the pointers alive
+  if (job.pattern.sinks.defined()) {
+    sinks = job.pattern.sinks.to(at::kCPU, at::kFloat).contiguous();
+    job.sinks = sinks.const_data_ptr<float>();
+  }
+  if (job.pattern.alibi_slopes.defined()) {
+    slopes = job.pattern.alibi_slopes.to(at::kCPU, at::kFloat).contiguous();
+    job.slopes = slopes.const_data_ptr<float>();
+  }
+  if (key_sums.defined()) {
+    job.with_sums = true;
+    job.key_sums = key_sums.mutable_data_ptr<float>();
+    job.sink_sums = sink_sums.mutable_data_ptr<float>();
+  }
+  switch (out.scalar_type()) {
+    case at::kFloat:
+      run_tasks<float>(job, out);
+      break;
+    case at::kHalf:
+      run_tasks<at::Half>(job, out);
+      break;
+    case at::kBFloat16:
+      run_tasks<at::BFloat16>(job, out);
+      break;
+    default:
+      TORCH_INTERNAL_ASSERT(false, "cpu::attention: ", out.scalar_type());
+  }
 }
 
 }  // namespace
@@ -344,39 +381,18 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   job.pattern = pattern;
   job.B = q.size(0), job.H = q.size(1), job.T = q.size(2), job.d = q.size(3);
   job.Hk = k.size(1), job.S = k.size(2), job.dv = v.size(3);
-  at::Tensor sinks, slopes;  // keep the pointers alive
-  if (pattern.sinks.defined()) {
-    sinks = pattern.sinks.to(at::kCPU, at::kFloat).contiguous();
-    job.sinks = sinks.const_data_ptr<float>();
-  }
-  if (pattern.alibi_slopes.defined()) {
-    slopes = pattern.alibi_slopes.to(at::kCPU, at::kFloat).contiguous();
-    job.slopes = slopes.const_data_ptr<float>();
-  }
-  const int64_t parts = (job.T + kQueriesPerTask - 1) / kQueriesPerTask;
+  const auto floats = q.options().dtype(at::kFloat);
   at::Tensor key_sums, sink_sums;
   if (sums) {
-    key_sums = at::zeros({parts, job.B, job.H, job.S}, at::kFloat);
-    sink_sums = at::zeros({parts, job.B, job.H}, at::kFloat);
-    job.with_sums = true;
-    job.key_sums = key_sums.mutable_data_ptr<float>();
-    job.sink_sums = sink_sums.mutable_data_ptr<float>();
+    key_sums = at::zeros({tasks_per_head(job), job.B, job.H, job.S}, floats);
+    sink_sums = at::zeros({tasks_per_head(job), job.B, job.H}, floats);
   }
-
   // Heads of one token lie together, so that the output projection reads it without a copy.
   at::Tensor out = at::empty({job.B, job.T, job.H, job.dv}, q.options()).transpose(1, 2);
-  switch (q.scalar_type()) {
-    case at::kFloat:
-      run_tasks<float>(job, out);
-      break;
-    case at::kHalf:
-      run_tasks<at::Half>(job, out);
-      break;
-    case at::kBFloat16:
-      run_tasks<at::BFloat16>(job, out);
-      break;
-    default:
-      TORCH_INTERNAL_ASSERT(false, "cpu::attention: ", q.scalar_type());
+  if (q.is_meta()) {
+    at::empty({threads_for(job), job.d + job.S + whole_vectors(job.dv), kLanes}, floats);  // each a Workspace
+  } else {
+    compute(job, key_sums, sink_sums, out);
   }
   if (sums) {
     sums->key_sums = key_sums.sum(0);
@@ -384,10 +400,6 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
         sink_sums.sum(0) / static_cast<double>(std::max<int64_t>(1, std::min(job.T, kSinkTokens)));
   }
   return out;
-}
-
-int64_t attention_workspace_bytes(int64_t S, int64_t d, int64_t dv) {
-  return (d + S + whole_vectors(dv)) * kLanes * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace outliers::ops::cpu

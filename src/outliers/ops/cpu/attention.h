@@ -7,10 +7,8 @@
 namespace outliers::ops::cpu {
 
 /// ops::attention for float32, float16 and bfloat16 on the CPU, without gradients; arguments already checked.
+/// Of meta tensors it allocates what it would of others.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionPattern& pattern, AttentionSums* sums);
-
-/// Working memory of one of its threads for S keys and heads of d (values: dv).
-int64_t attention_workspace_bytes(int64_t S, int64_t d, int64_t dv);
 
 }  // namespace outliers::ops::cpu
