@@ -95,6 +95,30 @@ TEST(FilesBesideSentencePiece, GiveTheIdsOfAutoTokenizerOrAreRefused) {
   EXPECT_GE(unopened, 145);
 }
 
+TEST(FilesBesideTokenizerJson, AreNotReadWhereTheModelsTypeHasAnUnsupportedClass) {
+  const Json golden = Json::parse(read_golden("pieces.json.gz"));
+  std::istringstream lines(read_golden("beside.jsonl.gz"));
+  std::string line;
+  std::getline(lines, line);
+  TokenizerFiles files = {.tokenizer_json = files_of(Json::parse(line)).tokenizer_json};
+  int refused = 0;
+  for (const auto& [type, expected] : golden["model_types"].items()) {
+    const auto name = expected[0].get<std::string>();
+    if (!is_foreign_class(name)) continue;
+    files.config_json = fmt::format(R"({{"model_type": "{}"}})", type);
+    files.tokenizer_config_json = "{}";
+    const std::string message = tests::error_of([&] { Tokenizer::from_files(files); });
+    EXPECT_THAT(message, testing::HasSubstr(name)) << type;
+    EXPECT_THAT(message, testing::HasSubstr(type)) << type;
+    if (!expected[1].get<bool>()) {  // else the type counts for more than what is named
+      files.tokenizer_config_json = R"({"tokenizer_class": "TokenizersBackend"})";
+      EXPECT_NO_THROW(Tokenizer::from_files(files)) << type;
+    }
+    ++refused;
+  }
+  EXPECT_GT(refused, 50);
+}
+
 TEST(AutoClasses, AreThoseOfTransformers) {
   const Json golden = Json::parse(read_golden("pieces.json.gz"));
   for (const auto& [type, expected] : golden["model_types"].items()) {

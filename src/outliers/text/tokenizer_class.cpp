@@ -160,9 +160,7 @@ const TokenizerClass* class_of(const TokenizerFiles& files, const TokenizerConfi
   const bool configured = !config.tokenizer_class.empty();
   const bool json = !files.tokenizer_json.empty(), pieces = !json && !files.sentencepiece_model.empty();
   const bool byte_level = files.tokenizer_json.find("\"ByteLevel\"") != std::string::npos;
-  auto own = class_of_model_type(type);
-  // A tokenizer.json counts as it stands where only the model's type asks for such a class.
-  if (json && own && is_foreign_class(own->name)) own.reset();
+  const auto own = class_of_model_type(type);
   std::string_view name = configured ? std::string_view(config.tokenizer_class) : without_fast(model_class);
   if (name == "LlamaTokenizer" && byte_level && !(own && own->wins)) return nullptr;
   bool by_type = own && (name.empty() || own->wins || own->name.empty());
@@ -187,7 +185,8 @@ const TokenizerClass* class_of(const TokenizerFiles& files, const TokenizerConfi
          files.folder, configured && !by_type ? "tokenizer_config.json" : "config.json", name,
          by_type ? fmt::format(" (of the model_type \"{}\")", printable(type)) : "",
          known != nullptr && pieces ? " from a SentencePiece model" : "",
-         json ? "remove the key to read tokenizer.json as it stands"
+         json ? "to read tokenizer.json as it stands, name TokenizersBackend as tokenizer_class in "
+                "tokenizer_config.json"
               : "save tokenizer.json with transformers");
   }
   return nullptr;
