@@ -2,30 +2,40 @@
 # (tests/architecture_test.py checks the includes against these lines).
 
 # ATen's headers take seconds to parse; they are precompiled once and reused by every target with the same flags, and once
-# more with the headers of tests. CLI11 is not among them: its global validators would be compiled into every file, 3 s each.
+# more with the headers of tests. Reading them back takes 3 s a file, too, so what is without tensors has a header of its own.
+# CLI11 is in none: its global validators would be compiled into every file, 3 s each.
 function(outliers_precompiled target)
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${target}.cpp CONTENT "// Holds a precompiled header.\n")
   add_library(${target} OBJECT ${CMAKE_BINARY_DIR}/${target}.cpp)
   target_link_libraries(${target} PUBLIC outliers_flags ${TORCH_LIBRARIES} fmt::fmt nlohmann_json::nlohmann_json)
-  target_precompile_headers(${target} PRIVATE <ATen/ATen.h> <ATen/Parallel.h> <fmt/format.h> <nlohmann/json.hpp> ${ARGN})
+  target_precompile_headers(${target} PRIVATE ${ARGN})
 endfunction()
-outliers_precompiled(outliers_aten_pch)
+set(aten_headers <ATen/ATen.h> <ATen/Parallel.h> <fmt/format.h> <nlohmann/json.hpp>)
+outliers_precompiled(outliers_aten_pch ${aten_headers})
+outliers_precompiled(outliers_plain_pch <algorithm> <filesystem> <map> <string> <vector> <fmt/format.h>)
 set(OUTLIERS_TESTS_OPTIMISATION $<$<CONFIG:Release>:-O1>)
 if(OUTLIERS_TESTS)
-  outliers_precompiled(outliers_tests_pch <gmock/gmock.h> <gtest/gtest.h>)
+  outliers_precompiled(outliers_tests_pch ${aten_headers} <gmock/gmock.h> <gtest/gtest.h>)
   target_link_libraries(outliers_tests_pch PUBLIC GTest::gmock)
   target_compile_options(outliers_tests_pch PRIVATE ${OUTLIERS_TESTS_OPTIMISATION})
 endif()
 
-# outliers_room(NAME SOURCES ... [DEPENDS rooms...] [LINK libraries...])
+# outliers_room(NAME SOURCES ... [PLAIN ...] [DEPENDS rooms...] [LINK libraries...]). PLAIN: sources without tensors.
 function(outliers_room name)
-  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;PLAIN;DEPENDS;LINK" ${ARGN})
   add_library(outliers_${name} STATIC ${arg_SOURCES})
   add_library(outliers::${name} ALIAS outliers_${name})
   target_include_directories(outliers_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   list(TRANSFORM arg_DEPENDS PREPEND outliers::)
   target_link_libraries(outliers_${name} PUBLIC outliers_flags ${arg_DEPENDS} ${TORCH_LIBRARIES} fmt::fmt PRIVATE ${arg_LINK})
   target_precompile_headers(outliers_${name} REUSE_FROM outliers_aten_pch)
+  if(arg_PLAIN)
+    add_library(outliers_${name}_plain OBJECT ${arg_PLAIN})
+    target_include_directories(outliers_${name}_plain PRIVATE ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(outliers_${name}_plain PRIVATE outliers_flags ${arg_DEPENDS} ${TORCH_LIBRARIES} fmt::fmt ${arg_LINK})
+    target_precompile_headers(outliers_${name}_plain REUSE_FROM outliers_plain_pch)
+    target_sources(outliers_${name} PRIVATE $<TARGET_OBJECTS:outliers_${name}_plain>)
+  endif()
 endfunction()
 
 # What all programs of tests have in common.

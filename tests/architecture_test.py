@@ -17,7 +17,7 @@ problems = []
 
 def declared(room):
     text = (ROOT / "src/outliers" / room / "CMakeLists.txt").read_text()
-    match = re.search(r"DEPENDS\s+([a-z\s]+?)(?:LINK|SOURCES|\))", text)
+    match = re.search(r"DEPENDS\s+([a-z\s]+?)(?:LINK|SOURCES|PLAIN|\))", text)
     return set(match.group(1).split()) if match else set()
 
 
