@@ -103,10 +103,10 @@ def random_words(seed):
     return values
 
 
-def report(model, out, *options):
+def report(model, out, *options, program=PROGRAM):
     """What a report left, and what it took: {results, arrays, peak (resident bytes of the process), seconds, cpu_seconds}."""
     begin = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in (PROGRAM, "report", model, "-o", out, "--force", *options)],
+    process = subprocess.Popen([str(word) for word in (program, "report", model, "-o", out, "--force", *options)],
                                stdout=subprocess.DEVNULL)
     peak = ended = 0
     while not ended:
