@@ -84,56 +84,49 @@ void run(const Options& options, bool has_text) {
 
 }  // namespace
 
-void add_capture(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("capture", "write activations of any points to an .npz or .safetensors file");
+void add_capture(CommandLine& line) {
+  Command command =
+      line.command("capture", "write activations of any points to an .npz or .safetensors file");
   auto options = std::make_shared<Options>();
-  options->model.add(*command, {.adapter = true});
-  CLI::Option* prompt =
-      command->add_option("--prompt", options->prompt, "the text to run")->type_name("TEXT");
-  CLI::Option* file = add_prompt_file(*command, options->prompt_file, prompt);
-  CLI::Option* ids =
-      command->add_option("--ids", options->ids, "token ids instead of text: 1,2,3")->type_name("IDS");
-  ids->excludes(prompt)->excludes(file);
-  add_images(*command, options->images, "each is a sequence")
-      ->excludes(prompt)
-      ->excludes(file)
-      ->excludes(ids);
+  options->model.add(command, {.adapter = true});
+  Option prompt = command.add("--prompt", options->prompt, "the text to run").value("TEXT");
+  Option file = add_prompt_file(command, options->prompt_file, prompt);
+  Option ids = command.add("--ids", options->ids, "token ids instead of text: 1,2,3").value("IDS");
+  ids.excludes(prompt).excludes(file);
+  add_images(command, options->images, "each is a sequence").excludes(prompt).excludes(file).excludes(ids);
   command
-      ->add_option(
-          "--points", options->points,
-          "names with commas between; * stands for any layer or part of a name, a..b for layers a to b; "
-          "layers count from 0, -1 is the last; 'list' prints all names and shapes")
-      ->capture_default_str()
-      ->type_name("POINTS");
+      .add("--points", options->points,
+           "names with commas between; * stands for any layer or part of a name, a..b for layers a to b; "
+           "layers count from 0, -1 is the last; 'list' prints all names and shapes")
+      .shows_default()
+      .value("POINTS");
   command
-      ->add_option(
-          "--edit", options->edits,
-          "change the run on the way: SITE[SELECTION]=OPERATION, several joined by ; as in "
-          "layer.3.resid_out[token=0,channel=62]=zero or weight.3.down[row=1,column=7]=scale(0.5); sites as "
-          "--points has them; may be given several times, for all to be made (docs/edits.md)")
-      ->type_name("EDITS")
-      ->allow_extra_args(false);
-  command->add_option("-o,--output", options->output, "the file to write, by its ending .npz or .safetensors")
-      ->type_name("FILE");
-  add_bos(*command, options->bos);
-  options->compute.add(*command);
+      .add("--edit", options->edits,
+           "change the run on the way: SITE[SELECTION]=OPERATION, several joined by ; as in "
+           "layer.3.resid_out[token=0,channel=62]=zero or weight.3.down[row=1,column=7]=scale(0.5); sites as "
+           "--points has them; may be given several times, for all to be made (docs/edits.md)")
+      .value("EDITS")
+      .one_at_a_time();
+  command.add("-o,--output", options->output, "the file to write, by its ending .npz or .safetensors")
+      .value("FILE");
+  add_bos(command, options->bos);
+  options->compute.add(command);
   command
-      ->add_option_function<std::string>(
+      .add(
           "--store",
           [options](const std::string& text) {
             options->capture.float32 = parse_dtype(text) == at::kFloat;
-            if (!options->capture.float32 && CLI::detail::to_lower(text) != "native")
+            if (!options->capture.float32 && lower(text) != "native")
               throw UsageError(
                   fmt::format("--store: '{}' is neither float32 nor native", printable(text, 20)));
           },
           "what is written: float32 (fp32, f32, float), or native: the dtype of the run")
-      ->default_str("float32")
-      ->type_name("DTYPE");
-  add_force(*command, options->capture.replace);
-  command->callback([options, prompt, file, ids] {
-    options->has_ids = ids->count() > 0;
-    run(*options, prompt->count() + file->count() + ids->count() > 0);
+      .by_default("float32")
+      .value("DTYPE");
+  add_force(command, options->capture.replace);
+  command.runs([options, prompt, file, ids] {
+    options->has_ids = ids.given();
+    run(*options, prompt.given() || file.given() || ids.given());
   });
 }
 

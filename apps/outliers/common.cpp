@@ -21,8 +21,8 @@ uint64_t parse_size(const std::string& text) {
       {"gib", 0x1p30}, {"t", 0x1p40}, {"tb", 1e12},    {"tib", 0x1p40}};
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  std::string unit = CLI::detail::to_lower(std::string(end, text.data() + text.size()));
-  CLI::detail::ltrim(unit);
+  std::string unit = lower(std::string(end, text.data() + text.size()));
+  unit.erase(0, unit.find_first_not_of(' '));
   const auto factor = units.find(unit);
   const double bytes = factor == units.end() ? -1 : number * factor->second;
   if (error != std::errc() || !(bytes >= 1) || bytes > 0x1p62) {
@@ -42,116 +42,109 @@ std::filesystem::path spill_directory(const std::filesystem::path& output) {
 
 }  // namespace
 
-void ModelArgument::add(CLI::App& command, With with) {
+void ModelArgument::add(Command& command, With with) {
   command
-      .add_option(
-          "MODEL", source_,
-          "a .gguf, .safetensors or PyTorch .bin file, a Hugging Face directory, or a name on the Hub "
-          "(ORG/NAME[@REVISION][:FILE])")
-      ->required();
-  command.add_option("--revision", options_.revision, "branch, tag or commit on the Hub (default: main)")
-      ->type_name("REVISION");
+      .add("MODEL", source_,
+           "a .gguf, .safetensors or PyTorch .bin file, a Hugging Face directory, or a name on the Hub "
+           "(ORG/NAME[@REVISION][:FILE])")
+      .required();
+  command.add("--revision", options_.revision, "branch, tag or commit on the Hub (default: main)")
+      .value("REVISION");
   if (with.file)
-    command.add_option("--file", options_.file, "the file of MODEL to take, where there are several")
-        ->type_name("FILE");
+    command.add("--file", options_.file, "the file of MODEL to take, where there are several").value("FILE");
   if (with.adapter)
-    command
-        .add_option("--adapter", options_.adapter,
-                    "a LoRA adapter (PEFT's directory) to merge into the weights")
-        ->type_name("DIR");
+    command.add("--adapter", options_.adapter, "a LoRA adapter (PEFT's directory) to merge into the weights")
+        .value("DIR");
 }
 
-CLI::Option* add_bos(CLI::App& command, text::BosPolicy& bos) {
+Option add_bos(Command& command, text::BosPolicy& bos) {
   std::vector<std::string> names;
   for (int i = 0; i <= static_cast<int>(text::BosPolicy::last); ++i)
     names.emplace_back(text::bos_policy_name(text::BosPolicy{i}));
   return command
-      .add_option_function<std::string>(
+      .add(
           "--bos",
           [&bos, names](const std::string& name) {
-            bos = text::BosPolicy{static_cast<int>(
-                std::find(names.begin(), names.end(), CLI::detail::to_lower(name)) - names.begin())};
+            bos = text::BosPolicy{
+                static_cast<int>(std::find(names.begin(), names.end(), lower(name)) - names.begin())};
           },
           "what stands before the first token: what the tokenizer adds (model), one BOS (always), none "
           "(never)")
-      ->check(CLI::IsMember(names, CLI::ignore_case))
-      ->type_name("POLICY")
-      ->default_str("model");
+      .one_of(names)
+      .value("POLICY")
+      .by_default("model");
 }
 
-CLI::Option* add_prompt_file(CLI::App& command, std::string& path, CLI::Option* prompt) {
-  return command.add_option("--prompt-file", path, kPromptFileUse)->excludes(prompt)->type_name("FILE");
+Option add_prompt_file(Command& command, std::string& path, const Option& prompt) {
+  return command.add("--prompt-file", path, kPromptFileUse).excludes(prompt).value("FILE");
 }
 
-CLI::Option* add_force(CLI::App& command, bool& force) {
-  return command.add_flag("--force", force, "replace what an earlier run wrote there");
+Option add_force(Command& command, bool& force) {
+  return command.flag("--force", force, "replace what an earlier run wrote there");
 }
 
-CLI::Option* add_json(CLI::App& command, bool& json) {
-  return command.add_flag("--json", json, "print JSON instead of text");
+Option add_json(Command& command, bool& json) {
+  return command.flag("--json", json, "print JSON instead of text");
 }
 
-CLI::Option* add_dtype(CLI::App& command, const char* name, std::optional<at::ScalarType>& dtype,
-                       const char* other, const std::string& use) {
+Option add_dtype(Command& command, const char* name, std::optional<at::ScalarType>& dtype, const char* other,
+                 const std::string& use) {
   const std::string names =
       fmt::format("{}{}", other == nullptr ? "" : fmt::format("{}, ", other), kDtypeNames);
   return command
-      .add_option_function<std::string>(
+      .add(
           name,
           [name, &dtype, other, names](const std::string& text) {
             dtype = parse_dtype(text);
-            if (dtype || (other != nullptr && CLI::detail::to_lower(text) == other)) return;
+            if (dtype || (other != nullptr && lower(text) == other)) return;
             throw UsageError(
                 fmt::format("{}: '{}' is no dtype; known: {}", name, printable(text, 20), names));
           },
           fmt::format("{}: {}", use, names))
-      ->type_name("DTYPE");
+      .value("DTYPE");
 }
 
-CLI::Option* add_images(CLI::App& command, std::vector<std::string>& images, const char* use) {
+Option add_images(Command& command, std::vector<std::string>& images, const char* use) {
   return command
-      .add_option("--images", images,
-                  fmt::format("PNG, JPEG or .npy files, or folders of them, for models of images: {}", use))
-      ->expected(1, 1 << 20)
-      ->type_name("PATH...");
+      .add("--images", images,
+           fmt::format("PNG, JPEG or .npy files, or folders of them, for models of images: {}", use))
+      .several(1)
+      .value("PATH...");
 }
 
-void Compute::add(CLI::App& command) {
-  command.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str()->type_name("DEVICE");
+void Compute::add(Command& command) {
+  command.add("--device", device, "cpu, cuda or cuda:N").shows_default().value("DEVICE");
   add_dtype(command, "--dtype", dtype, "auto",
             "what is computed in; auto is float32 on the CPU, the checkpoint's own elsewhere")
-      ->default_str("auto");
-  command.add_option("--threads", threads, "CPU threads; 0 is one a core")
-      ->check(CLI::Range(0, 4096))
-      ->capture_default_str()
-      ->type_name("N");
+      .by_default("auto");
+  command.add("--threads", threads, "CPU threads; 0 is one a core")
+      .between(int64_t{0}, int64_t{4096})
+      .shows_default()
+      .value("N");
   command
-      .add_option_function<std::string>(
+      .add(
           "--memory", [this](const std::string& text) { memory = parse_size(text); },
           "resident memory that the program may take: 16GiB, 6GB, or bytes; what does not fit waits "
           "on disk, in TMPDIR or beside the output")
-      ->default_str("no limit")
-      ->type_name("SIZE");
-}
-
-CLI::Validator not_negative() {
-  return CLI::Validator(
-      [](const std::string& text) {
-        double value = 0;
-        return CLI::detail::lexical_cast(text, value) && value >= 0 ? ""
-                                                                    : text + " is no number of 0 or above";
-      },
-      "");
+      .by_default("no limit")
+      .value("SIZE");
 }
 
 SessionOptions Compute::session(const std::string& output) const {
   SessionOptions options;
-  options.device = CLI::detail::to_lower(device);
+  options.device = lower(device);
   options.dtype = dtype;
   options.threads = threads;
   options.memory_limit = memory;
   options.spill_directory = spill_directory(output);
   return options;
+}
+
+std::string lower(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
 }
 
 std::string read_text(const std::string& path) {

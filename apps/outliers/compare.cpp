@@ -32,19 +32,19 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_compare(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("compare", "show the reports of several models side by side");
+void add_compare(CommandLine& line) {
+  Command command = line.command("compare", "show the reports of several models side by side");
   auto options = std::make_shared<Options>();
-  command->add_option("DIR", options->directories, "directories that outliers report wrote, two or more")
-      ->required()
-      ->expected(2, 1 << 20)
-      ->type_name("DIR...");
-  command->add_option("-o,--output", options->output, "directory for the page and comparison.json")
-      ->required()
-      ->type_name("DIR");
-  add_force(*command, options->force);
-  add_json(*command, options->json);
-  command->callback([options] { run(*options); });
+  command.add("DIR", options->directories, "directories that outliers report wrote, two or more")
+      .required()
+      .several(2)
+      .value("DIR...");
+  command.add("-o,--output", options->output, "directory for the page and comparison.json")
+      .required()
+      .value("DIR");
+  add_force(command, options->force);
+  add_json(command, options->json);
+  command.runs([options] { run(*options); });
 }
 
 }  // namespace outliers::apps

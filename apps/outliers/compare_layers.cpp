@@ -32,27 +32,24 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_compare_layers(CLI::App& app) {
-  CLI::App* command = app.add_subcommand(
-      "compare-layers",
-      "compare two captures and name the first point that differs (exit code 1 where one does)");
+void add_compare_layers(CommandLine& line) {
+  Command command =
+      line.command("compare-layers",
+                   "compare two captures and name the first point that differs (exit code 1 where one does)");
   auto options = std::make_shared<Options>();
-  command->add_option("A", options->a, "a capture, .npz or .safetensors")->required();
-  command->add_option("B", options->b, "the capture it is held against")->required();
+  command.add("A", options->a, "a capture, .npz or .safetensors").required();
+  command.add("B", options->b, "the capture it is held against").required();
   command
-      ->add_option("--tolerance", options->whole,
-                   "largest difference over the tensor's largest value (default: by dtype, float32 1e-4)")
-      ->check(not_negative())
-      ->type_name("X");
-  command
-      ->add_option("--row-tolerance", options->row,
-                   "the same within each row (default: by dtype, float32 1e-3)")
-      ->check(not_negative())
-      ->type_name("X");
-  command->add_flag("--all", options->all,
-                    "list all points, also those within tolerance where they are many");
-  add_json(*command, options->json);
-  command->callback([options] { run(*options); });
+      .add("--tolerance", options->whole,
+           "largest difference over the tensor's largest value (default: by dtype, float32 1e-4)")
+      .not_negative()
+      .value("X");
+  command.add("--row-tolerance", options->row, "the same within each row (default: by dtype, float32 1e-3)")
+      .not_negative()
+      .value("X");
+  command.flag("--all", options->all, "list all points, also those within tolerance where they are many");
+  add_json(command, options->json);
+  command.runs([options] { run(*options); });
 }
 
 }  // namespace outliers::apps

@@ -29,20 +29,19 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_export(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("export", "write a checkpoint as safetensors that transformers loads");
+void add_export(CommandLine& line) {
+  Command command = line.command("export", "write a checkpoint as safetensors that transformers loads");
   auto options = std::make_shared<Options>();
-  options->model.add(*command, {.adapter = true});
+  options->model.add(command, {.adapter = true});
   command
-      ->add_option("-o,--output", options->output,
-                   "directory for the safetensors, config.json and tokenizer or image processor")
-      ->required()
-      ->type_name("DIR");
-  add_dtype(*command, "--dtype", options->dtype, nullptr, "what the weights are written in")
-      ->default_str("bfloat16");
-  add_force(*command, options->force);
-  command->callback([options] { run(*options); });
+      .add("-o,--output", options->output,
+           "directory for the safetensors, config.json and tokenizer or image processor")
+      .required()
+      .value("DIR");
+  add_dtype(command, "--dtype", options->dtype, nullptr, "what the weights are written in")
+      .by_default("bfloat16");
+  add_force(command, options->force);
+  command.runs([options] { run(*options); });
 }
 
 }  // namespace outliers::apps

@@ -22,13 +22,12 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_inspect(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("inspect", "print what a checkpoint is: family, sizes, tokenizer, tensors");
+void add_inspect(CommandLine& line) {
+  Command command = line.command("inspect", "print what a checkpoint is: family, sizes, tokenizer, tensors");
   auto options = std::make_shared<Options>();
-  options->model.add(*command, {.adapter = true});
-  add_json(*command, options->json);
-  command->callback([options] { run(*options); });
+  options->model.add(command, {.adapter = true});
+  add_json(command, options->json);
+  command.runs([options] { run(*options); });
 }
 
 }  // namespace outliers::apps

@@ -4,16 +4,12 @@
 #include <exception>
 #include <fcntl.h>
 #include <new>
-#include <sstream>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <c10/util/Exception.h>
 
 #include "outliers/core/error.h"
-#include "outliers/core/output.h"
 #include "outliers/core/progress_line.h"
-#include "outliers/core/suggest.h"
 #include "outliers/outliers.h"
 
 #include "advice.h"
@@ -38,79 +34,19 @@ std::string version_text() {
   return fmt::format("outliers {} ({}), LibTorch {}", version(), commit(), libtorch_version());
 }
 
-/// The subcommand that was given, or nullptr.
-const CLI::App* given_command(const CLI::App& app) {
-  const auto given = app.get_subcommands();
-  return given.empty() ? nullptr : given.front();
-}
-
-std::vector<std::string> command_names(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    names.push_back(command->get_name());
-  }
-  return names;
-}
-
-std::vector<std::string> option_names(const CLI::App& command) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : command.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  return names;
-}
-
-std::string question(const std::string& word, const std::vector<std::string>& candidates) {
-  const std::string near = nearest(word, candidates);
-  return near.empty() ? "" : fmt::format("; did you mean {}?", near);
-}
-
-/// What is wrong with the command line, in one line that says what to do.
-std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
-  const CLI::App* command = given_command(app);
-  if (command == nullptr) {
-    for (const std::string& word : app.remaining()) {
-      const bool option = word.rfind('-', 0) == 0;
-      const std::string hint = question(word, option ? option_names(app) : command_names(app));
-      return fmt::format("unknown {} {}{}", option ? "option" : "command", printable(word),
-                         hint.empty() ? "; see outliers --help" : hint);
-    }
-    return "no command given; see outliers --help";
-  }
-  for (const std::string& word : command->remaining()) {
-    if (word.rfind('-', 0) != 0 || word == "-") continue;
-    const std::string name = word.substr(0, word.find('='));
-    const std::string hint = question(name, option_names(*command));
-    return fmt::format("unknown option {}{}", printable(name),
-                       hint.empty() ? fmt::format("; see outliers {} --help", command->get_name()) : hint);
-  }
-  return fmt::format("{}; see outliers {} --help", error.what(), command->get_name());
-}
-
-int run(int argc, char** argv) {
-  CLI::App app("Finds, locates and explains systematic outliers in transformer checkpoints.", "outliers");
-  app.set_version_flag("--version", version_text());
-  app.require_subcommand(1);
-  app.failure_message(CLI::FailureMessage::simple);
-  add_report(app);
-  add_plot(app);
-  add_inspect(app);
-  add_capture(app);
-  add_compare(app);
-  add_compare_layers(app);
-  add_tokenize(app);
-  add_fetch(app);
-  add_export(app);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& success) {  // --help and --version
-    std::ostringstream text;
-    app.exit(success, text, text);
-    print(text.str());
-  } catch (const CLI::ParseError& error) {
-    return complain(usage_message(app, error), kUsage);
-  }
-  return 0;
+void run(int argc, char** argv) {
+  CommandLine line("Finds, locates and explains systematic outliers in transformer checkpoints.",
+                   version_text());
+  add_report(line);
+  add_plot(line);
+  add_inspect(line);
+  add_capture(line);
+  add_compare(line);
+  add_compare_layers(line);
+  add_tokenize(line);
+  add_fetch(line);
+  add_export(line);
+  line.parse(argc, argv);
 }
 
 /// Where the caller has closed one of the three, the next file that is opened would get its number, and what
@@ -130,7 +66,8 @@ int main(int argc, char** argv) {
   outliers::prepare_process();
   outliers::show_progress_line();
   try {
-    return outliers::apps::run(argc, argv);
+    outliers::apps::run(argc, argv);
+    return 0;
   } catch (const outliers::Error& error) {
     return complain(outliers::apps::with_options(error), outliers::apps::exit_code(error));
   } catch (const std::bad_alloc&) {

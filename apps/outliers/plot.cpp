@@ -36,28 +36,28 @@ void run(Options& options) {
 
 }  // namespace
 
-void add_plot(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("plot", "draw the figures and the page of a report again, from its two files alone");
+void add_plot(CommandLine& line) {
+  Command command =
+      line.command("plot", "draw the figures and the page of a report again, from its two files alone");
   auto options = std::make_shared<Options>();
-  command->add_option("DIR", options->directory, "a directory that outliers report wrote")->required();
+  command.add("DIR", options->directory, "a directory that outliers report wrote").required();
   command
-      ->add_option("--palette", options->figures.palette,
-                   "paper: the colours of 2502.06415; safe: for the colour-blind")
-      ->check(CLI::IsMember(figure_palettes(), CLI::ignore_case))
-      ->capture_default_str()
-      ->type_name("NAME");
-  command->add_option("--formats", options->figures.formats, "which of pdf, svg and png")
-      ->delimiter(',')
-      ->check(CLI::IsMember(figure_formats(), CLI::ignore_case))
-      ->default_str("pdf,svg,png")
-      ->type_name("LIST");
+      .add("--palette", options->figures.palette,
+           "paper: the colours of 2502.06415; safe: for the colour-blind")
+      .one_of(figure_palettes())
+      .shows_default()
+      .value("NAME");
+  command.add("--formats", options->figures.formats, "which of pdf, svg and png")
+      .separated()
+      .one_of(figure_formats())
+      .by_default("pdf,svg,png")
+      .value("LIST");
   command
-      ->add_option("--only", options->figures.names,
-                   "names of figures, such as exist_down,pos_out_layers, and page (default: all)")
-      ->delimiter(',')
-      ->type_name("LIST");
-  command->callback([options] { run(*options); });
+      .add("--only", options->figures.names,
+           "names of figures, such as exist_down,pos_out_layers, and page (default: all)")
+      .separated()
+      .value("LIST");
+  command.runs([options] { run(*options); });
 }
 
 }  // namespace outliers::apps

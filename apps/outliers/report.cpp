@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <sstream>
 
 #include <fmt/ranges.h>
 
@@ -26,7 +27,7 @@ struct Options {
   std::string output, measures;
   std::vector<Prompt> prompts;
   std::vector<std::string> corpora, images;
-  std::vector<CLI::Option*> of_text;  // options that models of images have no use for
+  std::vector<Option> of_text;  // options that models of images have no use for
   SurveyOptions survey;
   Compute compute;
   bool force = false, json = false, no_figures = false;
@@ -35,7 +36,8 @@ struct Options {
 /// What --measures names; `all` by default.
 std::vector<std::string> names_in(const std::string& list) {
   std::vector<std::string> names;
-  for (const std::string& name : CLI::detail::split(list, ',')) {
+  std::istringstream words(list);
+  for (std::string name; std::getline(words, name, ',');) {
     if (!name.empty()) names.push_back(name);
   }
   return names;
@@ -58,8 +60,8 @@ Model open(const Options& options) {
     if (!options.images.empty()) throw UsageError(fmt::format("--images: {} reads text", name));
     return model;
   }
-  for (const CLI::Option* option : options.of_text) {
-    if (option->count() > 0) throw UsageError(fmt::format("{}: {} reads images", option->get_name(), name));
+  for (const Option& option : options.of_text) {
+    if (option.given()) throw UsageError(fmt::format("{}: {} reads images", option.name(), name));
   }
   if (options.images.empty()) {
     throw UsageError(fmt::format(
@@ -110,71 +112,61 @@ void run(Options& options) {
 
 }  // namespace
 
-void add_report(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("report", "find and locate the outliers of a model");
+void add_report(CommandLine& line) {
+  Command command = line.command("report", "find and locate the outliers of a model");
   auto options = std::make_shared<Options>();
-  options->model.add(*command, {.adapter = true});
-  command
-      ->add_option("-o,--output", options->output,
-                   "directory for the page, results.json, arrays.npz and figures")
-      ->type_name("DIR");
+  options->model.add(command, {.adapter = true});
+  command.add("-o,--output", options->output, "directory for the page, results.json, arrays.npz and figures")
+      .value("DIR");
   // Each may be given again and again.
   const auto add_prompt = [&](const char* name, bool is_file, const char* use, const char* value) {
-    return command
-        ->add_option_function<std::string>(
-            name,
-            [options, is_file](const std::string& text) {
-              options->prompts.push_back({text, is_file});
-            },
-            use)
-        ->trigger_on_parse()
-        ->type_name(value);
+    const auto take = [options, is_file](const std::string& text) {
+      options->prompts.push_back({text, is_file});
+    };
+    return command.add_repeated(name, take, use).value(value);
   };
-  CLI::Option* prompt = add_prompt(
+  Option prompt = add_prompt(
       "--prompt", false, "text to look at token by token (default: the paper's); may be repeated", "TEXT");
-  CLI::Option* prompt_file = add_prompt("--prompt-file", true, kPromptFileUse, "FILE");
-  CLI::Option* corpus =
+  Option prompt_file = add_prompt("--prompt-file", true, kPromptFileUse, "FILE");
+  Option corpus =
       command
-          ->add_option_function<std::string>(
+          .add_repeated(
               "--corpus", [options](const std::string& path) { options->corpora.push_back(path); },
               "text to measure on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd; - is "
               "standard input (default: one that comes along); may be repeated")
-          ->trigger_on_parse()
-          ->type_name("FILE");
-  CLI::Option* text_field =
-      command
-          ->add_option("--text-field", options->survey.text_field,
-                       "reads the corpus as JSON lines and takes this field of each row "
-                       "(default: text, else content)")
-          ->type_name("NAME");
-  add_images(*command, options->images, "the first is looked at token by token, all are measured on");
-  command->add_option("--sequences", options->survey.sequences, "windows of the corpus, or images at most")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
-      ->default_str(fmt::format("{}; {} images", kDefaultSequences, kDefaultImages))
-      ->type_name("N");
-  CLI::Option* tokens =
-      command->add_option("--tokens", options->survey.tokens, "tokens of a window, a BOS counted")
-          ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
-          ->default_str("1024, or the positions there are")
-          ->type_name("N");
-  CLI::Option* bos = add_bos(*command, options->survey.bos);
+          .value("FILE");
+  Option text_field = command
+                          .add("--text-field", options->survey.text_field,
+                               "reads the corpus as JSON lines and takes this field of each row "
+                               "(default: text, else content)")
+                          .value("NAME");
+  add_images(command, options->images, "the first is looked at token by token, all are measured on");
+  command.add("--sequences", options->survey.sequences, "windows of the corpus, or images at most")
+      .between(int64_t{1}, int64_t{1} << 30)
+      .by_default(fmt::format("{}; {} images", kDefaultSequences, kDefaultImages))
+      .value("N");
+  Option tokens = command.add("--tokens", options->survey.tokens, "tokens of a window, a BOS counted")
+                      .between(int64_t{2}, int64_t{1} << 30)
+                      .by_default("1024, or the positions there are")
+                      .value("N");
+  Option bos = add_bos(command, options->survey.bos);
   command
-      ->add_option("--measures", options->measures,
-                   "what is measured, names with commas between: nothing else is computed; 'list' prints all")
-      ->default_str("all")
-      ->type_name("NAMES");
-  options->compute.add(*command);
-  CLI::Option* seed = command
-                          ->add_option("--seed", options->survey.seed,
-                                       "0: the corpus from its start; else windows from random places")
-                          ->check(CLI::Range(uint64_t{0}, uint64_t{results::kLargestSeed}))
-                          ->capture_default_str()
-                          ->type_name("N");
+      .add("--measures", options->measures,
+           "what is measured, names with commas between: nothing else is computed; 'list' prints all")
+      .by_default("all")
+      .value("NAMES");
+  options->compute.add(command);
+  Option seed = command
+                    .add("--seed", options->survey.seed,
+                         "0: the corpus from its start; else windows from random places")
+                    .between(uint64_t{0}, uint64_t{results::kLargestSeed})
+                    .shows_default()
+                    .value("N");
   options->of_text = {prompt, prompt_file, corpus, text_field, tokens, bos, seed};
-  add_force(*command, options->force);
-  command->add_flag("--no-figures", options->no_figures, "draw no figures");
-  add_json(*command, options->json);
-  command->callback([options] { run(*options); });
+  add_force(command, options->force);
+  command.flag("--no-figures", options->no_figures, "draw no figures");
+  add_json(command, options->json);
+  command.runs([options] { run(*options); });
 }
 
 }  // namespace outliers::apps

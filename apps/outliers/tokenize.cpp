@@ -26,20 +26,19 @@ void run(Options& options, bool has_text) {
 
 }  // namespace
 
-void add_tokenize(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("tokenize", "show the ids and pieces of a text");
+void add_tokenize(CommandLine& line) {
+  Command command = line.command("tokenize", "show the ids and pieces of a text");
   auto options = std::make_shared<Options>();
-  options->model.add(*command, {.file = false});
-  CLI::Option* text = command->add_option("--text", options->text, "the text")->type_name("TEXT");
-  command
-      ->add_option("--file", options->file, "a file that holds the text; - is standard input (the default)")
-      ->excludes(text)
-      ->type_name("FILE")
-      ->default_str("-");
+  options->model.add(command, {.file = false});
+  Option text = command.add("--text", options->text, "the text").value("TEXT");
+  command.add("--file", options->file, "a file that holds the text; - is standard input (the default)")
+      .excludes(text)
+      .value("FILE")
+      .by_default("-");
   options->file = "-";
-  add_bos(*command, options->bos);
-  add_json(*command, options->json);
-  command->callback([options, text] { run(*options, text->count() > 0); });
+  add_bos(command, options->bos);
+  add_json(command, options->json);
+  command.runs([options, text] { run(*options, text.given()); });
 }
 
 }  // namespace outliers::apps
