@@ -60,15 +60,18 @@ class Reader {
 
   template <typename T>
   void operator()(const Field& field, T& x) const {
-    const auto found = object_.find(field.name);
-    if (found == object_.end()) {
-      if (may_be_left_out<T>(field)) return;
-      at_.child(field.name).fail("is missing");
-    }
-    take(x, *found, field, at_.child(field.name));
+    const ordered_json* value = find(field, may_be_left_out<T>(field));
+    if (value != nullptr) take(x, *value, field, at_.child(field.name));
   }
 
  private:
+  const ordered_json* find(const Field& field, bool may_be_left_out) const {
+    const auto found = object_.find(field.name);
+    if (found != object_.end()) return &*found;
+    if (!may_be_left_out) at_.child(field.name).fail("is missing");
+    return nullptr;
+  }
+
   const ordered_json& object_;
   const At& at_;
 };
@@ -99,6 +102,41 @@ int64_t integer(const ordered_json& value, const Field& field, const At& at) {
   return value.get<int64_t>();
 }
 
+void check_list(const ordered_json& value, const Field& field, const At& at) {
+  if (!value.is_array()) wrong_type(at, value, "a list");
+  if (field.some && value.empty()) at.fail("has no entries");
+  if (value.size() > field.most)
+    at.fail(fmt::format("has {} entries, more than {}", value.size(), field.most));
+}
+
+void check_name(const std::string& name, const Field& field, const At& at) {
+  const auto& names = field.names;
+  if (!names.empty() && std::find(names.begin(), names.end(), name) == names.end())
+    at.fail(fmt::format("has an unknown entry {}", printable(name, kShownName)));
+}
+
+double number(const ordered_json& value, const Field& field, const At& at) {
+  if (!value.is_number() && !value.is_null()) wrong_type(at, value, "a number");
+  const double x = value.is_null() ? kNone : value.get<double>();
+  check_range(x, value, field, at);
+  return x;
+}
+
+std::string text(const ordered_json& value, const Field& field, const At& at) {
+  if (!value.is_string()) wrong_type(at, value, "a text");
+  auto x = value.get<std::string>();
+  if (!field.values.empty()) check_known(x, value, field.values, at);
+  if (field.pattern != nullptr) check_pattern(x, value, field.pattern, at);
+  return x;
+}
+
+int64_t named(const ordered_json& value, std::span<const char* const> names, const At& at) {
+  if (!value.is_string()) wrong_type(at, value, "a text");
+  const auto name = value.get<std::string>();
+  check_known(name, value, names, at);
+  return std::find(names.begin(), names.end(), name) - names.begin();
+}
+
 template <typename T>
 void take(T& x, const ordered_json& value, const Field& field, const At& at) {
   if constexpr (is_optional<T>) {
@@ -108,42 +146,28 @@ void take(T& x, const ordered_json& value, const Field& field, const At& at) {
       take(x.emplace(), value, field, at);
     }
   } else if constexpr (is_list<T>) {
-    if (!value.is_array()) wrong_type(at, value, "a list");
-    if (field.some && value.empty()) at.fail("has no entries");
-    if (value.size() > field.most)
-      at.fail(fmt::format("has {} entries, more than {}", value.size(), field.most));
+    check_list(value, field, at);
     // One by one: a wrong entry ends it before memory is taken for all.
     for (size_t i = 0; i < value.size(); ++i) take(x.emplace_back(), value[i], field, at.child(i));
   } else if constexpr (is_named<T>) {
     if (!value.is_object()) wrong_type(at, value, "an object");
     for (const auto& [name, item] : value.items()) {
-      if (!field.names.empty() &&
-          std::find(field.names.begin(), field.names.end(), name) == field.names.end()) {
-        at.fail(fmt::format("has an unknown entry {}", printable(name, kShownName)));
-      }
+      check_name(name, field, at);
       take(x[name], item, of_named<T>(field), at.child(name));
     }
   } else if constexpr (std::is_same_v<T, Expert>) {
     x.number = value == "shared" ? Expert::kShared : integer(value, field.from(0), at);
   } else if constexpr (std::is_enum_v<T>) {
-    if (!value.is_string()) wrong_type(at, value, "a text");
-    const auto text = value.get<std::string>();
-    check_known(text, value, kNames<T>, at);
-    x = static_cast<T>(std::find(std::begin(kNames<T>), std::end(kNames<T>), text) - std::begin(kNames<T>));
+    x = static_cast<T>(named(value, kNames<T>, at));
   } else if constexpr (std::is_same_v<T, double>) {
-    if (!value.is_number() && !value.is_null()) wrong_type(at, value, "a number");
-    x = value.is_null() ? kNone : value.get<double>();
-    check_range(x, value, field, at);
+    x = number(value, field, at);
   } else if constexpr (std::is_same_v<T, int64_t>) {
     x = integer(value, field, at);
   } else if constexpr (std::is_same_v<T, bool>) {
     if (!value.is_boolean()) wrong_type(at, value, "true or false");
     x = value.get<bool>();
   } else if constexpr (std::is_same_v<T, std::string>) {
-    if (!value.is_string()) wrong_type(at, value, "a text");
-    x = value.get<std::string>();
-    if (!field.values.empty()) check_known(x, value, field.values, at);
-    if (field.pattern != nullptr) check_pattern(x, value, field.pattern, at);
+    x = text(value, field, at);
   } else {
     static_assert(HasFields<T>);
     if (!value.is_object()) wrong_type(at, value, "an object");

@@ -21,25 +21,20 @@ ordered_json schema_of(const Field& field);
 template <typename Name>
 std::string with_criteria(std::string_view what, const Criteria& criteria, Name&& name_of);
 
+// What does not depend on a field's type is outside of templates, which there is one of for each.
 class SchemaWriter {
  public:
   template <typename T>
   void operator()(const Field& field, T&) {
-    ordered_json schema;
-    const std::string what = with_criteria(
-        field.what, {}, [](const char* name, const auto&) { return fmt::format("criteria.{}", name); });
-    if (!what.empty()) {
-      schema["description"] = *field.source == '\0' ? what : fmt::format("{} ({})", what, field.source);
-    }
-    schema.update(schema_of<T>(field));
-    properties_[field.name] = std::move(schema);
-    if (!may_be_left_out<T>(field)) required_.push_back(field.name);
+    add(field, schema_of<T>(field), may_be_left_out<T>(field));
   }
   ordered_json take() {
     return {{"type", "object"}, {"properties", std::move(properties_)}, {"required", std::move(required_)}};
   }
 
  private:
+  void add(const Field& field, const ordered_json& of_type, bool may_be_left_out);
+
   ordered_json properties_ = ordered_json::object(), required_ = ordered_json::array();
 };
 
@@ -62,20 +57,47 @@ ordered_json shared_schemas() {
           {kExpert, {{"anyOf", {{{"type", "integer"}, {"minimum", 0}}, {{"const", "shared"}}}}}}};
 }
 
+ordered_json or_null(const ordered_json& schema) {
+  return {{"anyOf", {schema, {{"type", "null"}}}}};
+}
+
+ordered_json list_of(const Field& field, ordered_json items) {
+  ordered_json schema = {{"type", "array"}, {"items", std::move(items)}};
+  if (field.some) schema["minItems"] = 1;
+  if (field.most < std::numeric_limits<size_t>::max()) schema["maxItems"] = field.most;
+  return schema;
+}
+
+ordered_json by_name(const Field& field, ordered_json values) {
+  ordered_json schema = {{"type", "object"}};
+  if (!field.names.empty()) schema["propertyNames"]["enum"] = field.names;
+  schema["additionalProperties"] = std::move(values);
+  return schema;
+}
+
+ordered_json text(const Field& field) {
+  ordered_json schema;
+  if (field.values.empty()) {
+    schema = {{"type", "string"}};
+  } else if (field.values.data() == std::data(kClasses)) {
+    schema = reference(kClass);
+  } else {
+    schema = {{"enum", field.values}};
+  }
+  if (field.pattern != nullptr) schema["pattern"] = field.pattern;
+  return schema;
+}
+
 template <typename T>
 ordered_json schema_of(const Field& field) {
   ordered_json schema;
   if constexpr (is_optional<T>) {
     schema = schema_of<typename T::value_type>(field);
-    return field.null ? ordered_json{{"anyOf", {schema, {{"type", "null"}}}}} : schema;
+    return field.null ? or_null(schema) : schema;
   } else if constexpr (is_list<T>) {
-    schema = {{"type", "array"}, {"items", schema_of<typename T::value_type>(field)}};
-    if (field.some) schema["minItems"] = 1;
-    if (field.most < std::numeric_limits<size_t>::max()) schema["maxItems"] = field.most;
+    return list_of(field, schema_of<typename T::value_type>(field));
   } else if constexpr (is_named<T>) {
-    schema = {{"type", "object"}};
-    if (!field.names.empty()) schema["propertyNames"]["enum"] = field.names;
-    schema["additionalProperties"] = schema_of<typename T::value_type::second_type>(of_named<T>(field));
+    return by_name(field, schema_of<typename T::value_type::second_type>(of_named<T>(field)));
   } else if constexpr (std::is_same_v<T, Expert>) {
     schema = reference(kExpert);
   } else if constexpr (std::is_same_v<T, Axis>) {
@@ -91,14 +113,7 @@ ordered_json schema_of(const Field& field) {
   } else if constexpr (std::is_same_v<T, bool>) {
     schema = {{"type", "boolean"}};
   } else if constexpr (std::is_same_v<T, std::string>) {
-    if (field.values.empty()) {
-      schema = {{"type", "string"}};
-    } else if (field.values.data() == std::data(kClasses)) {
-      schema = reference(kClass);
-    } else {
-      schema = {{"enum", field.values}};
-    }
-    if (field.pattern != nullptr) schema["pattern"] = field.pattern;
+    return text(field);
   } else {
     static_assert(HasFields<T>);
     SchemaWriter writer;
@@ -146,9 +161,7 @@ class Lister {
   template <typename T>
   void operator()(const Field& field, T&) {
     const std::string before = path_;
-    path_ += (path_.empty() ? "" : ".") + std::string(field.name);
-    list.push_back({path_, type_of<T>(field) + (is_optional<T> && field.null ? " or null" : ""), field.what,
-                    field.source, may_be_left_out<T>(field)});
+    add(field, type_of<T>(field), is_optional<T>, may_be_left_out<T>(field));
     descend<T>();
     path_ = before;
   }
@@ -156,6 +169,12 @@ class Lister {
   std::vector<Documented> list;
 
  private:
+  void add(const Field& field, const std::string& type, bool is_optional, bool may_be_left_out) {
+    path_ += (path_.empty() ? "" : ".") + std::string(field.name);
+    list.push_back({path_, type + (is_optional && field.null ? " or null" : ""), field.what, field.source,
+                    may_be_left_out});
+  }
+
   template <typename T>
   void descend() {
     if constexpr (is_optional<T>) {
@@ -209,6 +228,18 @@ std::string with_criteria(std::string_view what, const Criteria& criteria, Name&
   Criteria numbers = criteria;
   fields(names, numbers);
   return text;
+}
+
+void SchemaWriter::add(const Field& field, const ordered_json& of_type, bool may_be_left_out) {
+  const std::string what = with_criteria(
+      field.what, {}, [](const char* name, const auto&) { return fmt::format("criteria.{}", name); });
+  ordered_json schema;
+  if (!what.empty()) {
+    schema["description"] = *field.source == '\0' ? what : fmt::format("{} ({})", what, field.source);
+  }
+  schema.update(of_type);
+  properties_[field.name] = std::move(schema);
+  if (!may_be_left_out) required_.push_back(field.name);
 }
 
 }  // namespace
