@@ -74,7 +74,7 @@ void fields(V& v, Seconds& x) {
 }
 
 template <typename V>
-void fields(V& v, Run& x) {
+void fields(V& v, Program& x) {
   v(field("version", "of the program"), x.version);
   v(field("commit", "of the program's sources"), x.commit);
   v(field("libtorch", "the version of PyTorch's library"), x.libtorch);
@@ -86,6 +86,27 @@ void fields(V& v, Run& x) {
         .among(kDtypes),
     x.dtype);
   v(field("threads", "of the CPU").from(1), x.threads);
+}
+
+template <typename V>
+void fields(V& v, Cost& x) {
+  v(field("weight_bytes_read",
+          "bytes of the checkpoint's tensors that were decoded, as stored; of several ranks, by rank 0; the "
+          "first reports have none")
+        .from(0),
+    x.weight_bytes_read);
+  v(field("memory_limit_bytes", "the limit that was set; not there without one").from(1),
+    x.memory_limit_bytes);
+  v(field("spilled_bytes", "written to disk for lack of memory, layer after layer").from(0), x.spilled_bytes);
+  v(field("peak_host_bytes", "largest resident set of the process, mapped files included").from(0),
+    x.peak_host_bytes);
+  v(field("peak_device_bytes", "largest memory that tensors took on the device; 0 on the CPU").from(0),
+    x.peak_device_bytes);
+}
+
+template <typename V>
+void fields(V& v, Run& x) {
+  fields(v, static_cast<Program&>(x));
   v(field("bos", "model: what the checkpoint's tokenizer adds").among(kBos), x.bos);
   v(field("seed",
           "0: the corpus's first windows, one after another; otherwise windows from random places, by this "
@@ -100,18 +121,7 @@ void fields(V& v, Run& x) {
           "from the start of the process to the end of layer 0's first matrix product")
         .from(0),
     x.first_product_seconds);
-  v(field("weight_bytes_read",
-          "bytes of the checkpoint's tensors that were decoded, as stored; of several ranks, by rank 0; the "
-          "first reports have none")
-        .from(0),
-    x.weight_bytes_read);
-  v(field("memory_limit_bytes", "the limit that was set; not there without one").from(1),
-    x.memory_limit_bytes);
-  v(field("spilled_bytes", "written to disk for lack of memory, layer after layer").from(0), x.spilled_bytes);
-  v(field("peak_host_bytes", "largest resident set of the process, mapped files included").from(0),
-    x.peak_host_bytes);
-  v(field("peak_device_bytes", "largest memory that tensors took on the device; 0 on the CPU").from(0),
-    x.peak_device_bytes);
+  fields(v, static_cast<Cost&>(x));
 }
 
 template <typename V>

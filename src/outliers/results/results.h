@@ -49,19 +49,27 @@ struct Seconds {
   double load = 0, forward = 0, statistics = 0, report = 0;
 };
 
-struct Run {
+/// What a run was computed by.
+struct Program {
   std::string version, commit, libtorch;
   std::optional<std::string> machine;
   std::string device, dtype;
   int64_t threads = 1;
+};
+
+/// What it took.
+struct Cost {
+  std::optional<int64_t> weight_bytes_read, memory_limit_bytes, spilled_bytes;
+  int64_t peak_host_bytes = 0, peak_device_bytes = 0;
+};
+
+struct Run : Program, Cost {
   std::string bos;
   int64_t seed = 0;
   std::vector<std::string> measures;  ///< names of those that were computed, in the table's order
   std::optional<int64_t> ranks;
   Seconds seconds;
   double first_product_seconds = 0;
-  std::optional<int64_t> weight_bytes_read, memory_limit_bytes, spilled_bytes;
-  int64_t peak_host_bytes = 0, peak_device_bytes = 0;
 };
 
 /// Largest and median abs x.

@@ -29,14 +29,14 @@ bool Head::shows_logits(const Tap& tap) const {
   return has_head(config_) && tap.wants(Point::logits);
 }
 
-void Head::operator()(at::Tensor hidden, const Slice& slice, const Tap& tap) {
+at::Tensor Head::operator()(at::Tensor hidden, const Slice& slice, const Tap& tap) {
   at::Tensor x = config_.final_norm ? normalise(config_, norm_, hidden) : hidden;
   hidden = at::Tensor();
   x = tap.pass(Point::final_norm_out, slice, std::move(x));
   if (shows_logits(tap)) show_logits(x, slice, tap);
+  return x;
 }
 
-/// Rows [begin, end) of the output matrix, on the device.
 at::Tensor Head::rows(int64_t begin, int64_t end) {
   if (const auto known = kept_.find(begin); known != kept_.end()) return known->second;
   const std::string& stored = model_.head().stored.front();
@@ -47,6 +47,25 @@ at::Tensor Head::rows(int64_t begin, int64_t end) {
   return rows;
 }
 
+/// x [n,D] as the output matrix reads it, [n,De].
+at::Tensor Head::projected(const at::Tensor& x) const {
+  return projection_.defined() ? at::linear(x, projection_) : x;
+}
+
+/// What follows the product: bias and soft-cap, in place.
+void Head::finish_block(at::Tensor& logits, int64_t begin) const {
+  if (bias_.defined()) logits.add_(bias_.narrow(0, begin, logits.size(1)));
+  if (config_.logit_softcap > 0) {
+    logits.div_(config_.logit_softcap).tanh_().mul_(config_.logit_softcap);
+  }
+}
+
+at::Tensor Head::block(const at::Tensor& x, const at::Tensor& rows, int64_t begin) const {
+  at::Tensor logits = at::mm(projected(x), rows.t());
+  finish_block(logits, begin);
+  return logits;
+}
+
 /// x [b,T,D]. The output matrix is read in blocks of rows: whole, it is often the largest tensor of the
 /// run, and is kept only where other groups of sequences follow.
 void Head::show_logits(const at::Tensor& x, const Slice& slice, const Tap& tap) {
@@ -54,8 +73,7 @@ void Head::show_logits(const at::Tensor& x, const Slice& slice, const Tap& tap) 
   const int64_t step = logit_group(config_, T);
   for (int64_t first = 0; first < B; first += step) {
     const int64_t b = std::min(step, B - first);
-    at::Tensor in = x.narrow(0, first, b).reshape({b * T, -1});
-    if (projection_.defined()) in = at::linear(in, projection_);
+    const at::Tensor in = projected(x.narrow(0, first, b).reshape({b * T, -1}));
     at::Tensor logits = at::empty({b * T, V}, x.options());
     for (int64_t begin = 0; begin < V; begin += kVocabularyRows) {
       check_interrupt();
@@ -63,10 +81,7 @@ void Head::show_logits(const at::Tensor& x, const Slice& slice, const Tap& tap) 
       const at::Tensor head = rows(begin, end);
       at::Tensor part = logits.narrow(1, begin, end - begin);
       at::mm_out(part, in, head.t());
-      if (bias_.defined()) part.add_(bias_.narrow(0, begin, end - begin));
-    }
-    if (config_.logit_softcap > 0) {
-      logits.div_(config_.logit_softcap).tanh_().mul_(config_.logit_softcap);
+      finish_block(part, begin);
     }
     tap.pass(Point::logits, {slice.input, slice.first_sequence + first}, logits.view({b, T, V}));
   }

@@ -15,6 +15,7 @@
 #include "outliers/run/branches.h"
 #include "outliers/run/image_embedding.h"
 #include "outliers/run/layer_weights.h"
+#include "outliers/run/logit_blocks.h"
 #include "outliers/run/rehearsal.h"
 #include "outliers/run/tap.h"
 
@@ -103,10 +104,11 @@ class Planner {
     const auto embedding = static_cast<uint64_t>(
         reads_images(c_) ? image_bytes(chunk_tokens) : embedding_bytes(chunk_tokens, plan.spills));
     plan.total = always + std::max({layers, plan.hidden + embedding, at_end});
-    if (has_logits_) {
+    if (has_logits_ || options_.logit_blocks != nullptr) {
       const uint64_t logits = always + plan.hidden + static_cast<uint64_t>(logit_bytes(chunk_tokens)) +
                               static_cast<uint64_t>(plan.spills || !on_host_ ? 0 : kept_at_end);
-      plan.keeps_head = logits + static_cast<uint64_t>(head_bytes(true)) <= options_.memory_limit;
+      plan.keeps_head =
+          has_logits_ && logits + static_cast<uint64_t>(head_bytes(true)) <= options_.memory_limit;
       plan.total = std::max(plan.total, logits + static_cast<uint64_t>(head_bytes(plan.keeps_head)));
     }
     return plan;
@@ -319,7 +321,8 @@ class Planner {
       const int64_t T = input.ids.size(1), B = std::min(input.ids.size(0), chunk_sequences(chunk_tokens, T));
       const int64_t group = std::min(B, logit_group(c_, T));
       largest = std::max(largest, B * T * (c_.width * (3 * e_ + norm_copies()) + c_.embedding_width * e_) +
-                                      group * T * c_.vocabulary * e_);
+                                      (has_logits_ ? group * T * c_.vocabulary * e_ : 0) +
+                                      (options_.logit_blocks ? logit_block_bytes(c_, B * T, e_) : 0));
     }
     int64_t edits = 0;
     for (size_t b = 0; b < inputs_.size(); ++b) {

@@ -13,13 +13,16 @@ class Ranks;
 
 namespace outliers::run {
 
+class LogitBlocks;
+
 struct RunOptions {
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
   /// Tokens computed at a time within a layer, in whole sequences (at least one): bounds the memory of
   /// activations.
   int64_t chunk_tokens = 2048;
-  bool logits = false;  ///< compute final_norm_out and, where an observer wants them, logits
+  bool logits = false;                  ///< compute final_norm_out and, where an observer wants them, logits
+  LogitBlocks* logit_blocks = nullptr;  ///< is shown logits by blocks, where `logits` is set
   int64_t layers = -1;  ///< stop after this many layers; -1 = all; fewer than all cannot have logits
   /// Resident bytes that the whole process may take, 0: any number. Chunks may become smaller, and hidden
   /// states and what observers keep go to disk where they must (run/memory_plan.h).

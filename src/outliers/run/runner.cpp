@@ -15,11 +15,13 @@
 #include "outliers/models/rotary.h"
 #include "outliers/run/block.h"
 #include "outliers/run/branches.h"
+#include "outliers/run/chunk.h"
 #include "outliers/run/edited_weights.h"
 #include "outliers/run/error.h"
 #include "outliers/run/head.h"
 #include "outliers/run/image_embedding.h"
 #include "outliers/run/layer_weights.h"
+#include "outliers/run/logit_blocks.h"
 #include "outliers/run/memory_plan.h"
 #include "outliers/run/process_age.h"
 #include "outliers/run/tap.h"
@@ -27,14 +29,6 @@
 namespace outliers::run {
 
 namespace {
-
-/// Whole sequences that pass a layer together.
-struct Chunk {
-  Slice slice;
-  int64_t sequences, tokens;
-  at::Tensor hidden = {};             // [b,T,D]; undefined while it is on disk, and before a branch forks
-  std::optional<size_t> record = {};  // of the spill
-};
 
 class Run {
  public:
@@ -78,6 +72,8 @@ class Run {
             "cannot run {} layers of a model with {}", options_.layers, config_.layers);
     require(!options_.logits || options_.layers < 0 || options_.layers == config_.layers,
             "logits need all {} layers, but the run stops after {}", config_.layers, options_.layers);
+    require(options_.logit_blocks == nullptr || (options_.logits && has_head(config_)),
+            "there are no logits to show by blocks");
     for (const Input& input : inputs_) {
       if (input.parent) continue;
       check_shape(input.ids, "run", "ids", {-1, -1});
@@ -156,13 +152,7 @@ class Run {
     }
   }
 
-  std::vector<size_t> chunks_of(size_t input) const {
-    std::vector<size_t> numbers;
-    for (size_t i = 0; i < chunks_.size(); ++i) {
-      if (chunks_[i].slice.input == input) numbers.push_back(i);
-    }
-    return numbers;
-  }
+  std::vector<size_t> chunks_of(size_t input) const { return run::chunks_of(chunks_, input); }
 
   /// Tokens of images; the weights are read once where the images have one size.
   void embed_images() {
@@ -402,10 +392,17 @@ class Run {
       }
     }
     head.keep(groups > 1 && plan_.keeps_head);
+    LogitBlocks* reader = options_.logit_blocks;
     for_inputs(-1, [&](size_t i, bool keeps, const Tap& tap, size_t) {
       check_interrupt();
-      head(keeps ? look(i) : take(i), chunks_[i].slice, tap);
+      at::Tensor x = head(keeps ? look(i) : take(i), chunks_[i].slice, tap);
+      if (!keeps && reader != nullptr) put(i, std::move(x));
     });
+    if (reader != nullptr) {
+      show_logit_blocks(
+          head, config_, logit_groups(*reader, chunks_, branches_), [&](size_t i) { return look(i); },
+          *reader);
+    }
   }
 
   const models::Model& model_;

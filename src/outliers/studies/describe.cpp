@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "outliers/core/error.h"
+#include "outliers/models/describe.h"
 #include "outliers/results/json.h"
 
 namespace outliers::studies {
@@ -94,33 +95,6 @@ ordered_json describe_tokenizer(const text::Tokenizer* tokenizer) {
 
 }  // namespace
 
-results::Model describe_model(const models::Model& model) {
-  const models::Config& c = model.config();
-  results::Model described;
-  described.name = printable(c.name);
-  described.family = c.family;
-  described.format = io::format_name(model.checkpoint().format());
-  described.layers = c.layers;
-  described.width = c.width;
-  described.heads = c.heads;
-  described.kv_heads = c.kv_heads;
-  described.head_width = c.head_width;
-  described.mlp_width = models::widest_mlp(c);
-  described.vocabulary = c.vocabulary;
-  described.positions = c.max_positions;
-  described.parameters = model.parameters();
-  described.weight_bytes = static_cast<int64_t>(model.checkpoint().weight_bytes());
-  if (models::reads_images(c)) {
-    const models::Vision& v = c.vision;
-    described.vision = {v.image_height, v.image_width, v.patch_height, v.patch_width, v.registers};
-  }
-  if (c.experts.count > 0) {
-    described.experts = {c.experts.count, c.experts.used, c.experts.width, c.experts.shared_width,
-                         std::count(c.routed.begin(), c.routed.end(), true)};
-  }
-  return described;
-}
-
 ordered_json inspect(const io::Checkpoint& checkpoint) {
   struct Total {
     std::string encoding;
@@ -153,7 +127,7 @@ ordered_json inspect(const io::Checkpoint& checkpoint) {
 
 ordered_json inspect(const models::Model& model) {
   ordered_json description = inspect(model.checkpoint());
-  description["model"] = ordered_json::parse(results::to_text(describe_model(model)));
+  description["model"] = ordered_json::parse(results::to_text(models::describe(model)));
   description["traits"] = describe_traits(model.config());
   description["tokenizer"] =
       describe_tokenizer(models::reads_images(model.config()) ? nullptr : model.try_tokenizer());

@@ -1,15 +1,11 @@
-// What a checkpoint is: for `outliers inspect`, as JSON, and the first part of results.
+// What a checkpoint is, as JSON: for `outliers inspect`.
 #pragma once
 
 #include <nlohmann/json.hpp>
 
 #include "outliers/models/model.h"
-#include "outliers/results/results.h"
 
 namespace outliers::studies {
-
-/// Name, family, format and the sizes.
-results::Model describe_model(const models::Model& model);
 
 /// Everything `outliers inspect` shows: path, model, traits, tokenizer (null without one), encodings,
 /// tensors. Throws for a damaged tokenizer.

@@ -4,61 +4,23 @@
 #include <chrono>
 
 #include <ATen/ATen.h>
-#include <ATen/DeviceAccelerator.h>
-#include <ATen/Parallel.h>
 
-#include "outliers/core/dtype.h"
 #include "outliers/core/error.h"
-#include "outliers/core/machine.h"
-#include "outliers/core/memory.h"
 #include "outliers/core/output.h"
-#include "outliers/core/progress.h"
-#include "outliers/core/version.h"
 #include "outliers/io/npz.h"
 #include "outliers/measures/measure_set.h"
+#include "outliers/models/describe.h"
 #include "outliers/results/json.h"
+#include "outliers/run/describe.h"
+#include "outliers/run/finite_watch.h"
+#include "outliers/run/progress_observer.h"
 #include "outliers/run/runner.h"
-#include "outliers/studies/describe.h"
-#include "outliers/studies/finite_watch.h"
+#include "outliers/studies/first_nonfinite.h"
 #include "outliers/studies/subjects.h"
 #include "outliers/studies/summary.h"
 
 namespace outliers::studies {
 namespace {
-
-/// Tokens that have passed the whole model, a layer of L counted as a part of 1/L.
-class ProgressObserver : public run::Observer {
- public:
-  ProgressObserver(int64_t layers, const std::vector<run::Input>& inputs, bool shown)
-      : layers_(layers),
-        shown_(shown && Progress::watched()),
-        progress_("measuring", tokens_of(inputs), "tokens") {}
-  bool wants(const run::Site& site, size_t) const override {
-    return site.point == run::Point::resid_out && shown_;
-  }
-  void on_point(const run::Site&, const run::Slice&, const at::Tensor& x) override {
-    passed_ += x.size(0) * x.size(1);
-    progress_.update(static_cast<double>(passed_) / static_cast<double>(layers_));
-  }
-
- private:
-  static int64_t tokens_of(const std::vector<run::Input>& inputs) {
-    int64_t tokens = 0;
-    for (const run::Input& input : inputs) tokens += input.ids.numel();
-    return tokens;
-  }
-
-  int64_t layers_, passed_ = 0;
-  bool shown_;
-  Progress progress_;
-};
-
-int64_t peak_device_bytes(at::Device device) {
-  if (device.is_cpu()) return 0;
-  const auto stats = at::accelerator::getDeviceStats(device.index());
-  const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-  return stats.allocated_bytes[all].peak;
-}
 
 /// Cuts the corpora down to this rank's part.
 void split(Subjects& subjects, const Ranks& ranks) {
@@ -77,24 +39,13 @@ void split(Subjects& subjects, const Ranks& ranks) {
 results::Run describe_run(const SurveyOptions& options, const run::RunTimes& times,
                           const std::vector<const measures::MeasureInfo*>& chosen) {
   results::Run run;
-  run.version = version();
-  run.commit = commit();
-  run.libtorch = libtorch_version();
-  run.machine = machine_description();
-  run.device = options.device.str();
-  run.dtype = dtype_name(options.dtype);
-  run.threads = at::get_num_threads();
+  static_cast<results::Program&>(run) = run::describe_program(options.dtype, options.device);
   run.bos = text::bos_policy_name(options.bos);
   run.seed = static_cast<int64_t>(options.seed);
   for (const measures::MeasureInfo* measure : chosen) run.measures.emplace_back(measure->name);
   if (options.ranks != nullptr) run.ranks = options.ranks->size();
   run.seconds = {times.load_seconds, times.forward_seconds, times.observer_seconds, 0};
   run.first_product_seconds = times.first_product_seconds;
-  run.weight_bytes_read = static_cast<int64_t>(times.weight_bytes_read);
-  if (options.memory_limit > 0) {
-    run.memory_limit_bytes = static_cast<int64_t>(options.memory_limit);
-    run.spilled_bytes = static_cast<int64_t>(times.spilled_bytes);
-  }
   return run;
 }
 
@@ -120,11 +71,13 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   Subjects subjects = subjects_of(model, options);
   if (options.ranks != nullptr) split(subjects, *options.ranks);
   measures::MeasureSet set({config, *subjects.names, subjects.measured, options.ranks}, chosen);
-  FiniteWatch finite(subjects.measured);
+  std::vector<int64_t> first_sequences;
+  for (const measures::Input& input : subjects.measured) first_sequences.push_back(input.first_sequence);
+  run::FiniteWatch finite(first_sequences);
   const bool is_root = options.ranks == nullptr || options.ranks->is_root();
   run::RunTimes times;
   {
-    ProgressObserver progress(config.layers, subjects.runs, is_root);
+    run::ProgressObserver progress("measuring", config.layers, subjects.runs, is_root);
     run::RunOptions run_options;
     run_options.dtype = options.dtype;
     run_options.device = options.device;
@@ -138,7 +91,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   Survey survey;
   if (!is_root) return survey;
   results::Results& results = survey.results;
-  results.model = describe_model(model);
+  results.model = models::describe(model);
   results.run = describe_run(options, times, chosen);
   results.inputs = std::move(subjects.listed);
   results.images = std::move(subjects.images);
@@ -156,8 +109,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
 
   const std::chrono::duration<double> report = std::chrono::steady_clock::now() - begin;
   results.run.seconds.report = report.count();
-  results.run.peak_host_bytes = static_cast<int64_t>(peak_resident_bytes());
-  results.run.peak_device_bytes = peak_device_bytes(options.device);
+  static_cast<results::Cost&>(results.run) = run::describe_cost(times, options.memory_limit, options.device);
   return survey;
 }
 

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <optional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <ATen/Functions.h>
@@ -59,14 +60,6 @@ Corpus begin_corpus(std::string name, CorpusReader::Source source) {
   return corpus;
 }
 
-// What a policy puts in front of a text.
-std::vector<int64_t> prefix_of(const Tokenizer& tokenizer, BosPolicy policy) {
-  const std::vector<int32_t> plain = tokenizer.encode("a", BosPolicy::never);
-  const std::vector<int32_t> framed = tokenizer.encode("a", policy);
-  const auto body = std::search(framed.begin(), framed.end(), plain.begin(), plain.end());
-  return std::vector<int64_t>(framed.begin(), body);
-}
-
 /// Text that may go on: at least `bytes` of it, or all there is.
 using TextUpTo = std::function<std::string_view(size_t bytes)>;
 
@@ -74,13 +67,14 @@ using TextUpTo = std::function<std::string_view(size_t bytes)>;
 // more tokens are asked for and dropped: the cut cannot have changed the ones that stay.
 std::vector<int32_t> first_tokens(const Tokenizer& tokenizer, const TextUpTo& text_up_to, size_t wanted) {
   constexpr size_t spare = 64, longest_character = 4;
-  for (size_t bytes = (wanted + spare) * 6;; bytes *= 2) {
+  constexpr size_t most = size_t{1} << 48;  // no text is longer
+  for (size_t bytes = std::min(wanted, most / 8) * 6 + spare * 6;; bytes *= 2) {
     check_interrupt();
     const std::string_view text = text_up_to(bytes + longest_character);
     size_t end = std::min(bytes, text.size());
     while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
     std::vector<int32_t> ids = tokenizer.encode(text.substr(0, end), BosPolicy::never);
-    if (end == text.size() || ids.size() >= wanted + spare) {
+    if (end == text.size() || ids.size() - std::min(ids.size(), wanted) >= spare) {
       if (ids.size() > wanted) ids.resize(wanted);
       return ids;
     }
@@ -162,11 +156,41 @@ std::optional<std::vector<int32_t>> tokens_at(const Tokenizer& tokenizer, std::s
 
 }  // namespace
 
-Corpus read_corpus(const std::filesystem::path& path, const std::string& text_field) {
+std::vector<int64_t> prefix_of(const Tokenizer& tokenizer, BosPolicy policy) {
+  const std::vector<int32_t> plain = tokenizer.encode("a", BosPolicy::never);
+  const std::vector<int32_t> framed = tokenizer.encode("a", policy);
+  const auto body = std::search(framed.begin(), framed.end(), plain.begin(), plain.end());
+  return std::vector<int64_t>(framed.begin(), body);
+}
+
+std::vector<int32_t> first_tokens(const Tokenizer& tokenizer, std::vector<Corpus> corpora, size_t wanted) {
+  std::string text;
+  size_t next = 0;
+  std::shared_ptr<CorpusReader> rest;
+  const auto up_to = [&](size_t bytes) {
+    while (text.size() < bytes) {
+      if (rest) {
+        if (!rest->read(text)) rest = nullptr;
+      } else if (next < corpora.size()) {
+        Corpus& corpus = corpora[next++];
+        if (next > 1) text += kJoint;
+        text += std::exchange(corpus.text, {});
+        rest = std::move(corpus.rest);
+      } else {
+        break;
+      }
+    }
+    return std::string_view(text);
+  };
+  return first_tokens(tokenizer, up_to, wanted);
+}
+
+Corpus read_corpus(const std::filesystem::path& path, const std::string& text_field, bool keep_empty) {
   const auto file = std::make_shared<InputFile>(path, "the corpus ");
   CorpusReader::Source source;
   source.name = file->name();
   source.text_field = text_field;
+  source.keep_empty = keep_empty;
   source.form = !text_field.empty() || is_named_json_lines(path) ? CorpusReader::Form::json_lines
                 : file->can_rewind() && path != "-"              ? CorpusReader::Form::text
                                                                  : CorpusReader::Form::by_first_line;

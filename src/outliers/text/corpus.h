@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -32,13 +33,23 @@ struct Corpus {
 /// separated by lines `<|endoftext|>`. Errors name the file, and the line of a row: missing, unreadable, a
 /// directory, no text, damaged or cut short, a row without that string, no text at all; of a corpus longer
 /// than kCorpusAhead as far as it is read.
-Corpus read_corpus(const std::filesystem::path& path, const std::string& text_field = "");
+/// keep_empty: a row of JSON whose text is empty is a document, too, so that the text is what joining all
+/// rows by a blank line gives; otherwise it is left out.
+Corpus read_corpus(const std::filesystem::path& path, const std::string& text_field = "",
+                   bool keep_empty = false);
 
 /// The corpus embedded in the program: 400 kB of public-domain English (data/README.md).
 Corpus default_corpus();
 
 /// A corpus in memory, of plain text.
 Corpus corpus_of(std::string name, std::string text);
+
+/// What a policy puts in front of a text, usually one BOS or nothing.
+std::vector<int64_t> prefix_of(const Tokenizer& tokenizer, BosPolicy policy);
+
+/// The first `wanted` ids of the corpora's text, joined by a blank line, without what a policy adds; all of
+/// them where there are not so many. Reads and tokenises no more than it needs.
+std::vector<int32_t> first_tokens(const Tokenizer& tokenizer, std::vector<Corpus> corpora, size_t wanted);
 
 /// `sequences` windows of `tokens` ids: int64 [N, T].
 ///

@@ -11,7 +11,7 @@
 namespace outliers::text {
 namespace {
 
-constexpr std::string_view kSeparator = "<|endoftext|>", kJoint = "\n\n";
+constexpr std::string_view kSeparator = "<|endoftext|>";
 constexpr std::string_view kBlank = " \t\r\n";
 
 bool is_blank(std::string_view text) {
@@ -106,7 +106,7 @@ void CorpusReader::take_rows(std::string& text, bool at_end) {
     ++row_;
     if (is_blank(line)) continue;
     const std::string document = document_of(line);
-    if (document.empty()) continue;
+    if (document.empty() && !source_.keep_empty) continue;
     begin_document(text);
     text += document;
   }

@@ -13,6 +13,9 @@ namespace outliers::text {
 /// More than this is never held of one document's JSON, nor of white space.
 constexpr size_t kLongestRow = size_t{64} << 20;
 
+/// What stands between documents: a blank line.
+inline constexpr std::string_view kJoint = "\n\n";
+
 class CorpusReader {
  public:
   enum class Form { text, json_lines, by_first_line };
@@ -21,7 +24,8 @@ class CorpusReader {
         open;          ///< the bytes from the start; the second call throws where it cannot be
     std::string name;  ///< for messages
     Form form = Form::text;
-    std::string text_field;  ///< of the rows; empty: "text", else "content"
+    std::string text_field;   ///< of the rows; empty: "text", else "content"
+    bool keep_empty = false;  ///< rows whose text is empty are documents, too
   };
   explicit CorpusReader(Source source);
 
