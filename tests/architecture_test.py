@@ -77,7 +77,7 @@ assert programs > 0
 families = set(re.findall(r'\.name = "([a-z0-9_]+)"',
                           "".join(p.read_text() for p in (ROOT / "src/outliers/models").glob("families/*.cpp"))))
 assert {"llama", "qwen2", "gemma3"} <= families
-for room in ("ops", "stats", "measures", "studies", "report", "io", "models", "run"):
+for room in ("ops", "stats", "measures", "eval", "studies", "report", "io", "models", "run"):
     for path in (ROOT / "src/outliers" / room).rglob("*.cpp"):
         if path.parent.name == "families":
             continue

@@ -1,11 +1,16 @@
 #include "advice.h"
 
+#include <map>
+
 #include <fmt/format.h>
 
 namespace outliers::apps {
 namespace {
 
+std::map<Setting, const char*> g_called;
+
 const char* option_of(Setting setting) {
+  if (const auto called = g_called.find(setting); called != g_called.end()) return called->second;
   switch (setting) {
     case Setting::adapter:
       return "--adapter";
@@ -52,6 +57,10 @@ std::string with_options(const Error& error) {
   for (const Setting setting : error.settings())
     options += fmt::format("{}{}", options.empty() ? "" : ", ", option_of(setting));
   return options.empty() ? error.what() : fmt::format("{} ({})", error.what(), options);
+}
+
+void call_setting(Setting setting, const char* option) {
+  g_called[setting] = option;
 }
 
 int exit_code(const Error& error) {

@@ -12,6 +12,9 @@ constexpr int kFailure = 1, kUsage = 2;
 /// The error's line, with the options behind it that would change it: "...; raise the limit (--memory)".
 std::string with_options(const Error& error);
 
+/// From now on, in a command that calls it otherwise, a setting has this option.
+void call_setting(Setting setting, const char* option);
+
 /// 2 for wrong usage, 128 + the signal that interrupted, as shells expect, else 1.
 int exit_code(const Error& error);
 

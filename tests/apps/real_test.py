@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The real models, against what transformers gives on the same dequantised weights (tests/oracle/models_real.py)."""
+import gzip
 import json
 import pathlib
 import sys
@@ -9,7 +10,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import reading  # noqa: E402
-from program import ProgramTest, main, models_directory  # noqa: E402
+from program import ROOT, ProgramTest, main, models_directory  # noqa: E402
 
 SMOLLM = models_directory() / "SmolLM2-135M-Instruct.Q4_1.gguf"
 QWEN = models_directory() / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
@@ -81,6 +82,29 @@ class RealModelTest(ProgramTest):
         self.near(out[3, 0, 163], 10428)
         self.near(out[14, 0, 163], 103795)
         self.assertGreater(results["summary"]["headroom"]["resid_out"]["of_fp16_max"], 1)
+
+    def test_perplexity(self):
+        text = gzip.decompress((ROOT / "src/outliers/text/data/state_of_the_union.txt.gz").read_bytes()).decode()
+        cases = json.loads((ROOT / "tests/golden/eval/perplexity_real.json").read_text())
+        self.assertEqual({case["model"] for case in cases}, {SMOLLM.name, QWEN.name})
+        with tempfile.TemporaryDirectory() as folder:
+            for case in cases:
+                model, corpus = models_directory() / case["model"], pathlib.Path(folder) / "text.txt"
+                if not model.exists():
+                    self.skipTest(f"{model} is not there; scripts/fetch_models.py fetches it")
+                corpus.write_text(text[:case["characters"]])
+                options = [word for name, value in case["options"].items() for word in (f"--{name}", value)]
+                with self.subTest(case["model"], **case["options"]):
+                    out = pathlib.Path(folder) / f"{cases.index(case)}"
+                    self.succeed("perplexity", model, "--corpus", corpus, "-o", out, *options)
+                    result = json.loads((out / "perplexity.json").read_text())
+                    windows = result["per_window"]
+                    self.assertEqual([(w["first_token"], w["tokens_scored"]) for w in windows],
+                                     [(w["first_token"], w["tokens_scored"]) for w in case["windows"]])
+                    worst = max(abs(w["nll_nats"] / v["nll_nats"] - 1) for w, v in zip(windows, case["windows"]))
+                    print(f"{case['model']} {case['options']}: nll {result['nll_nats']:.6f}, worst window {worst:.1e} off")
+                    self.near(result["nll_nats"], case["nll_nats"], 1e-4)
+                    self.assertLess(worst, 1e-4)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,19 @@ def letters():
     return few
 
 
+LETTERS_BOS = 32
+
+
+def letters_with_bos():
+    """The same with a BOS in front of every text."""
+    few, whole = letters(), tokenizer()
+    for name in ("added_tokens", "post_processor"):
+        few[name] = json.loads(json.dumps(whole[name]).replace(str(BOS), str(LETTERS_BOS)))
+    few["model"]["vocab"]["<|bos|>"] = LETTERS_BOS
+    assert len(few["model"]["vocab"]) == LETTERS_BOS + 1
+    return few
+
+
 def config():
     return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": D, "num_hidden_layers": L,
             "num_attention_heads": H, "num_key_value_heads": HK, "head_dim": WIDTH, "intermediate_size": F, "vocab_size": BOS + 1,

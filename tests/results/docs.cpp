@@ -61,9 +61,9 @@ std::string relative(std::string path) {
   return path;
 }
 
-std::string fields_table(const std::string& prefix, const std::set<std::string>& prefixes) {
+std::string fields_table(File file, const std::string& prefix, const std::set<std::string>& prefixes) {
   std::vector<std::vector<std::string>> rows;
-  for (const Documented& entry : documented()) {
+  for (const Documented& entry : documented(file)) {
     if (!is_below(entry.path, prefix)) continue;
     const bool elsewhere = std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& other) {
       return other.size() > prefix.size() && is_below(entry.path, other);
@@ -73,7 +73,7 @@ std::string fields_table(const std::string& prefix, const std::set<std::string>&
                     entry.type + (entry.optional ? ", optional" : ""), filled(entry.what, Criteria()),
                     entry.source});
   }
-  require(!rows.empty(), "docs/results.md: there are no fields below {}", prefix);
+  require(!rows.empty(), "docs: there are no fields below {}", prefix);
   return table({"field", "type", "what it is", "source"}, rows);
 }
 
@@ -111,16 +111,16 @@ std::string arrays_table() {
 
 }  // namespace
 
-std::string with_tables(const std::string& markdown) {
+std::string with_tables(const std::string& markdown, File file) {
   std::set<std::string> prefixes;
   for (auto found = std::sregex_iterator(markdown.begin(), markdown.end(), kFields);
        found != std::sregex_iterator(); ++found) {
-    require(prefixes.insert((*found)[1]).second, "docs/results.md: two tables of {}", (*found)[1].str());
+    require(prefixes.insert((*found)[1]).second, "docs: two tables of {}", (*found)[1].str());
   }
-  for (const Documented& entry : documented()) {
+  for (const Documented& entry : documented(file)) {
     const bool there = std::any_of(prefixes.begin(), prefixes.end(),
                                    [&](const std::string& prefix) { return is_below(entry.path, prefix); });
-    require(there, "docs/results.md: no table has {}", entry.path);
+    require(there, "docs: no table has {}", entry.path);
   }
 
   std::istringstream lines(markdown);
@@ -129,17 +129,17 @@ std::string with_tables(const std::string& markdown) {
   while (std::getline(lines, line)) {
     std::smatch found;
     const bool begins = line == kArrays || std::regex_match(line, found, kFields);
-    require(!(begins && inside), "docs/results.md: no {} before {}", kEnd, line);
+    require(!(begins && inside), "docs: no {} before {}", kEnd, line);
     if (line == kEnd) {
-      require(inside, "docs/results.md: {} without a beginning", kEnd);
+      require(inside, "docs: {} without a beginning", kEnd);
       inside = false;
     }
     if (!inside) text += line + "\n";
     if (!begins) continue;
     inside = true;
-    text += line == kArrays ? arrays_table() : fields_table(found[1], prefixes);
+    text += line == kArrays ? arrays_table() : fields_table(file, found[1], prefixes);
   }
-  require(!inside, "docs/results.md: the last table has no {}", kEnd);
+  require(!inside, "docs: the last table has no {}", kEnd);
   return text;
 }
 

@@ -12,20 +12,25 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string docs(const char* name) {
+std::string docs(const std::string& name) {
   return tests::read_file(std::filesystem::path(OUTLIERS_TESTS_DIR) / "../docs" / name);
 }
 
-TEST(ResultsDocs, HaveTheSchemaOfTheTable) {
-  EXPECT_TRUE(docs("results.schema.json") == schema_text())
-      << "docs/results.schema.json is not what the code has: scripts/build.sh release write_results_docs";
+TEST(ResultsDocs, HaveTheSchemasOfTheTable) {
+  for (const tests::DocumentedFile& file : tests::kDocumentedFiles) {
+    EXPECT_TRUE(docs(file.schema) == schema_text(file.file))
+        << "docs/" << file.schema << " is not what the code has: scripts/build.sh release write_results_docs";
+  }
 }
 
 TEST(ResultsDocs, HaveTheTablesOfTheTable) {
-  const std::string text = docs("results.md");
-  EXPECT_TRUE(tests::with_tables(text) == text)
-      << "docs/results.md is not what the code has: scripts/build.sh release write_results_docs";
-  EXPECT_THAT(text, HasSubstr("| `sink_rate` | number or null |"));
+  for (const tests::DocumentedFile& file : tests::kDocumentedFiles) {
+    const std::string text = docs(file.page);
+    EXPECT_TRUE(tests::with_tables(text, file.file) == text)
+        << "docs/" << file.page << " is not what the code has: scripts/build.sh release write_results_docs";
+  }
+  EXPECT_THAT(docs("results.md"), HasSubstr("| `sink_rate` | number or null |"));
+  EXPECT_THAT(docs("perplexity.md"), HasSubstr("| `nll_standard_error` | number or null |"));
 }
 
 TEST(ResultsDocs, WantATableForEveryFieldAndAnEndForEveryTable) {

@@ -1,4 +1,4 @@
-// Writes results.schema.json and the tables of results.md in the folder that is given.
+// Writes the schemas and the tables of the pages in the folder that is given.
 #include <iostream>
 
 #include "outliers/core/error.h"
@@ -12,8 +12,10 @@ int main(int argc, char** argv) {
   try {
     require(argc == 2, "usage: {} DOCS", argv[0]);
     const std::filesystem::path docs = argv[1];
-    tests::write_file(docs / "results.schema.json", results::schema_text());
-    tests::write_file(docs / "results.md", tests::with_tables(tests::read_file(docs / "results.md")));
+    for (const tests::DocumentedFile& file : tests::kDocumentedFiles) {
+      tests::write_file(docs / file.schema, results::schema_text(file.file));
+      tests::write_file(docs / file.page, tests::with_tables(tests::read_file(docs / file.page), file.file));
+    }
   } catch (const Error& error) {
     std::cerr << error.what() << "\n";
     return 1;

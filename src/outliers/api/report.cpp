@@ -8,6 +8,7 @@
 #include "outliers/core/output.h"
 #include "outliers/core/warning.h"
 #include "outliers/report/compare.h"
+#include "outliers/report/evaluation_text.h"
 #include "outliers/report/figures.h"
 #include "outliers/report/gnuplot.h"
 #include "outliers/report/page.h"
@@ -166,6 +167,10 @@ std::string Comparison::json() const {
 
 std::string summary_text(const results::Results& results, size_t columns) {
   return report::summary_text(results, columns);
+}
+
+std::string summary_text(const results::Perplexity& perplexity, size_t columns) {
+  return report::perplexity_text(perplexity, columns);
 }
 
 }  // namespace outliers

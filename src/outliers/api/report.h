@@ -12,6 +12,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "outliers/core/export.h"
+#include "outliers/results/perplexity.h"
 #include "outliers/results/results.h"
 
 namespace outliers {
@@ -113,5 +114,6 @@ class OUTLIERS_API Comparison {
 
 /// The results in words, in lines of `columns`, 40 at least. Their JSON is results::to_text().
 OUTLIERS_API std::string summary_text(const results::Results& results, size_t columns = 80);
+OUTLIERS_API std::string summary_text(const results::Perplexity& perplexity, size_t columns = 80);
 
 }  // namespace outliers

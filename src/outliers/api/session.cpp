@@ -10,6 +10,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/warning.h"
+#include "outliers/eval/perplexity.h"
 #include "outliers/measures/measure.h"
 #include "outliers/models/image_processor.h"
 #include "outliers/models/model.h"
@@ -208,6 +209,17 @@ Survey Session::survey(const Model& model, const SurveyOptions& options) const {
         models::read_images(*model.model_, options.images, options.sequences.value_or(kDefaultImages));
   studies::Survey result = with_memory([&] { return studies::survey(*model.model_, survey); });
   return {std::move(result.results), std::move(result.arrays)};
+}
+
+results::Perplexity Session::perplexity(const Model& model, const eval::WindowOptions& windows) const {
+  eval::EvaluationOptions options;
+  options.windows = windows;
+  options.windows.ranks = state_->options.ranks;
+  options.dtype = dtype(model.checkpoint());
+  options.device = device();
+  options.memory_limit = state_->options.memory_limit;
+  options.spill_directory = state_->options.spill_directory;
+  return with_memory([&] { return eval::perplexity(*model.model_, options); });
 }
 
 Captured Session::capture(const Model& model, const run::Input& input, const std::string& points) const {

@@ -19,6 +19,7 @@
 #include "outliers/core/export.h"
 #include "outliers/core/progress.h"
 #include "outliers/core/ranks.h"
+#include "outliers/eval/window_options.h"
 #include "outliers/run/observer.h"
 #include "outliers/run/options.h"
 
@@ -101,6 +102,10 @@ class OUTLIERS_API Session {
   /// ErrorKind::argument for what does not fit the model, usage for unknown measures, memory for a limit that
   /// is too small, and what reading throws.
   Survey survey(const Model& model, const SurveyOptions& options = {}) const;
+  /// How well the model predicts a text (docs/perplexity.md); `windows.ranks` is the session's. Empty in the
+  /// processes that are not is_root(). Throws ErrorKind::argument for what does not fit the model, too short a
+  /// text, and logits that are not finite, memory as survey(), and what reading throws.
+  results::Perplexity perplexity(const Model& model, const eval::WindowOptions& windows = {}) const;
   /// The activations at `points` ("layer.*.resid_out,layer.3.down_in,logits"; run::parse_sites), edited as
   /// the input says.
   Captured capture(const Model& model, const run::Input& input, const std::string& points) const;

@@ -1,4 +1,4 @@
-// results.json: the one place that turns results into JSON and back.
+// results.json and its like: the one place that turns results into JSON and back.
 #pragma once
 
 #include <filesystem>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "outliers/core/export.h"
+#include "outliers/results/perplexity.h"
 #include "outliers/results/results.h"
 
 namespace outliers::results {
@@ -13,7 +14,9 @@ namespace outliers::results {
 /// The content of results.json, of schema outliers-results/2. indent -1: in one line. Bytes of texts that are
 /// no UTF-8 become U+FFFD.
 OUTLIERS_API std::string to_text(const Results& results, int indent = 1);
-/// Its `model` alone, in one line.
+/// The content of perplexity.json, likewise.
+OUTLIERS_API std::string to_text(const Perplexity& perplexity, int indent = 1);
+/// A report's `model` alone, in one line.
 std::string to_text(const Model& model);
 
 /// Reads results.json of schema outliers-results/2, or /1, which is converted. Nothing in it is believed
@@ -22,10 +25,13 @@ std::string to_text(const Model& model);
 /// another type, or out of its range. Unknown fields are left alone: later versions add some.
 OUTLIERS_API Results read(const std::filesystem::path& file);
 
-/// docs/results.schema.json: the JSON Schema (2020-12) of the table of fields.
-OUTLIERS_API std::string schema_text();
+/// Files whose fields are in the table.
+enum class File { results, perplexity };
 
-/// A line of the tables of docs/results.md.
+/// docs/results.schema.json and its like: the JSON Schema (2020-12) of the table of fields.
+OUTLIERS_API std::string schema_text(File file = File::results);
+
+/// A line of the tables of docs/results.md and its like.
 struct Documented {
   std::string path;  ///< "layers[].inputs.*.resid_out.massive"
   std::string type;  ///< "number", "list of objects", "whole number or null"
@@ -34,7 +40,7 @@ struct Documented {
 };
 /// All fields, in the order of the file, each type's once, where it first stands. Their criteria are not
 /// filled in.
-std::vector<Documented> documented();
+std::vector<Documented> documented(File file = File::results);
 
 /// The definitions of results, for who reads a number or a chart: what the fields of layers and summary are,
 /// and others that have a source or a threshold, each by its path, with the criteria's numbers in them.

@@ -78,6 +78,10 @@ std::string to_text(const Results& results, int indent) {
   return text_of(results, indent);
 }
 
+std::string to_text(const Perplexity& perplexity, int indent) {
+  return text_of(perplexity, indent);
+}
+
 std::string to_text(const Model& model) {
   return text_of(model, -1);
 }

@@ -197,11 +197,26 @@ class Lister {
   std::set<std::type_index> seen_;
 };
 
+template <typename T>
 std::vector<Documented> listed(bool once) {
   Lister lister(once);
-  Results results;
-  fields(lister, results);
+  T x;
+  fields(lister, x);
   return std::move(lister.list);
+}
+
+template <typename T>
+ordered_json file_schema(const char* name, const char* written) {
+  ordered_json schema = {
+      {"$schema", "https://json-schema.org/draft/2020-12/schema"},
+      {"title", name},
+      {"description",
+       fmt::format(
+           "{} Fields may be added; a changed meaning gets a new schema name. Everything counts from 0.",
+           written)}};
+  schema.update(schema_of<T>(field("")));
+  schema["properties"]["schema"] = {{"const", name}};
+  return schema;
 }
 
 template <typename Name>
@@ -249,26 +264,27 @@ std::string filled(std::string_view what, const Criteria& criteria) {
                        [](const char*, const auto& number) { return fmt::format("{}", number); });
 }
 
-std::string schema_text() {
-  ordered_json schema = {
-      {"$schema", "https://json-schema.org/draft/2020-12/schema"},
-      {"title", kSchema},
-      {"description",
-       "results.json of `outliers report`. Fields may be added; a changed meaning gets a new schema name. "
-       "Everything counts from 0. docs/results.md says more of what the numbers mean."}};
-  schema.update(schema_of<Results>(field("")));
-  schema["properties"]["schema"] = {{"const", kSchema}};
-  schema["$defs"] = shared_schemas();
+std::string schema_text(File file) {
+  ordered_json schema;
+  if (file == File::perplexity) {
+    schema = file_schema<Perplexity>(
+        kPerplexitySchema,
+        "perplexity.json of `outliers perplexity`; docs/perplexity.md says more of what the numbers mean.");
+  } else {
+    schema = file_schema<Results>(
+        kSchema, "results.json of `outliers report`; docs/results.md says more of what the numbers mean.");
+    schema["$defs"] = shared_schemas();
+  }
   return schema.dump(1) + "\n";
 }
 
-std::vector<Documented> documented() {
-  return listed(true);
+std::vector<Documented> documented(File file) {
+  return file == File::perplexity ? listed<Perplexity>(true) : listed<Results>(true);
 }
 
 Named<Definition> definitions(const Criteria& criteria) {
   Named<Definition> list;
-  for (const Documented& entry : listed(false)) {
+  for (const Documented& entry : listed<Results>(false)) {
     const bool measured = entry.path.starts_with("layers[].") || entry.path.starts_with("summary.");
     const bool defined = !entry.source.empty() || entry.what.find('{') != std::string::npos;
     if (entry.what.empty() || !(measured || defined)) continue;

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "outliers/results/fields.h"
+#include "outliers/results/fields_evaluation.h"
 
 namespace outliers::results {
 
