@@ -13,10 +13,10 @@ import reading  # noqa: E402
 import tiny  # noqa: E402
 from program import ProgramTest, main  # noqa: E402
 
-# Of one name and another meaning, by command: said in docs/hub.md.
-APART = {("tokenize", "--file")}
+# Of one name and another meaning, by command: said in docs/hub.md and docs/perplexity.md.
+APART = {("tokenize", "--file"), *((command, name) for command in ("perplexity", "intervene") for name in ("--bos", "--corpus"))}
 # What these do differs with what the command writes or reads; their values do not.
-USE_DIFFERS = {"--output", "--prompt", "--dtype", "--images"}
+USE_DIFFERS = {"--output", "--prompt", "--dtype", "--edit", "--images", "--sequences"}
 SPELLINGS = {np.float32: ("float32", "fp32", "f32", "float", "FP32"), np.uint16: ("bfloat16", "bf16", "BF16"),
              np.float16: ("float16", "fp16", "f16", "half", "Half")}
 
