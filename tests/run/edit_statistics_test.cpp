@@ -172,6 +172,34 @@ TEST_F(EditedRun, AddsTheSameNoiseInAnyChunks) {
   EXPECT_EQ(part.index_fill(1, at::full({1}, 3), 0).abs().max().item<double>(), 0);
 }
 
+TEST_F(EditedRun, DrawsTheSameEntriesInAnyChunksAndCountsThem) {
+  const Input plain = input(4, 20);
+  const auto entries = [&](const std::string& selection, int64_t chunk,
+                           std::shared_ptr<EditMatches> matches) {
+    RunOptions options;
+    options.chunk_tokens = chunk;
+    Input edit = branch("layer.1.resid_out[" + selection + "]=value(1234)");
+    edit.matches = std::move(matches);
+    return point("layer.1.resid_out", {plain, edit}, 1, options).eq(1234);
+  };
+  const std::string selection = "token=3|5..6,channel=1|4";
+  const auto matches = std::make_shared<EditMatches>();
+  const at::Tensor chosen = entries(selection, 2048, nullptr);
+  const at::Tensor drawn = entries(selection + ",random=9", 2048, matches);
+  EXPECT_TRUE(at::equal(drawn, entries(selection + ",random=9", 1, nullptr)));
+  EXPECT_FALSE(at::equal(drawn, entries(selection + ",random=10", 1, nullptr)));
+  EXPECT_TRUE(at::equal(drawn.flatten(1).sum(1), chosen.flatten(1).sum(1)));
+  EXPECT_FALSE(at::equal(drawn[0], drawn[1]));
+  for (int64_t b = 0; b < 4; ++b) EXPECT_EQ(matches->count(0, b), 6);
+  EXPECT_FALSE(drawn.any(2).logical_and(chosen.any(2)).any().item<bool>());
+  EXPECT_FALSE(drawn.any(1).logical_and(chosen.any(1)).any().item<bool>());
+  // Where all channels are taken, other tokens' are left; where all is taken, nothing is.
+  const at::Tensor whole = entries("token=0,random=1", 2048, nullptr);
+  EXPECT_EQ(whole.sum().item<int64_t>(), 4 * model_->config().width);
+  EXPECT_FALSE(whole.select(1, 0).any().item<bool>());
+  EXPECT_EQ(entries("random=1", 2048, nullptr).sum().item<int64_t>(), 0);
+}
+
 TEST_F(EditedRun, CallsFunctions) {
   Input own = input();
   Edit edit{Site{1, Point::resid_mid}};

@@ -69,6 +69,8 @@ TEST(ParseEdits, WritesTheCanonicalForm) {
       {"layer.*.resid_out=mean", "layer.0..3.resid_out=mean"},
       {"layer.1..2.attn_probs[head=0|2,key=0]=zero", nullptr},
       {"layer.0.down_in[top=5]=mean(strong_delimiter)", nullptr},
+      {"layer.0.down_in[random=17,top=5,token=1]=zero", "layer.0.down_in[token=1,top=5,random=17]=zero"},
+      {"weight.1.up[row=2,random=0]=zero", nullptr},
       {"layer.0.resid_out[outlier,massive]=median", "layer.0.resid_out[massive,outlier]=median"},
       {"layer.0.resid_out[]=clamp(1e3)", "layer.0.resid_out=clamp(1000)"},
       {"layer.0.resid_out=noise(0.1)", nullptr},
@@ -88,6 +90,22 @@ TEST(ParseEdits, WritesTheCanonicalForm) {
             "weight.1.down[expert=0|shared]=zero;layer.1.experts.down_in[expert=-1]=mean");
   EXPECT_EQ(again("layer.*.router_logits[expert=4]=zero", mixture()),
             "layer.1..3.router_logits[expert=4]=zero");
+}
+
+TEST(Edits, CountTheEntriesOfMatrices) {
+  const auto entries = [](const char* text, const models::Config& config) {
+    return matrix_entries(parse_edits(text, config).front(), config);
+  };
+  const models::Config& c = plain();
+  const int64_t D = c.width, F = c.mlp_width;
+  EXPECT_EQ(entries("weight.1.down=zero", c), D * F);
+  EXPECT_EQ(entries("weight.1.down[row=1]=zero", c), F);
+  EXPECT_EQ(entries("weight.1.up[column=0..2|1|-1]=zero", c), 4 * F);
+  EXPECT_EQ(entries("weight.1.down[row=1,column=2]=zero", c), 1);
+  EXPECT_EQ(entries("weight.1.down[top=7]=zero", c), 7);
+  const models::Config& m = mixture();
+  EXPECT_EQ(entries("weight.1.down[row=1]=zero", m), m.experts.count * m.experts.width);
+  EXPECT_EQ(entries("weight.1.down[row=1,expert=0|2]=zero", m), 2 * m.experts.width);
 }
 
 TEST(ParseEdits, ExplainsMistakes) {
@@ -114,6 +132,8 @@ TEST(ParseEdits, ExplainsMistakes) {
       {"layer.0.resid_out[channel=5..3]=zero", "run backwards"},
       {"layer.0.resid_out[top=0]=zero", "top=0 should be a number of 1 or more"},
       {"layer.0.resid_out[massive=1]=zero", "massive takes no value"},
+      {"layer.0.resid_out[random]=zero", "random= should be a seed of 0 or more"},
+      {"layer.0.resid_out[random=-1]=zero", "random=-1 should be a seed of 0 or more"},
       {"layer.0.attn_probs[massive]=zero", "massive and outlier are of activations with channels"},
       {"layer.0.resid_out=zro",
        "unknown operation 'zro' in edit 'layer.0.resid_out=zro'; did you mean 'zero'?"},

@@ -1,6 +1,7 @@
 #include "outliers/run/edit.h"
 
 #include <algorithm>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -29,6 +30,7 @@ std::string selection_text(const Selection& selection) {
   if (selection.massive) parts.emplace_back("massive");
   if (selection.outlier) parts.emplace_back("outlier");
   if (selection.top > 0) parts.push_back(fmt::format("top={}", selection.top));
+  if (selection.random) parts.push_back(fmt::format("random={}", *selection.random));
   return parts.empty() ? "" : fmt::format("[{}]", fmt::join(parts, ","));
 }
 
@@ -94,6 +96,18 @@ std::pair<int64_t, int64_t> matrix_size(const std::string& module, const Selecti
   const bool shared = experts != nullptr && experts->shared && experts->spans.empty();
   const int64_t F = !is_routed(c, layer) ? c.mlp_width : shared ? c.experts.shared_width : c.experts.width;
   return module == "down" ? std::pair{c.width, F} : std::pair{F, c.width};
+}
+
+/// Numbers of an axis that are chosen.
+int64_t chosen_of(const Selection& selection, Axis axis, int64_t size) {
+  const Choice* choice = selection.find(axis);
+  if (choice == nullptr) return size;
+  std::set<int64_t> numbers;
+  for (const Span& span : choice->spans) {
+    const auto counted = [&](int64_t number) { return number < 0 ? size + number : number; };
+    for (int64_t i = counted(span.first); i <= counted(span.last); ++i) numbers.insert(i);
+  }
+  return std::ssize(numbers);
 }
 
 void check_spans(const Choice& choice, int64_t size, const std::string& name) {
@@ -238,6 +252,19 @@ std::string edits_name(const std::vector<Edit>& edits) {
     i = next;
   }
   return fmt::format("{}", fmt::join(parts, ";"));
+}
+
+int64_t matrix_entries(const Edit& edit, const models::Config& config) {
+  const auto& [layer, module] = std::get<WeightSite>(edit.site);
+  const Selection& chosen = edit.selection;
+  const auto [rows, columns] = matrix_size(module, chosen, config, layer);
+  int64_t entries = chosen_of(chosen, Axis::row, rows) * chosen_of(chosen, Axis::column, columns);
+  if (chosen.top > 0) entries = std::min(entries, chosen.top);
+  const bool of_experts = module == "gate" || module == "up" || module == "down";
+  if (!of_experts || !is_routed(config, layer)) return entries;
+  const Choice* experts = chosen.find(Axis::expert);
+  return entries * (chosen_of(chosen, Axis::expert, config.experts.count) +
+                    (experts != nullptr && experts->shared ? 1 : 0));
 }
 
 void check_edits(const std::vector<Edit>& edits, const models::Config& config, int64_t tokens) {

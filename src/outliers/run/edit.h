@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -42,8 +43,11 @@ struct Selection {
   bool massive = false;              ///< massive activations (Sun et al. 2402.17762)
   bool outlier = false;              ///< entries of outlier tokens (An et al. 2502.06415)
   int64_t top = 0;                   ///< of what the rest selects, the largest by abs x; 0: no such condition
+  /// As many entries of each sequence (or of the matrix) as the rest selects, drawn by this seed where no
+  /// token, head, channel, row or column has a selected one.
+  std::optional<uint64_t> random = {};
   const Choice* find(Axis axis) const;
-  bool has_criterion() const { return massive || outlier || top > 0; }
+  bool has_criterion() const { return massive || outlier || top > 0 || random.has_value(); }
   bool operator==(const Selection&) const = default;
 };
 
@@ -94,6 +98,9 @@ bool name_classes(const std::vector<Edit>& edits);
 
 /// The axes of a point's tensor in the order of its dimensions after the first, of sequences.
 std::vector<Axis> axes_of(Point point);
+
+/// How many entries of its matrices an edit of weights selects.
+int64_t matrix_entries(const Edit& edit, const models::Config& config);
 
 /// Whether the edits can be made in this model: sites that exist, axes that they have, numbers inside them.
 /// tokens: T of the input, 0 where it is not known yet.

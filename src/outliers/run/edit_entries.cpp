@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <random>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -91,6 +93,33 @@ at::Tensor chosen_entries(const Selection& selection, const at::Tensor& matrix) 
   return mask;
 }
 
+at::Tensor random_entries(const at::Tensor& mask, uint64_t seed, bool causal) {
+  const at::Tensor taken = mask.cpu();
+  const at::Tensor free = causal ? taken.logical_not().tril_() : taken.logical_not();
+  at::Tensor allowed = free;
+  for (int64_t d = 0; d < taken.dim(); ++d) {
+    at::Tensor used = taken;
+    for (int64_t other = taken.dim() - 1; other >= 0; --other)
+      if (other != d) used = used.any(other);
+    if (!used.all().item<bool>()) allowed = allowed.logical_and(along(used.logical_not(), d, taken.dim()));
+  }
+  const auto count = taken.sum().item<int64_t>();
+  at::Tensor places = allowed.flatten().nonzero().squeeze(1);
+  if (places.size(0) < count) places = free.flatten().nonzero().squeeze(1);
+  const int64_t n = places.size(0), wanted = std::min(count, n);
+  // Floyd's sample of `wanted` of n (Bentley and Floyd, CACM 30:9, 1987).
+  std::mt19937_64 engine(seed);
+  std::set<int64_t> drawn;
+  for (int64_t i = n - wanted; i < n; ++i) {
+    const auto number = static_cast<int64_t>(engine() % static_cast<uint64_t>(i + 1));
+    if (!drawn.insert(number).second) drawn.insert(i);
+  }
+  const at::Tensor numbers = at::tensor(std::vector<int64_t>(drawn.begin(), drawn.end()), at::kLong);
+  at::Tensor entries = at::zeros({taken.numel()}, at::kBool);
+  entries.index_fill_(0, places.index_select(0, numbers), true);
+  return entries.view(taken.sizes()).to(mask.device());
+}
+
 uint64_t mixed_seed(std::initializer_list<uint64_t> numbers) {
   // splitmix64's steps (Steele, Lea and Flood, OOPSLA 2014).
   uint64_t state = 0;
@@ -147,6 +176,11 @@ at::Tensor operated(const Operation& operation, const at::Tensor& x, const at::T
 at::Tensor edited_matrix(const Edit& edit, const at::Tensor& matrix, int64_t expert) {
   using Kind = Operation::Kind;
   const Operation& operation = edit.operation;
+  const auto seed_of = [&](uint64_t seed, uint64_t use) {
+    const auto& [layer, module] = std::get<WeightSite>(edit.site);
+    return mixed_seed({seed, use, static_cast<uint64_t>(layer), static_cast<uint64_t>(module.front()),
+                       static_cast<uint64_t>(module.size()), static_cast<uint64_t>(expert)});
+  };
   at::Tensor mask = chosen_entries(edit.selection, matrix);
   if (edit.selection.top > 0) {
     at::Tensor size = matrix.abs();
@@ -159,6 +193,10 @@ at::Tensor edited_matrix(const Edit& edit, const at::Tensor& matrix, int64_t exp
         at::zeros({matrix.numel()}, matrix.options().dtype(at::kBool)).index_fill_(0, first, true);
     mask = top.view(matrix.sizes()).logical_and_(size.ge(0));
   }
+  if (edit.selection.random) {
+    const at::Tensor all = mask.defined() ? mask.expand_as(matrix) : at::ones_like(matrix, at::kBool);
+    mask = random_entries(all, seed_of(*edit.selection.random, 3), /*causal=*/false);
+  }
   at::Tensor average, noise;
   if (operation.kind == Kind::mean || operation.kind == Kind::median) {
     const at::Tensor chosen = mask.defined() ? matrix.masked_select(mask) : matrix.reshape({-1});
@@ -167,13 +205,8 @@ at::Tensor edited_matrix(const Edit& edit, const at::Tensor& matrix, int64_t exp
               : wide.numel() > 0           ? wide.median()
                                  : at::full({}, std::numeric_limits<double>::quiet_NaN(), wide.options());
   }
-  if (operation.kind == Kind::noise) {
-    const auto& [layer, module] = std::get<WeightSite>(edit.site);
-    const uint64_t seed =
-        mixed_seed({operation.seed, 1, static_cast<uint64_t>(layer), static_cast<uint64_t>(module.front()),
-                    static_cast<uint64_t>(module.size()), static_cast<uint64_t>(expert)});
-    noise = noise_of(seed, operation.number, matrix.sizes());
-  }
+  if (operation.kind == Kind::noise)
+    noise = noise_of(seed_of(operation.seed, 1), operation.number, matrix.sizes());
   return operated(operation, matrix, mask, average, noise, {0, 0});
 }
 

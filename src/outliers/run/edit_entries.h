@@ -25,6 +25,11 @@ at::Tensor chosen_entries(const Selection& selection, const at::Tensor& matrix);
 /// Both; either may be undefined.
 at::Tensor both(const at::Tensor& a, const at::Tensor& b);
 
+/// As many entries as `mask`, which is of one sequence or of a matrix, has: where no index of any dimension
+/// has an entry of it, as far as there are such, else outside the mask. `causal`: the last two dimensions are
+/// queries and keys, which are no later. Always the same for a seed; bool, on the mask's device.
+at::Tensor random_entries(const at::Tensor& mask, uint64_t seed, bool causal);
+
 /// Normal numbers of a standard deviation, float32 on the CPU, always the same for a seed and a shape.
 at::Tensor noise_of(uint64_t seed, double deviation, at::IntArrayRef shape);
 /// One seed of several numbers.

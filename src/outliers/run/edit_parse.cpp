@@ -118,6 +118,10 @@ class EditParser {
         require(count && *count > 0, "edit '{}': top={} should be a number of 1 or more", item_,
                 printable(std::string(value)));
         selection.top = *count;
+      } else if (name == "random") {
+        selection.random = number_of<uint64_t>(value);
+        require(selection.random.has_value(), "edit '{}': random={} should be a seed of 0 or more", item_,
+                printable(std::string(value)));
       } else {
         parse_choice(name, value, selection);
       }
@@ -132,7 +136,7 @@ class EditParser {
     if (axis == std::end(kAxes)) {
       std::vector<std::string> known;
       for (const Axis each : kAxes) known.emplace_back(axis_name(each));
-      known.insert(known.end(), {"massive", "outlier", "top"});
+      known.insert(known.end(), {"massive", "outlier", "top", "random"});
       fail("unknown condition '{}' in edit '{}'{}", printable(std::string(name)), item_, hint(name, known));
     }
     require(selection.find(*axis) == nullptr, "edit '{}' chooses by {} twice; join alternatives with |",

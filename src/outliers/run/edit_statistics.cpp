@@ -158,7 +158,25 @@ at::Tensor EditStatistics::criteria(const Slice& slice) const {
   return both(mask, top.view(x.sizes()).to(x.device()));
 }
 
+at::Tensor EditStatistics::drawn(const Slice& slice) const {
+  if (!edit_.selection.random) return {};
+  const size_t chunk = before_->chunk_of(slice.first_sequence);
+  const at::Tensor x = before_->tensor(chunk, device_);
+  at::Tensor mask = both(chosen_entries(edit_.selection, place_of(chunk), x), criteria(slice));
+  mask = (mask.defined() ? mask.expand_as(x) : at::ones_like(x, at::kBool)).clone();
+  const Site site = before_->site();
+  const bool scores = site.point == Point::attn_logits || site.point == Point::attn_probs;
+  for (int64_t b = 0; b < x.size(0); ++b) {
+    const auto sequence = static_cast<uint64_t>(part_begin_ + slice.first_sequence + b);
+    const uint64_t seed = mixed_seed({*edit_.selection.random, 2, static_cast<uint64_t>(site.layer),
+                                      static_cast<uint64_t>(site.point), sequence});
+    mask[b].copy_(random_entries(mask[b], seed, scores));
+  }
+  return mask;
+}
+
 at::Tensor EditStatistics::selected(size_t chunk, const at::Tensor& x) const {
+  if (const at::Tensor random = drawn({0, before_->first_sequence(chunk)}); random.defined()) return random;
   const at::Tensor mask = chosen_entries(edit_.selection, place_of(chunk), x);
   return both(mask, criteria({0, before_->first_sequence(chunk)}));
 }
@@ -367,13 +385,21 @@ at::Tensor SiteEdits::apply(const Slice& slice, at::Tensor x, const at::Tensor& 
   if (input_.classes.defined()) place.classes = input_.classes.narrow(0, slice.first_sequence, x.size(0));
   for (size_t i = 0; i < edits_.size(); ++i) {
     const Edit& edit = *edits_[i];
+    const auto number = static_cast<size_t>(&edit - input_.edits.data());
     const EditStatistics* statistics = statistics_[i].get();
     at::Tensor mask = chosen_entries(edit.selection, place, x), average, noise_of_slice;
     if (statistics != nullptr) {
-      mask = both(mask, statistics->criteria(slice));
+      const at::Tensor drawn = statistics->drawn(slice);
+      mask = drawn.defined() ? drawn : both(mask, statistics->criteria(slice));
       average = statistics->average();
     }
     if (edit.operation.kind == Operation::Kind::noise) noise_of_slice = noise(edit, slice, x);
+    if (input_.matches != nullptr) {
+      const at::Tensor counts = mask.defined() ? mask.expand_as(x).flatten(1).sum(1).cpu()
+                                               : at::full({x.size(0)}, x.numel() / x.size(0), at::kLong);
+      for (int64_t b = 0; b < x.size(0); ++b)
+        input_.matches->set(number, slice.first_sequence + b, counts[b].item<int64_t>());
+    }
     x = operated(edit.operation, x, mask, average, noise_of_slice, slice);
   }
   return x;

@@ -22,6 +22,8 @@ class EditStatistics {
 
   /// Which entries of the slice the criteria select: bool, to be broadcast; undefined: all.
   at::Tensor criteria(const Slice& slice) const;
+  /// With random=: which entries are drawn, in place of all that the selection says; undefined without.
+  at::Tensor drawn(const Slice& slice) const;
   /// What a mean or a median is, [1,...] to be broadcast, float64; NaN where nothing finite is selected.
   const at::Tensor& average() const { return average_; }
 

@@ -16,7 +16,8 @@ bool all_finite(const at::Tensor& x) {
 
 }  // namespace
 
-bool FiniteWatch::wants(const Site& site, size_t) const {
+bool FiniteWatch::wants(const Site& site, size_t input) const {
+  if (input >= first_sequences_.size()) return false;
   if (site.layer < 0 || (first_ && site.layer > first_->site.layer)) return false;
   switch (site.point) {
     case Point::resid_in:

@@ -29,7 +29,8 @@ class FiniteWatch : public Observer {
     auto order() const { return std::tuple(site, input, sequence, token, channel); }
   };
 
-  /// Of each input of the run, the number of the first sequence that is here: 0 but where ranks share it out.
+  /// Of each input of the run that is watched, the first ones, the number of the first sequence that is here:
+  /// 0 but where ranks share it out.
   explicit FiniteWatch(std::vector<int64_t> first_sequences) : first_sequences_(std::move(first_sequences)) {}
 
   bool wants(const Site& site, size_t input) const override;

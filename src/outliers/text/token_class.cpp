@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include <ATen/ATen.h>
+
 #include "outliers/core/error.h"
 #include "outliers/text/unicode.h"
 
@@ -79,6 +81,17 @@ TokenClass token_class(const Tokenizer& tokenizer, int32_t id, int64_t position)
   const size_t first = text.find_first_not_of(" \t"), last = text.find_last_not_of(" \t");
   const std::string word = lowercase(std::string_view(text).substr(first, last + 1 - first));
   return std::binary_search(words.begin(), words.end(), word) ? TokenClass::weak_word : TokenClass::other;
+}
+
+at::Tensor token_classes(const Tokenizer& tokenizer, const at::Tensor& ids) {
+  at::Tensor classes = at::empty_like(ids);
+  const auto id = ids.accessor<int64_t, 2>();
+  auto value = classes.accessor<int64_t, 2>();
+  for (int64_t b = 0; b < ids.size(0); ++b) {
+    for (int64_t t = 0; t < ids.size(1); ++t)
+      value[b][t] = static_cast<int64_t>(token_class(tokenizer, static_cast<int32_t>(id[b][t]), t));
+  }
+  return classes;
 }
 
 }  // namespace outliers::text

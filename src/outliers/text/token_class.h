@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include <ATen/core/Tensor.h>
+
 #include "outliers/text/tokenizer.h"
 
 namespace outliers::text {
@@ -31,5 +33,8 @@ const char* token_class_name(TokenClass value);  ///< "initial", "strong_delimit
 /// English article, preposition, conjunction, pronoun, auxiliary verb, "not", "there" or "to" (122 words,
 /// token_class.cpp), or a token of blanks, underscores, commas, dashes, quotes and brackets only.
 TokenClass token_class(const Tokenizer& tokenizer, int32_t id, int64_t position);
+
+/// Of every token of sequences, ids int64 [B,T]: the numbers of their classes, int64 [B,T].
+at::Tensor token_classes(const Tokenizer& tokenizer, const at::Tensor& ids);
 
 }  // namespace outliers::text
