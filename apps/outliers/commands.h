@@ -12,6 +12,7 @@ void add_inspect(CommandLine& line);
 void add_capture(CommandLine& line);
 void add_compare(CommandLine& line);
 void add_compare_layers(CommandLine& line);
+void add_intervene(CommandLine& line);
 void add_perplexity(CommandLine& line);
 void add_tokenize(CommandLine& line);
 void add_fetch(CommandLine& line);

@@ -11,10 +11,9 @@ namespace outliers::apps {
 void EvaluationText::add(Command& command) {
   constexpr int64_t most = int64_t{1} << 30;
   command
-      .add(
-          "--corpus", corpora_,
-          "text to evaluate on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd; - is "
-          "standard input; several are joined by a blank line (default: one that comes along)")
+      .add("--corpus", corpora_,
+           "text to evaluate on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd; - is "
+           "standard input; several are joined by a blank line (default: one that comes along)")
       .several(1)
       .value("FILE...");
   command

@@ -44,6 +44,7 @@ void run(int argc, char** argv) {
   add_compare(line);
   add_compare_layers(line);
   add_perplexity(line);
+  add_intervene(line);
   add_tokenize(line);
   add_fetch(line);
   add_export(line);

@@ -14,6 +14,7 @@ struct DocumentedFile {
 inline const DocumentedFile kDocumentedFiles[] = {
     {results::File::results, "results.md", "results.schema.json"},
     {results::File::perplexity, "perplexity.md", "perplexity.schema.json"},
+    {results::File::interventions, "interventions.md", "interventions.schema.json"},
 };
 
 /// The page of docs/ of a file with its tables as the code has them: each stands between a line `<!-- fields

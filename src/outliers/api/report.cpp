@@ -173,4 +173,8 @@ std::string summary_text(const results::Perplexity& perplexity, size_t columns) 
   return report::perplexity_text(perplexity, columns);
 }
 
+std::string summary_text(const results::Interventions& interventions, size_t table_columns, size_t columns) {
+  return report::interventions_text(interventions, table_columns, columns);
+}
+
 }  // namespace outliers

@@ -12,6 +12,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "outliers/core/export.h"
+#include "outliers/results/intervention.h"
 #include "outliers/results/perplexity.h"
 #include "outliers/results/results.h"
 
@@ -115,5 +116,8 @@ class OUTLIERS_API Comparison {
 /// The results in words, in lines of `columns`, 40 at least. Their JSON is results::to_text().
 OUTLIERS_API std::string summary_text(const results::Results& results, size_t columns = 80);
 OUTLIERS_API std::string summary_text(const results::Perplexity& perplexity, size_t columns = 80);
+/// A table of at most `table_columns` (0: any number), and lines of `columns`.
+OUTLIERS_API std::string summary_text(const results::Interventions& interventions, size_t table_columns,
+                                      size_t columns = 80);
 
 }  // namespace outliers

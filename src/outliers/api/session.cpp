@@ -16,6 +16,7 @@
 #include "outliers/models/model.h"
 #include "outliers/run/capture.h"
 #include "outliers/run/runner.h"
+#include "outliers/studies/intervention.h"
 #include "outliers/studies/survey.h"
 
 namespace outliers {
@@ -211,7 +212,7 @@ Survey Session::survey(const Model& model, const SurveyOptions& options) const {
   return {std::move(result.results), std::move(result.arrays)};
 }
 
-results::Perplexity Session::perplexity(const Model& model, const eval::WindowOptions& windows) const {
+eval::EvaluationOptions Session::evaluation(const Model& model, const eval::WindowOptions& windows) const {
   eval::EvaluationOptions options;
   options.windows = windows;
   options.windows.ranks = state_->options.ranks;
@@ -219,7 +220,16 @@ results::Perplexity Session::perplexity(const Model& model, const eval::WindowOp
   options.device = device();
   options.memory_limit = state_->options.memory_limit;
   options.spill_directory = state_->options.spill_directory;
-  return with_memory([&] { return eval::perplexity(*model.model_, options); });
+  return options;
+}
+
+results::Perplexity Session::perplexity(const Model& model, const eval::WindowOptions& windows) const {
+  return with_memory([&] { return eval::perplexity(*model.model_, evaluation(model, windows)); });
+}
+
+results::Interventions Session::intervene(const Model& model, const InterventionOptions& options) const {
+  const studies::InterventionOptions how{evaluation(model, options.windows), options.edits, options.controls};
+  return with_memory([&] { return studies::intervene(*model.model_, how); });
 }
 
 Captured Session::capture(const Model& model, const run::Input& input, const std::string& points) const {

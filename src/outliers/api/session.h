@@ -25,6 +25,10 @@
 
 namespace outliers {
 
+namespace eval {
+struct EvaluationOptions;
+}
+
 struct SessionOptions {
   std::string device = "cpu";           ///< cpu, cuda or cuda:N
   std::optional<at::ScalarType> dtype;  ///< nothing: float32 on the CPU, what the checkpoint stores elsewhere
@@ -69,6 +73,12 @@ struct MeasureDescription {
 };
 OUTLIERS_API std::vector<MeasureDescription> list_measures();
 
+struct InterventionOptions {
+  eval::WindowOptions windows;
+  std::vector<std::string> edits;  ///< each is a run: "layer.3.resid_out[massive]=zero" (docs/edits.md)
+  int64_t controls = 0;            ///< of each, runs that change as many values at random, elsewhere
+};
+
 struct CaptureOptions {
   bool replace = false;  ///< a file that is there
   bool float32 = false;  ///< write floats as float32, whatever the run's dtype
@@ -103,9 +113,13 @@ class OUTLIERS_API Session {
   /// is too small, and what reading throws.
   Survey survey(const Model& model, const SurveyOptions& options = {}) const;
   /// How well the model predicts a text (docs/perplexity.md); `windows.ranks` is the session's. Empty in the
-  /// processes that are not is_root(). Throws ErrorKind::argument for what does not fit the model, too short a
-  /// text, and logits that are not finite, memory as survey(), and what reading throws.
+  /// processes that are not is_root(). Throws ErrorKind::argument for what does not fit the model, too short
+  /// a text, and logits that are not finite, memory as survey(), and what reading throws.
   results::Perplexity perplexity(const Model& model, const eval::WindowOptions& windows = {}) const;
+  /// What edits do to the predictions, all in one pass (docs/interventions.md). Empty in the processes that
+  /// are not is_root(). Throws what perplexity() does, usage for edits that cannot be read, and argument for
+  /// one that changes nothing.
+  results::Interventions intervene(const Model& model, const InterventionOptions& options) const;
   /// The activations at `points` ("layer.*.resid_out,layer.3.down_in,logits"; run::parse_sites), edited as
   /// the input says.
   Captured capture(const Model& model, const run::Input& input, const std::string& points) const;
@@ -115,6 +129,7 @@ class OUTLIERS_API Session {
 
  private:
   run::RunOptions run_options(const Model& model) const;
+  eval::EvaluationOptions evaluation(const Model& model, const eval::WindowOptions& windows) const;
   struct State;
   std::unique_ptr<State> state_;
 };

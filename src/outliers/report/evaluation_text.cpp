@@ -29,24 +29,26 @@ std::string bos_words(const results::EvaluationText& text) {
 
 }  // namespace
 
+std::string evaluated_text(const results::Model& model, const results::EvaluationRun& run,
+                           const results::EvaluationText& text, size_t width) {
+  return labelled("scored",
+                  fmt::format("{} tokens, {} bytes, in {} window{} of {} tokens, {} apart; {}",
+                              count(text.tokens_scored), count(text.bytes_scored), count(text.windows),
+                              text.windows == 1 ? "" : "s", count(text.context), count(text.stride),
+                              bos_words(text)),
+                  width) +
+         labelled("of", corpora_words(text.corpora), width) +
+         labelled("model",
+                  fmt::format("{} ({}, {}), {} on {}", model.name, model.family, model.format, run.dtype,
+                              run.device),
+                  width);
+}
+
 std::string perplexity_text(const results::Perplexity& p, size_t width) {
-  const results::EvaluationText& text = p.text;
   std::string values = fmt::format("{:.4f}; nll {:.5f} nats a token", p.ppl, p.nll_nats);
   if (p.nll_standard_error) values += fmt::format(", standard error {:.5f}", *p.nll_standard_error);
   if (p.bits_per_byte) values += fmt::format("; {:.5f} bits a byte", *p.bits_per_byte);
-  std::string list = labelled("perplexity", values, width);
-  list += labelled(
-      "scored",
-      fmt::format("{} tokens, {} bytes, in {} window{} of {} tokens, {} apart; {}", count(text.tokens_scored),
-                  count(text.bytes_scored), count(text.windows), text.windows == 1 ? "" : "s",
-                  count(text.context), count(text.stride), bos_words(text)),
-      width);
-  list += labelled("of", corpora_words(text.corpora), width);
-  list += labelled("model",
-                   fmt::format("{} ({}, {}), {} on {}", p.model.name, p.model.family, p.model.format,
-                               p.run.dtype, p.run.device),
-                   width);
-  return list;
+  return labelled("perplexity", values, width) + evaluated_text(p.model, p.run, p.text, width);
 }
 
 }  // namespace outliers::report

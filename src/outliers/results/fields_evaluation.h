@@ -2,6 +2,7 @@
 #pragma once
 
 #include "outliers/results/fields_run.h"
+#include "outliers/results/intervention.h"
 #include "outliers/results/perplexity.h"
 
 namespace outliers::results {
@@ -74,6 +75,69 @@ void fields(V& v, Perplexity& x) {
   v(field("text", "on what"), x.text);
   fields(v, static_cast<Score&>(x));
   v(field("per_window", "each window's; not in what --json prints").or_left_out(), x.per_window);
+}
+
+template <typename V>
+void fields(V& v, Effect& x) {
+  v(field("nll_difference", "nll_nats less the plain run's"), x.nll_difference);
+  v(field("nll_difference_standard_error",
+          "its standard error over windows, each compared with itself; null for one window")
+        .from(0)
+        .or_null(),
+    x.nll_difference_standard_error);
+  v(field("kl_nats", "KL(plain || edited) of the next token's distribution, mean over scored tokens"),
+    x.kl_nats);
+  v(field("top1_agreement", "share of scored tokens whose most probable token is the plain run's")
+        .from(0)
+        .to(1),
+    x.top1_agreement);
+}
+
+template <typename V>
+void fields(V& v, EditMatch& x) {
+  v(field("edit", "in one layer"), x.edit);
+  v(field("smallest", "fewest values that it changed in a window; of weights, entries of the matrix").from(0),
+    x.smallest);
+  v(field("largest", "most in a window").from(0), x.largest);
+  v(field("total", "in all windows; of weights, entries of the matrix").from(0), x.total);
+}
+
+template <typename V>
+void fields(V& v, LayerState& x) {
+  v(field("layer").from(0), x.layer);
+  v(field("max", "largest abs x of the residual stream after the layer, over all windows").from(0), x.max);
+  v(field("median", "median of abs x there").from(0), x.median);
+  v(field("max_over_median", "null where the median is 0").from(0).or_null(), x.max_over_median);
+  v(field("sink_rate",
+          "mean over heads of the share of windows whose first key is a sink, as in results.json",
+          "arXiv 2410.10781, Sink_1")
+        .from(0)
+        .to(1),
+    x.sink_rate);
+}
+
+template <typename V>
+void fields(V& v, InterventionRun& x) {
+  v(field("name", "plain, edit1, edit1-control1, ..., edit2, ..."), x.name);
+  v(field("edits", "what is changed; not there in the plain run").or_left_out(), x.edits);
+  v(field("control_of", "of a control: the run that it is matched to"), x.control_of);
+  v(field("seed", "of a control: by which its places are drawn").from(1), x.seed);
+  fields(v, static_cast<Score&>(x));
+  v(field("effect", "beside the plain run; not there in that"), x.effect);
+  v(field("matched", "how many values the edits changed, an entry a layer").or_left_out(), x.matched);
+  v(field("sink_rate", "mean over all layers' sink_rate").from(0).to(1), x.sink_rate);
+  v(field("layers", "from the first edited layer on; of the plain run all").or_left_out(), x.layers);
+  v(field("window_nll_nats", "each window's mean; not in what --json prints").or_left_out(),
+    x.window_nll_nats);
+}
+
+template <typename V>
+void fields(V& v, Interventions& x) {
+  v(field("schema"), x.schema);
+  v(field("model", "what was evaluated"), x.model);
+  v(field("run", "how"), x.run);
+  v(field("text", "on what"), x.text);
+  v(field("runs", "the first is the plain one").not_empty(), x.runs);
 }
 
 }  // namespace outliers::results

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "outliers/core/export.h"
+#include "outliers/results/intervention.h"
 #include "outliers/results/perplexity.h"
 #include "outliers/results/results.h"
 
@@ -16,6 +17,8 @@ namespace outliers::results {
 OUTLIERS_API std::string to_text(const Results& results, int indent = 1);
 /// The content of perplexity.json, likewise.
 OUTLIERS_API std::string to_text(const Perplexity& perplexity, int indent = 1);
+/// The content of interventions.json, likewise.
+OUTLIERS_API std::string to_text(const Interventions& interventions, int indent = 1);
 /// A report's `model` alone, in one line.
 std::string to_text(const Model& model);
 
@@ -26,7 +29,7 @@ std::string to_text(const Model& model);
 OUTLIERS_API Results read(const std::filesystem::path& file);
 
 /// Files whose fields are in the table.
-enum class File { results, perplexity };
+enum class File { results, perplexity, interventions };
 
 /// docs/results.schema.json and its like: the JSON Schema (2020-12) of the table of fields.
 OUTLIERS_API std::string schema_text(File file = File::results);

@@ -82,6 +82,10 @@ std::string to_text(const Perplexity& perplexity, int indent) {
   return text_of(perplexity, indent);
 }
 
+std::string to_text(const Interventions& interventions, int indent) {
+  return text_of(interventions, indent);
+}
+
 std::string to_text(const Model& model) {
   return text_of(model, -1);
 }

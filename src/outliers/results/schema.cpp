@@ -270,6 +270,11 @@ std::string schema_text(File file) {
     schema = file_schema<Perplexity>(
         kPerplexitySchema,
         "perplexity.json of `outliers perplexity`; docs/perplexity.md says more of what the numbers mean.");
+  } else if (file == File::interventions) {
+    schema =
+        file_schema<Interventions>(kInterventionsSchema,
+                                   "interventions.json of `outliers intervene`; docs/interventions.md says "
+                                   "more of what the numbers mean.");
   } else {
     schema = file_schema<Results>(
         kSchema, "results.json of `outliers report`; docs/results.md says more of what the numbers mean.");
@@ -279,6 +284,7 @@ std::string schema_text(File file) {
 }
 
 std::vector<Documented> documented(File file) {
+  if (file == File::interventions) return listed<Interventions>(true);
   return file == File::perplexity ? listed<Perplexity>(true) : listed<Results>(true);
 }
 

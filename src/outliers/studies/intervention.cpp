@@ -1,0 +1,202 @@
+#include "outliers/studies/intervention.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include <ATen/ATen.h>
+
+#include "outliers/core/error.h"
+#include "outliers/eval/branch_scores.h"
+#include "outliers/measures/measure_set.h"
+#include "outliers/models/describe.h"
+#include "outliers/run/finite_watch.h"
+#include "outliers/run/runner.h"
+#include "outliers/text/token_class.h"
+
+namespace outliers::studies {
+namespace {
+
+/// A branch, beside the input that runs it.
+struct Branch {
+  std::string name, control_of;
+  int64_t seed = 0;  ///< of controls
+};
+
+/// The plain run and its branches: the inputs' names are the runs'.
+struct Runs {
+  std::vector<run::Input> inputs;
+  std::vector<Branch> branches;  ///< of inputs 1, 2, ...
+};
+
+std::vector<run::Edit> edits_of(const models::Config& config, const std::string& text) {
+  std::vector<run::Edit> edits = run::parse_edits(text, config);
+  for (const run::Edit& edit : edits) {
+    const auto* site = std::get_if<run::Site>(&edit.site);
+    require(site == nullptr || site->point != run::Point::logits, Cause{ErrorKind::argument},
+            "edit '{}' is of the logits, which an evaluation sees by blocks only; edit final_norm_out",
+            run::edits_name({edit}));
+  }
+  return edits;
+}
+
+Runs runs_of(const models::Model& model, const InterventionOptions& options, const at::Tensor& ids,
+             int64_t first) {
+  Runs runs;
+  runs.inputs.push_back({"plain", ids});
+  if (options.evaluation.windows.ranks != nullptr) runs.inputs.front().part_begin = first;
+  const auto add = [&](const std::string& name, const std::vector<run::Edit>& edits, const Branch& branch) {
+    run::Input& input = runs.inputs.emplace_back(run::Input{name});
+    input.parent = 0;
+    input.edits = edits;
+    input.matches = std::make_shared<run::EditMatches>();
+    runs.branches.push_back(branch);
+    if (run::name_classes(edits) && !runs.inputs.front().classes.defined())
+      runs.inputs.front().classes = text::token_classes(model.tokenizer(), ids);
+  };
+  for (size_t i = 0; i < options.edits.size(); ++i) {
+    const std::string name = fmt::format("edit{}", i + 1);
+    std::vector<run::Edit> edits = edits_of(model.config(), options.edits[i]);
+    add(name, edits, {name, "", 0});
+    for (int64_t seed = 1; seed <= options.controls; ++seed) {
+      for (run::Edit& edit : edits) edit.selection.random = static_cast<uint64_t>(seed);
+      const std::string control = fmt::format("{}-control{}", name, seed);
+      add(control, edits, {control, name, seed});
+    }
+  }
+  return runs;
+}
+
+/// Of each edit of a branch: how many values of each window it changed, of all ranks; of weights, entries of
+/// the matrix, the same in all windows.
+std::vector<results::EditMatch> matches_of(const models::Config& config, const run::Input& input,
+                                           int64_t parts, Ranks* ranks) {
+  std::vector<results::EditMatch> list;
+  for (size_t e = 0; e < input.edits.size(); ++e) {
+    const run::Edit& edit = input.edits[e];
+    results::EditMatch& match = list.emplace_back(results::EditMatch{run::edits_name({edit})});
+    if (edit.of_weights()) {
+      match.smallest = match.largest = match.total = run::matrix_entries(edit, config);
+      continue;
+    }
+    std::vector<double> counts;
+    for (int64_t b = 0; b < parts; ++b) counts.push_back(static_cast<double>(input.matches->count(e, b)));
+    counts = eval::gathered(std::move(counts), ranks);
+    if (counts.empty()) continue;
+    match.smallest = static_cast<int64_t>(*std::min_element(counts.begin(), counts.end()));
+    match.largest = static_cast<int64_t>(*std::max_element(counts.begin(), counts.end()));
+    for (const double count : counts) match.total += static_cast<int64_t>(count);
+  }
+  return list;
+}
+
+/// The layer from which on an input is not the plain run.
+int64_t first_layer(const run::Input& input, const models::Config& config) {
+  int64_t first = input.edits.empty() ? 0 : config.layers;
+  for (const run::Edit& edit : input.edits)
+    if (edit.layer() >= 0) first = std::min(first, edit.layer());
+  return first;
+}
+
+double sink_rate(const results::Attention& attention) {
+  double sum = 0;
+  for (const results::Head& head : attention.heads) sum += head.sink_rate;
+  return sum / static_cast<double>(attention.heads.size());
+}
+
+void describe_layers(const std::vector<results::Layer>& layers, int64_t first,
+                     results::InterventionRun& run) {
+  for (const results::Layer& layer : layers) {
+    const results::LayerInput& part = *layer.inputs.find(run.name);
+    const double rate = sink_rate(*part.attention);
+    run.sink_rate += rate / static_cast<double>(layers.size());
+    if (layer.layer < first) continue;
+    results::LayerState& state = run.layers.emplace_back();
+    state.layer = layer.layer;
+    state.max = part.resid_out->max;
+    state.median = part.resid_out->median;
+    if (state.median > 0) state.max_over_median = state.max / state.median;
+    state.sink_rate = rate;
+  }
+}
+
+}  // namespace
+
+results::Interventions intervene(const models::Model& model, const InterventionOptions& options) {
+  const models::Config& config = model.config();
+  Ranks* ranks = options.evaluation.windows.ranks;
+  const eval::Windows windows = eval::cut_windows(model, options.evaluation.windows);
+  const auto [first, last] = eval::part_of(windows, ranks);
+  const bool is_root = ranks == nullptr || ranks->is_root();
+  Runs runs = runs_of(model, options, windows.ids.slice(0, first, last), first);
+  const size_t count = runs.inputs.size();
+
+  const measures::TextNames names(model.tokenizer());
+  std::vector<measures::Input> measured;
+  for (const run::Input& input : runs.inputs)
+    measured.push_back({input.name, results::InputKind::corpus, windows.ids, first});
+  measures::MeasureSet set({config, names, measured, ranks},
+                           measures::choose_measures({"activations", "attention"}, config));
+  run::FiniteWatch finite({first});  // of the plain run
+  run::RunTimes times;
+  std::vector<std::vector<double>> nll(count), kl(count), same(count);
+  {
+    run::ProgressObserver progress("intervening", config.layers + 1, runs.inputs, is_root);
+    eval::BranchScores scores(windows.scored(first, last), config.vocabulary, count, &progress);
+    run::RunOptions run_options = eval::run_options(options.evaluation);
+    run_options.logit_blocks = &scores;
+    run_options.ranks = ranks;
+    times = run::forward(model, runs.inputs, {&scores, &set, &finite, &progress}, run_options);
+    const auto sums = [&](const at::Tensor& of_tokens) {
+      return eval::gathered(eval::window_sums(windows, first, last, of_tokens), ranks);
+    };
+    for (size_t i = 0; i < count; ++i) {
+      nll[i] = sums(scores.nll_nats(i));
+      kl[i] = sums(scores.kl_nats(i));
+      same[i] = sums(scores.same_top1(i).to(at::kDouble));
+    }
+  }
+
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<std::vector<results::EditMatch>> matched;
+  for (const run::Input& input : runs.inputs)
+    matched.push_back(matches_of(config, input, last - first, ranks));
+  if (ranks != nullptr) finite.merge(*ranks);
+  results::Interventions result;
+  if (!is_root) return result;
+  const std::vector<results::Layer> layers = set.take_layers();
+  eval::check_finite(eval::window_scores(windows, nll.front()), finite);
+  for (size_t i = 0; i < count; ++i) {
+    const run::Input& input = runs.inputs[i];
+    results::InterventionRun& run = result.runs.emplace_back();
+    const std::vector<results::WindowScore> scores = eval::window_scores(windows, nll[i]);
+    static_cast<results::Score&>(run) = eval::score_of(scores);
+    run.name = input.name;
+    for (const results::WindowScore& window : scores) run.window_nll_nats.push_back(window.nll_nats);
+    describe_layers(layers, first_layer(input, config), run);
+    if (i == 0) continue;
+    const Branch& branch = runs.branches[i - 1];
+    run.edits = run::edits_name(input.edits);
+    run.matched = matched[i];
+    if (!branch.control_of.empty()) {
+      run.control_of = branch.control_of;
+      run.seed = branch.seed;
+    }
+    const bool any = std::any_of(run.matched.begin(), run.matched.end(),
+                                 [](const results::EditMatch& match) { return match.total > 0; });
+    require(any || run.control_of, Cause{ErrorKind::argument},
+            "edit '{}' selects nothing in any of the {} windows, so there is nothing to compare",
+            printable(run.edits), windows.text.windows);
+    std::vector<double> differences = nll[i];
+    for (size_t w = 0; w < differences.size(); ++w) differences[w] -= nll.front()[w];
+    const eval::Mean difference = eval::mean_of(windows, differences);
+    run.effect = results::Effect{difference.mean, difference.standard_error,
+                                 eval::mean_of(windows, kl[i]).mean, eval::mean_of(windows, same[i]).mean};
+  }
+  result.model = models::describe(model);
+  result.text = windows.text;
+  const std::chrono::duration<double> report = std::chrono::steady_clock::now() - begin;
+  result.run = eval::describe_run(options.evaluation, times, report.count());
+  return result;
+}
+
+}  // namespace outliers::studies
