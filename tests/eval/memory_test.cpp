@@ -2,7 +2,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "outliers/eval/token_scores.h"
+#include "outliers/eval/branch_scores.h"
 #include "outliers/run/memory_plan.h"
 #include "outliers/run/runner.h"
 
@@ -56,7 +56,7 @@ TEST(LogitBlocks, TakeNoMoreMemoryThanPlanned) {
   for (const std::string& name : tests::golden_models()) {
     const auto model = open(name);
     if (!has_head(model->config())) continue;
-    const std::vector<run::Input> inputs = {{"a", some_ids(*model, 300, 11)}};
+    const std::vector<run::Input> inputs = {{"a", some_ids(*model, 40, 11)}};
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       for (const int64_t chunk : {1, 2048}) {
         TokenScores scores(all_but_first(inputs.front().ids), model->config().vocabulary);
@@ -73,6 +73,34 @@ TEST(LogitBlocks, TakeNoMoreMemoryThanPlanned) {
         EXPECT_LE(tests::CountingAllocator::peak(), plan.total - plan.reserve)
             << name << " " << toString(dtype) << " chunk " << chunk;
       }
+    }
+  }
+}
+
+TEST(LogitBlocks, OfBranchesTakeNoMoreMemoryThanPlanned) {
+  const tests::PlainProducts plain;
+  for (const char* name : {"llama_untied", "gemma3_caps", "mixtral_experts", "opt_after"}) {
+    const auto model = open(name);
+    std::vector<run::Input> inputs = {{"a", some_ids(*model, 40, 11)}};
+    for (const char* edits : {"layer.1.resid_out[top=3]=zero", "layer.0.attn_out[top=3,random=1]=zero",
+                              "final_norm_out=scale(2)", "layer.1.resid_mid=scale(1)"}) {
+      inputs.push_back({edits});
+      inputs.back().parent = 0;
+      inputs.back().edits = run::parse_edits(edits, model->config());
+    }
+    for (const int64_t chunk : {1, 2048}) {
+      BranchScores scores(all_but_first(inputs.front().ids), model->config().vocabulary, inputs.size(),
+                          nullptr);
+      run::RunOptions options;
+      options.chunk_tokens = chunk;
+      options.logits = true;
+      options.logit_blocks = &scores;
+      options.memory_limit = uint64_t{1} << 60;
+      const run::MemoryPlan plan = run::plan_memory(*model, inputs, {&scores}, options, 0);
+      options.memory_limit = 0;
+      const tests::CountingAllocator counting;
+      run::forward(*model, inputs, {&scores}, options);
+      EXPECT_LE(tests::CountingAllocator::peak(), plan.total - plan.reserve) << name << " chunk " << chunk;
     }
   }
 }
