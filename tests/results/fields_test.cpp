@@ -40,6 +40,10 @@ template <>
 constexpr size_t members<Weight>() {
   return members<Weight, Anything>() - 1 + members<MatrixScore>();
 }
+template <>
+constexpr size_t members<Run>() {
+  return members<Run, Anything, Anything>() - 2 + members<Program>() + members<Cost>();
+}
 
 /// Walks all types, each once.
 class MemberCounter {
