@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
-#include "outliers/core/error.h"
+#include <fmt/format.h>
 
 #include "advice.h"
 
 namespace outliers::apps {
 
-void EvaluationText::add(Command& command) {
+void Evaluation::add(Command& command) {
   constexpr int64_t most = int64_t{1} << 30;
   command
       .add("--corpus", corpora_,
@@ -48,9 +48,16 @@ void EvaluationText::add(Command& command) {
       .between(int64_t{1}, most)
       .by_default("all there are")
       .value("N");
+  command
+      .add("-o,--output", output_,
+           fmt::format("directory for {}, with the value of each window (default: none)", file_))
+      .value("DIR");
+  compute_.add(command);
+  add_force(command, force_);
+  add_json(command, json_);
 }
 
-eval::WindowOptions EvaluationText::windows() const {
+eval::WindowOptions Evaluation::windows() const {
   if (std::count(corpora_.begin(), corpora_.end(), "-") > 1)
     throw UsageError("--corpus cannot be standard input twice");
   call_setting(Setting::tokens, "--context");

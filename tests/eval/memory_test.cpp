@@ -51,6 +51,24 @@ TEST(LogitBlocks, GiveWhatWholeLogitsGive) {
   }
 }
 
+/// Tensors alive together in a run that shows its logits to `scores` are no more than the plan has.
+template <typename Scores>
+void expect_planned(const models::Model& model, const std::vector<run::Input>& inputs, Scores& scores,
+                    at::ScalarType dtype, int64_t chunk, const std::string& name) {
+  run::RunOptions options;
+  options.dtype = dtype;
+  options.chunk_tokens = chunk;
+  options.logits = true;
+  options.logit_blocks = &scores;
+  options.memory_limit = uint64_t{1} << 60;
+  const run::MemoryPlan plan = run::plan_memory(model, inputs, {&scores}, options, 0);
+  options.memory_limit = 0;
+  const tests::CountingAllocator counting;
+  run::forward(model, inputs, {&scores}, options);
+  EXPECT_LE(tests::CountingAllocator::peak(), plan.total - plan.reserve)
+      << name << " " << toString(dtype) << " chunk " << chunk;
+}
+
 TEST(LogitBlocks, TakeNoMoreMemoryThanPlanned) {
   const tests::PlainProducts plain;
   for (const std::string& name : tests::golden_models()) {
@@ -60,18 +78,7 @@ TEST(LogitBlocks, TakeNoMoreMemoryThanPlanned) {
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       for (const int64_t chunk : {1, 2048}) {
         TokenScores scores(all_but_first(inputs.front().ids), model->config().vocabulary);
-        run::RunOptions options;
-        options.dtype = dtype;
-        options.chunk_tokens = chunk;
-        options.logits = true;
-        options.logit_blocks = &scores;
-        options.memory_limit = uint64_t{1} << 60;
-        const run::MemoryPlan plan = run::plan_memory(*model, inputs, {&scores}, options, 0);
-        options.memory_limit = 0;
-        const tests::CountingAllocator counting;
-        run::forward(*model, inputs, {&scores}, options);
-        EXPECT_LE(tests::CountingAllocator::peak(), plan.total - plan.reserve)
-            << name << " " << toString(dtype) << " chunk " << chunk;
+        expect_planned(*model, inputs, scores, dtype, chunk, name);
       }
     }
   }
@@ -91,16 +98,7 @@ TEST(LogitBlocks, OfBranchesTakeNoMoreMemoryThanPlanned) {
     for (const int64_t chunk : {1, 2048}) {
       BranchScores scores(all_but_first(inputs.front().ids), model->config().vocabulary, inputs.size(),
                           nullptr);
-      run::RunOptions options;
-      options.chunk_tokens = chunk;
-      options.logits = true;
-      options.logit_blocks = &scores;
-      options.memory_limit = uint64_t{1} << 60;
-      const run::MemoryPlan plan = run::plan_memory(*model, inputs, {&scores}, options, 0);
-      options.memory_limit = 0;
-      const tests::CountingAllocator counting;
-      run::forward(*model, inputs, {&scores}, options);
-      EXPECT_LE(tests::CountingAllocator::peak(), plan.total - plan.reserve) << name << " chunk " << chunk;
+      expect_planned(*model, inputs, scores, at::kFloat, chunk, name);
     }
   }
 }

@@ -67,12 +67,18 @@ void fields(V& v, WindowScore& x) {
   v(field("nll_nats", "mean over its scored tokens"), x.nll_nats);
 }
 
-template <typename V>
-void fields(V& v, Perplexity& x) {
+/// How each file of an evaluation begins.
+template <typename V, typename Evaluated>
+void fields_of_evaluation(V& v, Evaluated& x) {
   v(field("schema"), x.schema);
   v(field("model", "what was evaluated"), x.model);
   v(field("run", "how"), x.run);
   v(field("text", "on what"), x.text);
+}
+
+template <typename V>
+void fields(V& v, Perplexity& x) {
+  fields_of_evaluation(v, x);
   fields(v, static_cast<Score&>(x));
   v(field("per_window", "each window's; not in what --json prints").or_left_out(), x.per_window);
 }
@@ -133,10 +139,7 @@ void fields(V& v, InterventionRun& x) {
 
 template <typename V>
 void fields(V& v, Interventions& x) {
-  v(field("schema"), x.schema);
-  v(field("model", "what was evaluated"), x.model);
-  v(field("run", "how"), x.run);
-  v(field("text", "on what"), x.text);
+  fields_of_evaluation(v, x);
   v(field("runs", "the first is the plain one").not_empty(), x.runs);
 }
 
