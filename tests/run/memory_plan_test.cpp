@@ -110,6 +110,23 @@ TEST(MemoryPlan, IsWithinATenthOfWhatIsTaken) {
   }
 }
 
+/// On the way to a GPU each tensor, or each expert's part of one, is in the host's memory once.
+TEST(MemoryPlan, HasRoomForEachTensorOnItsWayToAGpu) {
+  for (const char* name : {"llama_untied", "mixtral_experts", "qwen2_moe_mixed", "gpt_oss_sinks"}) {
+    const auto model = open(name);
+    RunOptions options;
+    options.device = at::kCUDA;
+    options.memory_limit = kEnough;
+    const MemoryPlan plan = plan_memory(*model, {input(*model, "a", 1, 7)}, {}, options, 0);
+    for (const models::StoredWeight& weight : model->weights().all()) {
+      if (!weight.name.starts_with("layer.")) continue;
+      const int64_t bytes =
+          4 * c10::multiply_integers(weight.shape) / (weight.of_experts ? weight.shape.front() : 1);
+      EXPECT_GE(plan.reading, static_cast<uint64_t>(bytes)) << name << " " << weight.name;
+    }
+  }
+}
+
 class Limited : public testing::Test {
  protected:
   const std::unique_ptr<models::Model> model_ = open("llama_untied");

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
-#include <string_view>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -60,6 +59,7 @@ class Planner {
       }
     }
     for (Pass& pass : passes_) pass.tap.edit(&pass.edits);
+    settle_reading();
     std::set<std::pair<int, int64_t>> tables;
     for (const Pass& pass : passes_)
       tables.emplace(c_.rotary_of_layer[static_cast<size_t>(pass.layer)], inputs_[pass.input].ids.size(1));
@@ -80,7 +80,8 @@ class Planner {
                    (on_host_ ? 0 : kDeviceReserve);
     plan.largest_layer = largest_layer();
     plan.weights = static_cast<uint64_t>(layer_bytes(plan.largest_layer));
-    plan.reading = static_cast<uint64_t>(reading_bytes(plan.largest_layer, false));
+    plan.reading = static_cast<uint64_t>(on_host_ ? reading_ + rehearsal_.weights(plan.largest_layer).moment
+                                                  : std::max(reading_, expert_reading_));
     plan.mapped = largest_mapped();
     plan.work = static_cast<uint64_t>(work_bytes(chunk_tokens, plan.spills));
     const auto hidden = static_cast<uint64_t>(on_host_ ? tokens_ * c_.width * e_ : 0);
@@ -139,17 +140,16 @@ class Planner {
     return weights.kept + weights.expert * chosen_experts();
   }
 
-  /// What reading takes for a moment beside the result: before the layer, or experts while tokens pass.
-  int64_t reading_bytes(int64_t layer, bool experts) {
-    const std::string prefix = fmt::format("layer.{}.", layer);
-    int64_t largest = 0;
+  /// What reading the largest takes for a moment beside the result, or with it where that is on a GPU:
+  /// weights before tokens pass a layer, and experts while they do.
+  void settle_reading() {
     for (const models::StoredWeight& weight : model_.weights().all()) {
-      if (weight.of_experts != experts || !std::string_view(weight.name).starts_with(prefix)) continue;
+      if (!weight.name.starts_with("layer.")) continue;
       const int64_t parts = weight.of_experts ? weight.shape.front() : 1;
       const int64_t elements = c10::multiply_integers(weight.shape) / std::max<int64_t>(parts, 1);
+      int64_t& largest = weight.of_experts ? expert_reading_ : reading_;
       largest = std::max(largest, moment_of(weight, elements) + (on_host_ ? 0 : elements * width_of(weight)));
     }
-    return largest + (on_host_ && !experts ? rehearsal_.weights(layer).moment : 0);
   }
 
   /// Vectors are those of norms, which are wide.
@@ -193,7 +193,7 @@ class Planner {
       const bool shared = !input.parent && !input.edits.empty();
       int64_t bytes = rehearsal_.work(pass.layer, B, T, pass.tap, shared);
       if (!spills) bytes -= B * T * c_.width * e_;
-      if (is_routed(c_, pass.layer)) bytes += reading_bytes(pass.layer, true);
+      if (is_routed(c_, pass.layer)) bytes += expert_reading_;
       bytes += edit_bytes(pass.input, pass.layer, B);
       largest = std::max(largest, bytes);
     }
@@ -354,6 +354,7 @@ class Planner {
   Rehearsal rehearsal_;
   int64_t tokens_ = 0, embedded_ = 0, layers_ = 0;  ///< tokens_: of all that have hidden states in the end
   int64_t tables_ = 0;                              ///< bytes of rotaries
+  int64_t reading_ = 0, expert_reading_ = 0;
   bool has_logits_ = false;
   Stopwatch asking_;
   struct Pass {
