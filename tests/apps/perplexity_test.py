@@ -146,7 +146,8 @@ class PerplexityTest(FolderTest):
         least = float(line.split(" in float32: ")[1].split(" MB")[0]) * 1e6
         bound = self.perplexity(self.model, "--context", 32, "--memory", int(least + 3e6), corpora=[corpus])
         self.assertGreater(bound["run"]["spilled_bytes"], 1e6)
-        self.assertLessEqual(bound["run"]["peak_host_bytes"], least + 3e6)
+        if not os.environ.get("OUTLIERS_SANITIZE"):  # whose own memory counts, too
+            self.assertLessEqual(bound["run"]["peak_host_bytes"], least + 3e6)
         self.assertEqual([free[v] for v in VALUES], [bound[v] for v in VALUES])
 
     def test_ranks_give_the_same(self):

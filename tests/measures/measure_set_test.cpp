@@ -42,7 +42,7 @@ std::vector<run::Input> inputs_for(const models::Config& c) {
 }
 
 TEST(ChooseMeasures, TakesNeedsAlongInTheOrderOfTheTable) {
-  const models::Config& c = golden_model("llama_untied")->config();
+  const models::Config c = golden_model("llama_untied")->config();
   EXPECT_THAT(names_of(choose_measures({"writes"}, c)), ElementsAre("activations", "writes"));
   EXPECT_THAT(names_of(choose_measures({"alignment", "writes"}, c)),
               ElementsAre("activations", "attention", "weights", "writes", "alignment"));
@@ -51,7 +51,7 @@ TEST(ChooseMeasures, TakesNeedsAlongInTheOrderOfTheTable) {
 }
 
 TEST(ChooseMeasures, RefusesWhatItDoesNotKnow) {
-  const models::Config& c = golden_model("llama_untied")->config();
+  const models::Config c = golden_model("llama_untied")->config();
   EXPECT_THAT(tests::error_of([&] { choose_measures({"weight"}, c); }), HasSubstr("did you mean weights?"));
   EXPECT_THAT(tests::error_of([&] { choose_measures({"xyzzy"}, c); }),
               HasSubstr("there is no measure xyzzy"));
