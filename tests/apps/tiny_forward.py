@@ -45,7 +45,8 @@ def forward(ids, weights=None, edit=lambda name, x: x):
         scores = rotate(q, base) @ k.transpose(0, 2, 1) / np.sqrt(tiny.WIDTH)
         here["attn_logits"] = scores = np.where(future, -np.inf, scores)
         here["attn_probs"] = probs = softmax(scores)
-        mixed = (probs @ v).transpose(1, 0, 2).reshape(tokens, tiny.H * tiny.WIDTH)
+        here["o_in"] = probs @ v
+        mixed = here["o_in"].transpose(1, 0, 2).reshape(tokens, tiny.H * tiny.WIDTH)
         here["attn_out"] = here["attn_added"] = change = mixed @ w[p + "self_attn.o_proj.weight"].T
         here["resid_mid"] = x = x + change
         here["mlp_norm_out"] = y = rms_norm(x, w[p + "post_attention_layernorm.weight"], epsilon)

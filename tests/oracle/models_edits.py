@@ -65,6 +65,7 @@ OF_POINT = {
     "query": ("[head=1,token=2]=scale(-0.5)", lambda y: scaled(y, -0.5, ALL, 1, 2)),
     "key": ("[token=-1,channel=1..2]=value(0.7)", lambda y: filled(y, 0.7, ALL, ALL, -1, slice(1, 3))),
     "value": ("[head=0]=clamp(0.05)", lambda y: replaced(y, lambda v: v.clamp(-0.05, 0.05), ALL, 0)),
+    "o_in": ("[head=1,token=0..1]=zero", lambda y: filled(y, 0, ALL, 1, slice(0, 2))),
     "attn_logits": ("[head=0,token=-1,key=1]=value(2.5)", lambda y: filled(y, 2.5, ALL, 0, -1, 1)),
     "attn_probs": ("[token=2..3,key=0]=zero", lambda y: filled(y, 0, ALL, ALL, slice(2, 4), 0)),
     "router_logits": ("[token=2,expert=1]=value(9)", lambda y: filled(y, 9, ALL, 2, 1)),

@@ -237,11 +237,13 @@ class Points:
         probs = self.show_scores(self.layer_of_attention[module], logits, s_aux)
         return (probs.to(value.dtype) @ value).transpose(1, 2).contiguous(), None
 
+    def head_width(self, attn):
+        config = self.model.config.get_text_config()
+        return getattr(attn, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
     def attach_projections(self, layer, attn, name):
         """Queries, keys and values as they are after bias, clip and QK-norm, before rotary."""
-        config, at = self.model.config.get_text_config(), self.layout
-        clip = self.layout.get("clip")
-        d = getattr(attn, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        at, clip, d = self.layout, self.layout.get("clip"), self.head_width(attn)
 
         def as_heads(x):
             x = x.clamp(-clip, clip) if clip is not None and x.is_floating_point() else x  # else places
@@ -340,6 +342,8 @@ class Points:
         self.on_input(layer, name + "resid_in")
         projection = self.attach_projections(layer, attn, name)
         self.on_input(attn if self.edits else projection, name + "attn_norm_out")  # what all projections read
+        width = self.head_width(attn)
+        self.on_input(getattr(attn, at["o"]), name + "o_in", lambda x: heads(x, width))
         self.on_output(getattr(attn, at["o"]), name + "attn_out")
         self.on_output(layer.get_submodule(at["attn_added"]) if "attn_added" in at else getattr(attn, at["o"]), name + "attn_added")
         # OPT's MLP is of [B*T,D].

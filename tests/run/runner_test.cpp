@@ -79,7 +79,7 @@ TEST_F(Runner, NeverWritesToWhatAnObserverHolds) {
   RunOptions options;
   options.logits = true;
   forward(*model_, {{"a", ids(2, 6)}}, {&keeper}, options);
-  EXPECT_EQ(keeper.kept.size(), 3 * 16 + 2u);
+  EXPECT_EQ(keeper.kept.size(), 3 * 17 + 2u);
   for (const Keeper::Entry& entry : keeper.kept) {
     EXPECT_TRUE(at::equal(entry.shown, entry.copy)) << site_name(entry.site);
   }

@@ -98,6 +98,7 @@ at::Tensor attention_part(const models::Config& c, int64_t layer, const LayerWei
     mixed = ops::attention(q, k, v, pattern, tap.wants_attention_sums() ? &sums : nullptr);
     tap.show_attention_sums(slice, sums);
   }
+  mixed = tap.pass(Point::o_in, slice, std::move(mixed));
   mixed = mixed.transpose(1, 2).reshape({x.size(0), x.size(1), H * d});
   return at::linear(mixed, w.o, w.o_bias);
 }

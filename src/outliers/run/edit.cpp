@@ -200,6 +200,7 @@ std::vector<Axis> axes_of(Point point) {
     case Point::query:
     case Point::key:
     case Point::value:
+    case Point::o_in:
       return {Axis::head, Axis::token, Axis::channel};
     case Point::attn_logits:
     case Point::attn_probs:

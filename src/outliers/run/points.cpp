@@ -25,6 +25,8 @@ const std::vector<PointInfo>& point_table() {
       {Point::attn_logits, "attn_logits", true, "[B, H, T, T]",
        "scores after scale, soft-cap and mask; float32, masked entries -inf"},
       {Point::attn_probs, "attn_probs", true, "[B, H, T, T]", "softmax of the scores; float32"},
+      {Point::o_in, "o_in", true, "[B, H, T, d]",
+       "values as each head's probabilities mix them, read by the attention's projection"},
       {Point::attn_out, "attn_out", true, "[B, T, D]",
        "output of the attention's projection, before any post-norm"},
       {Point::attn_added, "attn_added", true, "[B, T, D]",

@@ -26,6 +26,7 @@ enum class Point {
   value,
   attn_logits,
   attn_probs,
+  o_in,
   attn_out,
   attn_added,
   resid_mid,
