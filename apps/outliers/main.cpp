@@ -38,6 +38,7 @@ void run(int argc, char** argv) {
   CommandLine line("Finds, locates and explains systematic outliers in transformer checkpoints.",
                    version_text());
   add_report(line);
+  add_lifecycle(line);
   add_plot(line);
   add_inspect(line);
   add_capture(line);

@@ -30,8 +30,13 @@ struct Options {
   std::vector<Option> of_text;  // options that models of images have no use for
   SurveyOptions survey;
   Compute compute;
-  bool force = false, json = false, no_figures = false;
+  bool force = false, json = false, no_figures = false, no_lifecycle = false, is_lifecycle = false;
 };
+
+/// What `outliers lifecycle` measures beside the life cycle, and on how much of the corpus.
+const std::vector<std::string> kOfLifecycle = {"activations", "attention", "attention_maps", "prompt_values",
+                                               "writes"};
+constexpr int64_t kLifecycleSequences = 8, kLifecycleTokens = 128;
 
 /// What --measures names; `all` by default.
 std::vector<std::string> names_in(const std::string& list) {
@@ -77,7 +82,10 @@ void run_rank(const Options& options, Ranks* ranks) {
   std::optional<ReportDirectory> output;
   if (session.is_root()) output.emplace(options.output, options.force);
   const Model model = open(options);
-  const Survey survey = session.survey(model, options.survey);
+  SurveyOptions of_model = options.survey;
+  if (const int64_t positions = model.config().max_positions; options.is_lifecycle && positions > 0)
+    of_model.tokens = std::min(of_model.tokens, positions);
+  const Survey survey = session.survey(model, of_model);
   if (!output) return;
   const auto files = output->write(survey, {.figures = !options.no_figures});
   if (options.json) {
@@ -105,16 +113,14 @@ void run(Options& options) {
   for (const Prompt& prompt : options.prompts)
     options.survey.prompts.push_back(prompt.is_file ? read_text(prompt.text) : prompt.text);
   options.survey.corpora.assign(options.corpora.begin(), options.corpora.end());
-  options.survey.measures = names_in(options.measures);
+  if (options.survey.measures.empty()) options.survey.measures = names_in(options.measures);
+  options.survey.lifecycle = !options.no_lifecycle;
   options.survey.images.assign(options.images.begin(), options.images.end());
   run_ranks([&](Ranks* ranks) { run_rank(options, ranks); });
 }
 
-}  // namespace
-
-void add_report(CommandLine& line) {
-  Command command = line.command("report", "find and locate the outliers of a model");
-  auto options = std::make_shared<Options>();
+/// Model, place, prompts and images.
+void add_subjects(Command& command, const std::shared_ptr<Options>& options) {
   options->model.add(command, {.adapter = true});
   command.add("-o,--output", options->output, "directory for the page, results.json, arrays.npz and figures")
       .value("DIR");
@@ -128,6 +134,46 @@ void add_report(CommandLine& line) {
   Option prompt = add_prompt(
       "--prompt", false, "text to look at token by token (default: the paper's); may be repeated", "TEXT");
   Option prompt_file = add_prompt("--prompt-file", true, kPromptFileUse, "FILE");
+  add_images(command, options->images, "the first is looked at token by token, all are measured on");
+  options->of_text = {prompt, prompt_file, add_bos(command, options->survey.bos)};
+}
+
+void add_output(Command& command, const std::shared_ptr<Options>& options) {
+  options->compute.add(command);
+  add_force(command, options->force);
+  command.flag("--no-figures", options->no_figures, "draw no figures");
+  add_json(command, options->json);
+  command.runs([options] { run(*options); });
+}
+
+}  // namespace
+
+void add_lifecycle(CommandLine& line) {
+  Command command =
+      line.command("lifecycle", "follow an outlier: who writes it, what it does, who takes it away");
+  auto options = std::make_shared<Options>();
+  add_subjects(command, options);
+  options->is_lifecycle = true;
+  options->survey.measures = kOfLifecycle;
+  options->survey.sequences = kLifecycleSequences;
+  options->survey.tokens = kLifecycleTokens;
+  studies::LifecycleChoice& look_at = options->survey.look_at;
+  const auto add_number = [&](const char* name, std::optional<int64_t>& number, const char* use) {
+    command.add(name, number, use).between(int64_t{0}, int64_t{1} << 30).value("N");
+  };
+  add_number("--born", look_at.born, "the layer whose writing is taken apart (default: found)");
+  add_number("--removed", look_at.removed, "the layer whose taking away is (default: found)");
+  add_number("--spread", look_at.spread, "the layer whose attention is drawn (default: found)");
+  add_number("--head", look_at.head, "its head (default: found)");
+  add_number("--neuron", look_at.neuron, "the neuron that is drawn in the layer of birth (default: found)");
+  add_number("--channel", look_at.channel, "the channel that is followed (default: found)");
+  add_output(command, options);
+}
+
+void add_report(CommandLine& line) {
+  Command command = line.command("report", "find and locate the outliers of a model");
+  auto options = std::make_shared<Options>();
+  add_subjects(command, options);
   Option corpus =
       command
           .add_repeated(
@@ -140,7 +186,6 @@ void add_report(CommandLine& line) {
                                "reads the corpus as JSON lines and takes this field of each row "
                                "(default: text, else content)")
                           .value("NAME");
-  add_images(command, options->images, "the first is looked at token by token, all are measured on");
   command.add("--sequences", options->survey.sequences, "windows of the corpus, or images at most")
       .between(int64_t{1}, int64_t{1} << 30)
       .by_default(fmt::format("{}; {} images", kDefaultSequences, kDefaultImages))
@@ -149,24 +194,21 @@ void add_report(CommandLine& line) {
                       .between(int64_t{2}, int64_t{1} << 30)
                       .by_default("1024, or the positions there are")
                       .value("N");
-  Option bos = add_bos(command, options->survey.bos);
   command
       .add("--measures", options->measures,
            "what is measured, names with commas between: nothing else is computed; 'list' prints all")
       .by_default("all")
       .value("NAMES");
-  options->compute.add(command);
+  command.flag("--no-lifecycle", options->no_lifecycle,
+               "do not follow the prompts' outliers in a second run");
   Option seed = command
                     .add("--seed", options->survey.seed,
                          "0: the corpus from its start; else windows from random places")
                     .between(uint64_t{0}, uint64_t{results::kLargestSeed})
                     .shows_default()
                     .value("N");
-  options->of_text = {prompt, prompt_file, corpus, text_field, tokens, bos, seed};
-  add_force(command, options->force);
-  command.flag("--no-figures", options->no_figures, "draw no figures");
-  add_json(command, options->json);
-  command.runs([options] { run(*options); });
+  options->of_text.insert(options->of_text.end(), {corpus, text_field, tokens, seed});
+  add_output(command, options);
 }
 
 }  // namespace outliers::apps

@@ -270,5 +270,79 @@ TEST_F(Consistency, OfTheRestOfTheSummary) {
   EXPECT_BROKEN(r.summary.norms->layer = 12, "summary.norms.layer is 12, but there are only 12");
 }
 
+TEST_F(Consistency, OfTheLifeCycle) {
+  const auto life = [](Results& r) -> PromptLife& { return r.lifecycle->prompts[0]; };
+  const std::string path = "lifecycle.prompts[0]";
+  EXPECT_BROKEN(r.lifecycle->prompts.clear(), "lifecycle.prompts has 0 entries, but inputs says 1");
+  EXPECT_BROKEN(life(r).input = "corpus", "{}.input is corpus, but the prompt is prompt", path);
+  EXPECT_BROKEN(r.lifecycle->constancy[1].layer = 10,
+                "lifecycle.constancy[1].layer is 10, but there are only 10");
+  EXPECT_BROKEN(life(r).episodes[1].token = tokens_, "{}.episodes[1].token is {}, but there are only {}",
+                path, tokens_, tokens_);
+  EXPECT_BROKEN(life(r).episodes[0].channel = width_, "{}.episodes[0].channel is {}, but there are only {}",
+                path, width_, width_);
+  EXPECT_BROKEN(life(r).episodes[0].born_layer = 10, "{}.episodes[0].born_layer is 10, but there are only 10",
+                path);
+  EXPECT_BROKEN(life(r).episodes[0].peak_layer = 10, "{}.episodes[0].peak_layer is 10, but there are only 10",
+                path);
+  EXPECT_BROKEN(life(r).episodes[0].removed_layer = 10,
+                "{}.episodes[0].removed_layer is 10, but there are only 10", path);
+  EXPECT_BROKEN(life(r).episodes[0].step_up[1] = 10, "{}.episodes[0].step_up[1] is 10, but there are only 10",
+                path);
+  EXPECT_BROKEN(life(r).episodes[0].step_down[0] = 10,
+                "{}.episodes[0].step_down[0] is 10, but there are only 10", path);
+  const std::pair<const char*, int64_t> limits[] = {{"token", tokens_},    {"channel", width_}, {"born", 10},
+                                                    {"removed", 10},       {"spread", 10},      {"head", 2},
+                                                    {"neuron", mlp_width_}};
+  for (const auto& [what, limit] : limits) {
+    EXPECT_BROKEN((life(r).chosen[0] = {what, limit, ""}), "{}.chosen[0].number is {}, but there are only {}",
+                  path, limit, limit);
+  }
+  EXPECT_BROKEN(life(r).emergence->token = tokens_, "{}.emergence.token is {}, but there are only {}", path,
+                tokens_, tokens_);
+  EXPECT_BROKEN(life(r).emergence->channel = width_, "{}.emergence.channel is {}, but there are only {}",
+                path, width_, width_);
+  EXPECT_BROKEN(life(r).emergence->layer = 2, "{}.emergence.layers has 2 entries for layers 0 to 2", path);
+  EXPECT_BROKEN(life(r).emergence->layer = 10, "{}.emergence.layer is 10, but there are only 10", path);
+  EXPECT_BROKEN(life(r).emergence->layers[1].layer = 2,
+                "{}.emergence.layers[1].layer is 2; layers stand in order, from 0", path);
+  EXPECT_BROKEN(life(r).emergence->layers[1].heads.pop_back(),
+                "{}.emergence.layers[1].heads has 1 entries, but model.heads says 2", path);
+  EXPECT_BROKEN(life(r).emergence->layers[0].neurons[1].neuron = mlp_width_,
+                "{}.emergence.layers[0].neurons[1].neuron is {}, but there are only {}", path, mlp_width_,
+                mlp_width_);
+  EXPECT_BROKEN(life(r).emergence->layers[0].neurons[1].expert = Expert{experts_},
+                "{}.emergence.layers[0].neurons[1].expert is {}, but there are only {}", path, experts_,
+                experts_);
+  EXPECT_BROKEN(life(r).neurons[0].neuron = mlp_width_, "{}.neurons[0].neuron is {}, but there are only {}",
+                path, mlp_width_, mlp_width_);
+  EXPECT_BROKEN(life(r).neurons[0].expert = Expert{experts_},
+                "{}.neurons[0].expert is {}, but there are only {}", path, experts_, experts_);
+  EXPECT_BROKEN(life(r).neurons[0].tokens[1].token = tokens_,
+                "{}.neurons[0].tokens[1].token is {}, but there are only {}", path, tokens_, tokens_);
+  EXPECT_BROKEN(life(r).neurons[0].drives[1].channels[0].channel = width_,
+                "{}.neurons[0].drives[1].channels[0].channel is {}, but there are only {}", path, width_,
+                width_);
+  EXPECT_BROKEN(life(r).spread[0].layer = 10, "{}.spread[0].layer is 10, but there are only 10", path);
+  EXPECT_BROKEN(life(r).spread[0].tokens[1] = tokens_, "{}.spread[0].tokens[1] is {}, but there are only {}",
+                path, tokens_, tokens_);
+  EXPECT_BROKEN(life(r).spread[0].cosine_outlier.clear(),
+                "{}.spread[0].cosine_outlier has 0 entries, but model.heads says 2", path);
+  EXPECT_BROKEN(life(r).spread[0].cosine_other.clear(),
+                "{}.spread[0].cosine_other has 0 entries, but model.heads says 2", path);
+  EXPECT_BROKEN(life(r).spread[0].margin.clear(), "{}.spread[0].margin has 0 entries, but model.heads says 2",
+                path);
+  EXPECT_BROKEN(life(r).spread[0].probability.clear(),
+                "{}.spread[0].probability has 0 entries, but model.heads says 2", path);
+  EXPECT_BROKEN(life(r).spread[0].value_ratio.clear(),
+                "{}.spread[0].value_ratio has 0 entries, but model.heads says 2", path);
+  EXPECT_BROKEN(life(r).spread[0].output_share.clear(),
+                "{}.spread[0].output_share has 0 entries, but model.heads says 2", path);
+  EXPECT_BROKEN(life(r).disappearance->last_layer = 10,
+                "{}.disappearance.last_layer is 10, but there are only 10", path);
+  EXPECT_BROKEN(life(r).disappearance->first_layer = 6,
+                "{}.disappearance.layers has 2 entries for layers 6 to 6", path);
+}
+
 }  // namespace
 }  // namespace outliers::results

@@ -90,6 +90,12 @@ std::string arrays_table() {
         return "prompts";
       case ArrayField::Of::prompt_with_maps:
         return "prompts with `attention_maps`";
+      case ArrayField::Of::prompt_born:
+        return "prompts with `emergence`";
+      case ArrayField::Of::prompt_removed:
+        return "prompts with `disappearance`";
+      case ArrayField::Of::prompt_spread:
+        return "prompts with a chosen `spread`";
       case ArrayField::Of::images:
         return "inputs of images";
       case ArrayField::Of::corpus:

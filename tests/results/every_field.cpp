@@ -146,6 +146,34 @@ void fit(Summary& summary) {
   summary.norms->layer = layer;
 }
 
+/// Layers of contributions from `first` on.
+void in_order(std::vector<LayerContributions>& layers, int64_t first) {
+  for (size_t i = 0; i < layers.size(); ++i) layers[i].layer = first + static_cast<int64_t>(i);
+}
+
+void fit(Lifecycle& lifecycle) {
+  lifecycle.prompts.resize(1);
+  PromptLife& life = lifecycle.prompts[0];
+  life.input = kPromptName;
+  for (Episode& episode : life.episodes) {
+    episode.born_layer = 1;
+    episode.peak_layer = 2;
+    episode.removed_layer = 3;
+    episode.step_up = {0, 1};
+    episode.step_down = {3, 4};
+  }
+  for (Choice& choice : life.chosen) choice.number = 1;
+  life.emergence->layer = 1;
+  in_order(life.emergence->layers, 0);
+  life.disappearance->first_layer = 5;
+  life.disappearance->last_layer = 6;
+  in_order(life.disappearance->layers, 5);
+  int64_t layer = 7;
+  for (LayerSpread& spread : life.spread) spread.layer = layer++;
+  layer = 8;
+  for (Constancy& constancy : lifecycle.constancy) constancy.layer = layer++;
+}
+
 }  // namespace
 
 Results every_field(bool distinct) {
@@ -177,6 +205,7 @@ Results every_field(bool distinct) {
     in_one_sequence(*layer.inputs.find(kPromptName));
   }
   fit(results.summary);
+  fit(*results.lifecycle);
   // Their values have two entries.
   for (const char* name : {kCorpusName, kPromptName})
     results.definitions[std::string(kValuesPath) + name] = {"[H]", "Title", "what it is", "arXiv 2402.17762"};

@@ -41,6 +41,10 @@ constexpr size_t members<Weight>() {
   return members<Weight, Anything>() - 1 + members<MatrixScore>();
 }
 template <>
+constexpr size_t members<DrivenNeuron>() {
+  return members<DrivenNeuron, Anything>() - 1 + members<Neuron>();
+}
+template <>
 constexpr size_t members<Run>() {
   return members<Run, Anything, Anything>() - 2 + members<Program>() + members<Cost>();
 }
@@ -151,7 +155,7 @@ TEST(ArrayTable, NamesEachArrayOnceWithKnownLetters) {
   std::set<std::string> names;
   for (const ArrayField& array : array_table()) {
     EXPECT_TRUE(names.insert(array.name).second) << array.name;
-    EXPECT_TRUE(std::regex_match(array.shape, std::regex("L?( ?([DFHNTK]|13))+"))) << array.shape;
+    EXPECT_TRUE(std::regex_match(array.shape, std::regex("L?( ?([DFHNTKJd]|7|13))+"))) << array.shape;
     EXPECT_NE(std::string(array.what), "") << array.name;
   }
 }

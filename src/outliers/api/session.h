@@ -22,6 +22,7 @@
 #include "outliers/eval/window_options.h"
 #include "outliers/run/observer.h"
 #include "outliers/run/options.h"
+#include "outliers/studies/lifecycle_choice.h"
 
 namespace outliers {
 
@@ -61,6 +62,10 @@ struct SurveyOptions {
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< results::kLargestSeed at most
   std::vector<std::string> measures;  ///< names of list_measures(); none: all
+  /// Follows the prompts' outliers in a second run (docs/lifecycle.md), where activations and attention are
+  /// measured.
+  bool lifecycle = true;
+  studies::LifecycleChoice look_at;  ///< of the life cycle
   /// Of models of images, in place of all these: the first is looked at token by token, all are measured on.
   std::vector<std::filesystem::path> images;
 };

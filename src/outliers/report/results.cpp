@@ -43,9 +43,26 @@ int64_t size_of(std::string_view letter, const results::Model& m, const results:
       return input->tokens_per_sequence;
     case 'K':
       return input->kept_tokens;
+    case 'J':
+      return std::min(results::kLifeTokens, input->tokens_per_sequence);
+    case 'd':
+      return m.head_width;
     default:
       return std::stoll(std::string(letter));
   }
+}
+
+/// Whether the life cycle looked at it closely, and the model has it.
+bool has_life(const Results& r, const results::ArrayField& field, const results::Input& input) {
+  if (!input.is_prompt() || !r.data.lifecycle) return false;
+  const char* const what = field.of == Of::prompt_born      ? "born"
+                           : field.of == Of::prompt_removed ? "removed"
+                                                            : "spread";
+  for (const results::PromptLife& life : r.data.lifecycle->prompts) {
+    if (life.input == input.name && life.choice(what))
+      return r.arrays.has(fmt::format("{}.{}", input.name, field.name));
+  }
+  return false;
 }
 
 std::vector<std::string_view> letters_of(std::string_view shape) {
@@ -70,6 +87,10 @@ bool Results::has(std::string_view name, const results::Input* input) const {
       return input->is_prompt();
     case Of::prompt_with_maps:
       return input->is_prompt() && input->attention_maps;
+    case Of::prompt_born:
+    case Of::prompt_removed:
+    case Of::prompt_spread:
+      return has_life(*this, field, *input);
     case Of::images:
       return data.images.has_value();
     case Of::corpus:

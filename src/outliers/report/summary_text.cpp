@@ -10,6 +10,7 @@
 #include "outliers/core/table.h"
 #include "outliers/report/format.h"
 #include "outliers/report/life_text.h"
+#include "outliers/report/lifecycle_text.h"
 #include "outliers/report/measured.h"
 #include "outliers/report/words.h"
 
@@ -286,8 +287,9 @@ Lines nonfinite(const results::Results& r) {
 }  // namespace
 
 Lines summary_lines(const results::Results& r) {
-  return line("measured", measured(r)) + life_lines(r) + line("", "") + places(r) + further_prompts(r) +
-         weights(r) + attention(r) + alignment(r) + headroom(r) + norms(r) + nonfinite(r) + cost(r);
+  return line("measured", measured(r)) + life_lines(r) + line("", "") + lifecycle_lines(r) + places(r) +
+         further_prompts(r) + weights(r) + attention(r) + alignment(r) + headroom(r) + norms(r) +
+         nonfinite(r) + cost(r);
 }
 
 std::string summary_text(const results::Results& r, size_t width) {

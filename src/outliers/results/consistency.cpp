@@ -20,6 +20,7 @@ class Consistency {
     for (size_t l = 0; l < r_.layers.size(); ++l) layer(l);
     if (r_.images) images(*r_.images);
     summary();
+    if (r_.lifecycle) lifecycle(*r_.lifecycle);
   }
 
  private:
@@ -260,6 +261,92 @@ class Consistency {
         below(token.last_layer, r_.told_layers(), name + ".last_layer");
       }
     }
+  }
+
+  void lifecycle(const Lifecycle& x) const {
+    std::vector<const Input*> prompts;
+    for (const Input& input : r_.inputs) {
+      if (input.is_prompt()) prompts.push_back(&input);
+    }
+    count(x.prompts.size(), static_cast<int64_t>(prompts.size()), "lifecycle.prompts", "inputs");
+    for (size_t i = 0; i < prompts.size(); ++i) life(x.prompts[i], *prompts[i], at("lifecycle.prompts", i));
+    for (size_t i = 0; i < x.constancy.size(); ++i)
+      below(x.constancy[i].layer, r_.told_layers(), at("lifecycle.constancy", i) + ".layer");
+  }
+
+  void life(const PromptLife& x, const Input& prompt, const std::string& path) const {
+    require(x.input == prompt.name, "{}.input is {}, but the prompt is {}", path, printable(x.input, 40),
+            prompt.name);
+    const int64_t layers = r_.told_layers(), tokens = prompt.tokens_per_sequence;
+    for (size_t i = 0; i < x.episodes.size(); ++i) {
+      const Episode& e = x.episodes[i];
+      const std::string name = at(path + ".episodes", i);
+      below(e.token, tokens, name + ".token");
+      below(e.channel, m_.width, name + ".channel");
+      below(e.born_layer, layers, name + ".born_layer");
+      below(e.peak_layer, layers, name + ".peak_layer");
+      below(e.removed_layer, layers, name + ".removed_layer");
+      for (const auto& [list, steps] : {std::pair{&e.step_up, ".step_up"}, {&e.step_down, ".step_down"}})
+        for (size_t s = 0; s < list->size(); ++s) below((*list)[s], layers, at(name + steps, s));
+    }
+    for (size_t i = 0; i < x.chosen.size(); ++i) {
+      const std::pair<const char*, int64_t> limits[] = {
+          {"token", tokens},  {"channel", m_.width}, {"born", layers},        {"removed", layers},
+          {"spread", layers}, {"head", m_.heads},    {"neuron", m_.mlp_width}};
+      for (const auto& [what, limit] : limits)
+        if (x.chosen[i].what == what) below(x.chosen[i].number, limit, at(path + ".chosen", i) + ".number");
+    }
+    if (x.emergence) {
+      const std::string name = path + ".emergence";
+      below(x.emergence->token, tokens, name + ".token");
+      below(x.emergence->channel, m_.width, name + ".channel");
+      contributions(x.emergence->layers, 0, x.emergence->layer, name);
+    }
+    for (size_t i = 0; i < x.neurons.size(); ++i) {
+      const std::string name = at(path + ".neurons", i);
+      below(x.neurons[i].neuron, m_.mlp_width, name + ".neuron");
+      expert(x.neurons[i].expert, name + ".expert");
+      for (size_t t = 0; t < x.neurons[i].tokens.size(); ++t)
+        below(x.neurons[i].tokens[t].token, tokens, at(name + ".tokens", t) + ".token");
+      for (size_t d = 0; d < x.neurons[i].drives.size(); ++d) {
+        const auto& channels = x.neurons[i].drives[d].channels;
+        for (size_t c = 0; c < channels.size(); ++c)
+          below(channels[c].channel, m_.width, at(at(name + ".drives", d) + ".channels", c) + ".channel");
+      }
+    }
+    for (size_t i = 0; i < x.spread.size(); ++i) spread(x.spread[i], tokens, at(path + ".spread", i));
+    if (x.disappearance)
+      contributions(x.disappearance->layers, x.disappearance->first_layer, x.disappearance->last_layer,
+                    path + ".disappearance");
+  }
+
+  void contributions(const std::vector<LayerContributions>& list, int64_t first, int64_t last,
+                     const std::string& path) const {
+    below(last, r_.told_layers(), path + (first == 0 ? ".layer" : ".last_layer"));
+    require(static_cast<int64_t>(list.size()) == last - first + 1,
+            "{}.layers has {} entries for layers {} to {}", path, list.size(), first, last);
+    for (size_t i = 0; i < list.size(); ++i) {
+      const std::string name = at(path + ".layers", i);
+      require(list[i].layer == first + static_cast<int64_t>(i),
+              "{}.layer is {}; layers stand in order, from {}", name, list[i].layer, first);
+      count(list[i].heads.size(), m_.heads, name + ".heads", "model.heads");
+      for (size_t n = 0; n < list[i].neurons.size(); ++n) {
+        below(list[i].neurons[n].neuron, m_.mlp_width, at(name + ".neurons", n) + ".neuron");
+        expert(list[i].neurons[n].expert, at(name + ".neurons", n) + ".expert");
+      }
+    }
+  }
+
+  void spread(const LayerSpread& x, int64_t tokens, const std::string& path) const {
+    below(x.layer, r_.told_layers(), path + ".layer");
+    for (size_t t = 0; t < x.tokens.size(); ++t) below(x.tokens[t], tokens, at(path + ".tokens", t));
+    const std::pair<const std::vector<double>*, const char*> lists[] = {{&x.cosine_outlier, "cosine_outlier"},
+                                                                        {&x.cosine_other, "cosine_other"},
+                                                                        {&x.margin, "margin"},
+                                                                        {&x.probability, "probability"},
+                                                                        {&x.value_ratio, "value_ratio"},
+                                                                        {&x.output_share, "output_share"}};
+    for (const auto& [list, name] : lists) count(list->size(), m_.heads, path + "." + name, "model.heads");
   }
 
   const Results& r_;

@@ -24,7 +24,8 @@ struct Field {
   bool null = false;                         ///< an optional is null, not left out, where it is empty
   bool some = false;                         ///< a list has one entry at least
   size_t most = std::numeric_limits<size_t>::max();  ///< and at most so many
-  bool sparse = false;                               ///< a list, object or text is left out where it is empty
+  /// A list, object or text is left out where it is empty; a number where the file is older than it.
+  bool sparse = false;
 
   constexpr Field from(double limit) const { return with(&Field::minimum, limit); }
   constexpr Field to(double limit) const { return with(&Field::maximum, limit); }
@@ -75,9 +76,19 @@ void fields_of_place(V& v, X& x) {
 }
 
 /// An array of arrays.npz. Letters of its shape: L layers, D width, F neurons, H heads; of its input N
-/// sequences, T tokens of each, K = kept tokens.
+/// sequences, T tokens of each, K = kept tokens, J = the first 64 of them at most; d width of a head.
 struct ArrayField {
-  enum class Of { input, prompt, prompt_with_maps, images, corpus, model };
+  enum class Of {
+    input,
+    prompt,
+    prompt_with_maps,
+    prompt_born,  ///< whose lifecycle has an emergence, a disappearance, a layer of spread
+    prompt_removed,
+    prompt_spread,
+    images,
+    corpus,
+    model
+  };
   const char* name;  ///< after "INPUT.", of an input
   Of of;
   const char* shape;  ///< "L N T"

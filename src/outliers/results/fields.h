@@ -2,6 +2,7 @@
 // in the order of the file. Only this room includes it.
 #pragma once
 
+#include "outliers/results/fields_lifecycle.h"
 #include "outliers/results/fields_measured.h"
 #include "outliers/results/fields_run.h"
 #include "outliers/results/fields_summary.h"
@@ -28,6 +29,8 @@ void fields(V& v, Results& x) {
   v(field("images", "only of models of images"), x.images);
   v(field("layers", "the measurements").not_empty(), x.layers);
   v(field("summary", "what they say together"), x.summary);
+  v(field("lifecycle", "how outliers come, what they do to attention, and how they go (docs/lifecycle.md)"),
+    x.lifecycle);
   v(field("definitions",
           "what the fields of layers and summary are, and others that have a source or a threshold, by path"),
     x.definitions);

@@ -140,6 +140,10 @@ void fields(V& v, Criteria& x) {
     x.found_ratio);
   v(field("removed_share", "it is removed where the max stays below this part of the peak's").from(0),
     x.removed_share);
+  v(field("step_share", "a layer steps an outlier up or down by at least this part of its peak")
+        .from(0)
+        .or_left_out(),
+    x.step_share);
   v(field("fp16_max", "the largest number of float16").from(0), x.fp16_max);
   v(field("fp8_e4m3_max", "the largest number of float8 e4m3").from(0), x.fp8_e4m3_max);
   v(field("int8_steps", "steps of a symmetric int8 scale on one side of zero").from(0), x.int8_steps);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "outliers/core/criteria.h"
+#include "outliers/results/lifecycle.h"
 #include "outliers/results/named.h"
 
 namespace outliers::results {
@@ -20,14 +21,6 @@ inline constexpr const char* kSchema = "outliers-results/2";
 /// Of Run::seed: 2^53 - 1, up to which the JSON of every language is exact.
 inline constexpr int64_t kLargestSeed = (int64_t{1} << 53) - 1;
 inline constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
-/// Which MLP of a layer of experts: a number, or the one that all tokens share.
-struct Expert {
-  int64_t number = 0;
-  static constexpr int64_t kShared = -2;
-  bool is_shared() const { return number == kShared; }
-  auto operator<=>(const Expert&) const = default;
-};
 
 struct Vision {
   int64_t image_height = 0, image_width = 0, patch_height = 0, patch_width = 0, registers = 0;
@@ -155,14 +148,6 @@ struct Attention {
   std::vector<double> top3_mean;
   std::vector<Head> heads;
   int64_t nonfinite = 0;
-};
-
-/// A neuron's part in a value of the residual stream.
-struct Neuron {
-  int64_t neuron = 0;
-  double down_in = 0, weight = 0, product = 0;
-  std::optional<Expert> expert;
-  std::optional<double> expert_weight;
 };
 
 /// Who made one value of the residual stream in one layer.
@@ -366,6 +351,7 @@ struct Results {
   std::optional<Images> images;
   std::vector<Layer> layers;
   Summary summary;
+  std::optional<Lifecycle> lifecycle;
   Named<Definition> definitions;  ///< by the field's path
 
   /// nullptr where there is none of the name.

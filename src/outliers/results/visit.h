@@ -34,11 +34,12 @@ template <typename T>
 inline constexpr bool is_named<Named<T>> = true;
 
 /// Whether an object may lack the field: an optional that is not null then, a list, object or text that is
-/// empty then.
+/// empty then, or a number that older files do not have.
 template <typename T>
 constexpr bool may_be_left_out(const Field& field) {
   if constexpr (is_optional<T>) return !field.null;
-  return (is_list<T> || is_named<T> || std::is_same_v<T, std::string>)&&field.sparse;
+  return (is_list<T> || is_named<T> || std::is_same_v<T, std::string> ||
+          std::is_arithmetic_v<T>)&&field.sparse;
 }
 
 /// What a field says of the values of an object by names: one that is empty is null, or its name would be

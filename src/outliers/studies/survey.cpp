@@ -16,6 +16,7 @@
 #include "outliers/run/progress_observer.h"
 #include "outliers/run/runner.h"
 #include "outliers/studies/first_nonfinite.h"
+#include "outliers/studies/lifecycle.h"
 #include "outliers/studies/subjects.h"
 #include "outliers/studies/summary.h"
 
@@ -49,6 +50,18 @@ results::Run describe_run(const SurveyOptions& options, const run::RunTimes& tim
   return run;
 }
 
+bool has(const std::vector<const measures::MeasureInfo*>& chosen, std::string_view name) {
+  return std::any_of(chosen.begin(), chosen.end(),
+                     [&](const auto* measure) { return measure->name == name; });
+}
+
+std::vector<size_t> prompts_of(const Subjects& subjects) {
+  std::vector<size_t> prompts;
+  for (size_t i = 0; i < subjects.measured.size(); ++i)
+    if (subjects.measured[i].is_prompt()) prompts.push_back(i);
+  return prompts;
+}
+
 /// What the fields are, those of the measures among them.
 results::Named<results::Definition> definitions(const Criteria& criteria,
                                                 const std::vector<const measures::MeasureInfo*>& chosen) {
@@ -68,6 +81,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   const models::Config& config = model.config();
   const std::vector<const measures::MeasureInfo*> chosen =
       measures::choose_measures(options.measures, config);
+  check_choice(config, options.look_at);
   Subjects subjects = subjects_of(model, options);
   if (options.ranks != nullptr) split(subjects, *options.ranks);
   measures::MeasureSet set({config, *subjects.names, subjects.measured, options.ranks}, chosen);
@@ -75,15 +89,19 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   for (const measures::Input& input : subjects.measured) first_sequences.push_back(input.first_sequence);
   run::FiniteWatch finite(first_sequences);
   const bool is_root = options.ranks == nullptr || options.ranks->is_root();
+  const bool follows = options.lifecycle && is_root && has(chosen, "activations") && has(chosen, "attention");
+  ResidualTrace trace(config, follows ? prompts_of(subjects) : std::vector<size_t>());
+  run::RunOptions run_options;
+  run_options.dtype = options.dtype;
+  run_options.device = options.device;
+  run_options.memory_limit = options.memory_limit;
+  run_options.spill_directory = options.spill_directory;
   run::RunTimes times;
   {
     run::ProgressObserver progress("measuring", config.layers, subjects.runs, is_root);
-    run::RunOptions run_options;
-    run_options.dtype = options.dtype;
-    run_options.device = options.device;
-    run_options.memory_limit = options.memory_limit;
-    run_options.spill_directory = options.spill_directory;
-    times = run::forward(model, subjects.runs, {&set, &finite, &progress}, run_options);
+    std::vector<run::Observer*> observers = {&set, &finite, &progress};
+    if (follows) observers.push_back(&trace);
+    times = run::forward(model, subjects.runs, observers, run_options);
   }
 
   const auto begin = std::chrono::steady_clock::now();
@@ -93,7 +111,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   results::Results& results = survey.results;
   results.model = models::describe(model);
   results.run = describe_run(options, times, chosen);
-  results.inputs = std::move(subjects.listed);
+  results.inputs = subjects.listed;
   results.images = std::move(subjects.images);
   results.layers = set.take_layers();
   std::optional<results::FirstNonfinite>& first = results.summary.first_nonfinite;
@@ -106,6 +124,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
     if (!input.is_prompt()) survey.arrays.emplace_back(input.name + ".ids", input.ids);
   }
   for (auto& array : set.take_arrays()) survey.arrays.push_back(std::move(array));
+  if (follows) add_lifecycle(model, subjects, trace, options.look_at, run_options, results, survey.arrays);
 
   const std::chrono::duration<double> report = std::chrono::steady_clock::now() - begin;
   results.run.seconds.report = report.count();

@@ -14,6 +14,7 @@
 #include "outliers/models/image_processor.h"
 #include "outliers/models/model.h"
 #include "outliers/results/results.h"
+#include "outliers/studies/lifecycle_choice.h"
 #include "outliers/text/tokenizer.h"
 
 namespace outliers::studies {
@@ -28,6 +29,9 @@ struct SurveyOptions {
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< of text::make_windows
   std::vector<std::string> measures;  ///< as measures::choose_measures(); none: all
+  /// A second run over the prompts, where activations and attention are measured.
+  bool lifecycle = true;
+  LifecycleChoice look_at;
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
   /// For models of images, in place of prompts and corpora and what is said of them: the first image is the
