@@ -47,6 +47,12 @@ std::optional<Figure> norm_map(const Sheet& sheet);
 /// Layers by heads.
 std::optional<Figure> value_map(const Sheet& sheet, const MeasuredValue& value);
 
+// figures_life.cpp
+/// The MLP of the layer of birth ("born") or of removal ("removed"), from its input to its output.
+std::optional<Figure> mlp_flow(const Sheet& sheet, const char* part);
+/// The chosen head of the layer of spread.
+std::optional<Figure> head_flow(const Sheet& sheet);
+
 // figures_classes.cpp
 std::optional<Figure> outlier_keys(const Sheet& sheet);
 std::optional<Figure> massive_tokens(const Sheet& sheet);

@@ -84,6 +84,9 @@ const std::vector<Kind>& kinds() {
       {"pos_attention_layers", Of::corpus, {"attention"}, scores_by_layer},
       {"pos_attention_keys", Of::corpus, {"attention"}, outlier_keys},
       {"pos_attention_heads", Of::corpus, {"attention"}, heads_by_layer},
+      {"life_emergence", Of::prompt, {}, [](const Sheet& s) { return mlp_flow(s, "born"); }},
+      {"life_spread", Of::prompt, {}, head_flow},
+      {"life_disappearance", Of::prompt, {}, [](const Sheet& s) { return mlp_flow(s, "removed"); }},
       {"norm_layers", Of::corpus, {"norms"}, norms_by_layer},
       {"norm_map", Of::prompt, {"norms"}, norm_map, Tells::all},
   };
