@@ -9,6 +9,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/report/measured.h"
+#include "outliers/results/field.h"
 
 namespace outliers::report {
 namespace {
@@ -19,6 +20,8 @@ using nlohmann::ordered_json;
 constexpr int64_t kActivationBytes = 1'200'000, kColumnBytes = 600'000, kMapBytes = 900'000;
 /// Of the arrays that have a value for each of a prompt's tokens, in each layer.
 constexpr int64_t kTokenBytes = 900'000;
+/// Of each array of a life cycle, and the tokens of one.
+constexpr int64_t kLifeBytes = 24'000, kLifeRows = 16;
 
 class Writer {
  public:
@@ -107,6 +110,22 @@ int64_t tokens_that_fit(int64_t maps, int64_t tokens, int64_t budget, bool causa
   return tokens;
 }
 
+/// The flow of its life cycle, as arrays of one layer.
+void add_life(Writer& writer, const Results& results, const results::Input& prompt, int64_t prompts) {
+  for (const results::ArrayField& field : results::array_table()) {
+    const std::string_view name = field.name, shape = field.shape;
+    if (!name.starts_with("life.") || !results.has(name, &prompt)) continue;
+    at::Tensor x = results.array(name, &prompt);
+    if (x.size(0) > kLifeRows) x = x.narrow(0, 0, kLifeRows);
+    ordered_json& entry = writer.arrays.index[fmt::format("{}.{}", prompt.name, name)];
+    if (x.dim() == 1 || shape == "J J") {
+      entry = writer.floats(x.dim() == 1 ? x.unsqueeze(0) : x.narrow(1, 0, x.size(0)).unsqueeze(0));
+    } else {
+      entry = writer.buckets(x.unsqueeze(0), kLifeBytes / prompts);
+    }
+  }
+}
+
 /// What the page draws of one prompt, in its part of the bytes.
 void add_prompt(Writer& writer, const Results& results, const results::Input& prompt, int64_t tokens,
                 int64_t prompts) {
@@ -125,6 +144,7 @@ void add_prompt(Writer& writer, const Results& results, const results::Input& pr
   }
   for (const char* point : results::kPoints)
     by_token(fmt::format("{}.token_max", point), fmt::format("token_max.{}", point));
+  add_life(writer, results, prompt, prompts);
   by_token("resid_out.token_norm", "token_norm");
   by_token("attention.key_scores", "key_scores");
   if (!results.has("attention.probs_mean", &prompt)) return;

@@ -108,9 +108,7 @@ class Chooser {
       born_why_ = "as asked for";
     } else if (main != nullptr) {
       born_ = main->born_layer;
-      born_why_ =
-          fmt::format("where the value of the longest reach, {:.4g} at its peak in layer {}, rises most",
-                      main->peak, main->peak_layer);
+      born_why_ = "where the outlier with the largest peak rises most";
     } else {  // of a channel that was asked for: where it is largest
       const at::Tensor sizes = stream_.narrow(0, 1, told()).select(2, *asked_.channel).abs().amax(1);
       born_ = sizes.argmax().item<int64_t>();

@@ -21,7 +21,7 @@ function startLayer() {
 }
 const state = new State({
   layer: startLayer(), prompt: firstPrompt, corpus: firstCorpus, point: "resid_out", batch: MEASURED[0]?.name ?? "", view: "3d",
-  height: "linear", head: "mean", measure: "sink_rate", module: MODULES[0] ?? "", column: -1, token: 0, theme: "system",
+  height: "linear", head: "mean", measure: "sink_rate", module: MODULES[0] ?? "", column: -1, token: 0, theme: "system", flow: "born",
 });
 const among = (list) => (value) => list.includes(value);
 const below = (n) => (value) => Number.isInteger(value) && value >= 0 && value < n;
@@ -31,6 +31,7 @@ const CHECKS = {
   batch: among(names(MEASURED)), view: among(["3d", "flat"]), height: among(["linear", "log"]),
   head: (v) => v === "mean" || below(H)(Number(v)), measure: among(["sink_rate", "outlier_share"]), module: among(MODULES),
   column: Number.isInteger, token: below(longest), theme: among(["system", "light", "dark"]),
+  flow: among(["born", "spread", "removed"]),
 };
 const check = (key, value) => CHECKS[key](value);
 state.read(check);

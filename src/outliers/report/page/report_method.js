@@ -49,6 +49,7 @@ async function start() {
   startMethod();
   document.documentElement.dataset.ready = "numbers";
   const arrays = await Arrays.open();
+  startLife(arrays);
   startPromptView(arrays);
   startNorms(arrays);
   startWeights(arrays);

@@ -43,6 +43,8 @@ class Report {
   norms(name) { return this.part(name, "norms"); }
   /** What a prompt tells of an outlier's life; null where that was not measured. */
   life(name) { return this.summary.lives.find((life) => life.input === name) ?? null; }
+  /** A prompt's life cycle; null where it was not measured. */
+  lifecycle(name) { return this.json.lifecycle?.prompts.find((life) => life.input === name) ?? null; }
   /** Numbers by layer that measures give: [{name, title, definition, source, heads}]. */
   get values() {
     const path = `${INPUT}values.`;
