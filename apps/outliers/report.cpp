@@ -94,7 +94,9 @@ void run_rank(const Options& options, Ranks* ranks) {
   }
   const std::string list =
       fmt::format("{}/{}", printable(options.output, std::string::npos), fmt::join(files, ", "));
-  print(summary_text(survey.results, text_columns()) + labelled("files", list, text_columns()));
+  const results::Results& found = survey.results;
+  print((options.is_lifecycle ? lifecycle_text(found, text_columns()) : summary_text(found, text_columns())) +
+        labelled("files", list, text_columns()));
 }
 
 void run(Options& options) {

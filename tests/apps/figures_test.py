@@ -125,7 +125,8 @@ class FiguresTest(ProgramTest):
     def test_draws_every_figure_in_every_format(self):
         names = {"exist_down", "exist_out", "exist_weight", "exist_attention", "pos_down_layers", "pos_down_removed", "pos_down_channels",
                  "pos_out_layers", "pos_out_tokens", "pos_out_channels", "pos_weight_layers", "pos_weight_columns", "pos_weight_second",
-                 "pos_weight_third", "pos_attention_layers", "pos_attention_keys", "pos_attention_heads"}
+                 "pos_weight_third", "pos_attention_layers", "pos_attention_keys", "pos_attention_heads", "life_emergence", "life_spread",
+                 "life_disappearance"}
         names |= {f"drain_{key}{of}" for key in ("top_key", "first_token", "smallest", "largest") for of in ("", "_corpus")}
         files = {p.name for p in (self.report / "figures").iterdir()}
         self.assertEqual(files, {f"{n}.{e}" for n in names for e in ("gp", "dat", "pdf", "svg", "png")})

@@ -27,6 +27,19 @@ class RealModelTest(ProgramTest):
             arrays = np.load(out / "arrays.npz")
             return json.loads((out / "results.json").read_text()), {name: arrays[name] for name in arrays.files}, stdout
 
+    def check_lifecycle(self, results):
+        """Sums of parts are the values that stand there."""
+        cycle = reading.lifecycle(results)
+        emergence, gone = cycle["emergence"], cycle["disappearance"]
+        total = emergence["embedding"] + sum(reading.parts(layer) for layer in emergence["layers"])
+        self.assertAlmostEqual(total / emergence["sum"], 1, delta=1e-9)
+        self.assertAlmostEqual(emergence["sum"] / emergence["residual"], 1, delta=1e-4)
+        self.assertAlmostEqual((gone["before"] + gone["sum"]) / gone["after"], 1, delta=1e-4)
+        self.assertAlmostEqual(gone["cancelled"], -gone["sum"] / gone["before"], delta=1e-9)
+        for one in results["lifecycle"]["constancy"]:
+            self.assertGreater(one["cosine"], 0.9)
+        return cycle
+
     def near(self, value, wanted, relative=0.005):
         self.assertAlmostEqual(abs(float(value)) / wanted, 1, delta=relative)
 
@@ -47,6 +60,13 @@ class RealModelTest(ProgramTest):
         self.assertEqual((life["born_layer"], life["peak_layer"], life["removed_layer"]), (11, 11, 28))
         self.assertEqual(life["massive_channels"][0], 507)
         self.assertEqual([t["token"] for t in life["massive_tokens"]], [0])
+        cycle = self.check_lifecycle(results)
+        self.assertEqual([(e["born_layer"], e["removed_layer"], e["token"], e["channel"]) for e in cycle["episodes"]],
+                         [(2, 9, 0, 507), (11, 28, 0, 507)])
+        self.assertGreater(abs(cycle["episodes"][1]["peak"] / cycle["episodes"][0]["peak"]), 30)
+        self.assertEqual([n["neuron"] for n in cycle["neurons"]], [1229, 1487])
+        self.assertEqual((cycle["disappearance"]["first_layer"], cycle["disappearance"]["last_layer"]), (28, 29))
+        self.assertIn("episodes    layers 2-8: channel 507", stdout)
         self.assertEqual(reading.layers(results, "prompt", "writes")[11]["largest"]["neurons"][0]["neuron"], 1229)
         self.assertIn("born        in layer 11: mlp.down_proj column 1229", stdout)
         self.assertIn("removed     in layer 28: the MLP adds -", stdout)
@@ -69,6 +89,8 @@ class RealModelTest(ProgramTest):
         life = reading.life(results)
         self.assertEqual(life["born_layer"], 2)
         self.assertEqual(life["removed_layer"], 22)
+        cycle = self.check_lifecycle(results)
+        self.assertEqual([(e["born_layer"], e["removed_layer"], e["channel"]) for e in cycle["episodes"]], [(2, 22, 62)])
         self.assertEqual(life["massive_channels"][0], 62)
         self.assertEqual(reading.layers(results, "prompt", "writes")[2]["largest"]["neurons"][0]["neuron"], 1980)
         self.assertIn("born        in layer 2: mlp.down_proj column 1980", stdout)

@@ -169,6 +169,10 @@ std::string summary_text(const results::Results& results, size_t columns) {
   return report::summary_text(results, columns);
 }
 
+std::string lifecycle_text(const results::Results& results, size_t columns) {
+  return report::summary_text(results, columns, true);
+}
+
 std::string summary_text(const results::Perplexity& perplexity, size_t columns) {
   return report::perplexity_text(perplexity, columns);
 }

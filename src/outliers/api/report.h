@@ -115,6 +115,8 @@ class OUTLIERS_API Comparison {
 
 /// The results in words, in lines of `columns`, 40 at least. Their JSON is results::to_text().
 OUTLIERS_API std::string summary_text(const results::Results& results, size_t columns = 80);
+/// The same with the whole life cycle: who writes the outlier, what it does to attention, who takes it away.
+OUTLIERS_API std::string lifecycle_text(const results::Results& results, size_t columns = 80);
 OUTLIERS_API std::string summary_text(const results::Perplexity& perplexity, size_t columns = 80);
 /// A table of at most `table_columns` (0: any number), and lines of `columns`.
 OUTLIERS_API std::string summary_text(const results::Interventions& interventions, size_t table_columns,

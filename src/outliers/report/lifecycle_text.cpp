@@ -123,6 +123,11 @@ Lines taken(const results::PromptLife& life) {
   return {{"taken", text}};
 }
 
+const results::PromptLife* first_life(const results::Results& r) {
+  const results::Input* prompt = r.prompt();
+  return prompt == nullptr ? nullptr : prompt_life(r, *prompt);
+}
+
 }  // namespace
 
 const results::PromptLife* prompt_life(const results::Results& r, const results::Input& prompt) {
@@ -132,12 +137,16 @@ const results::PromptLife* prompt_life(const results::Results& r, const results:
   return nullptr;
 }
 
+Lines episode_lines(const results::Results& r) {
+  const results::PromptLife* life = first_life(r);
+  return life == nullptr ? Lines() : episodes(r, *life);
+}
+
 Lines lifecycle_lines(const results::Results& r) {
-  const results::Input* prompt = r.prompt();
-  const results::PromptLife* life = prompt == nullptr ? nullptr : prompt_life(r, *prompt);
+  const results::PromptLife* life = first_life(r);
   if (life == nullptr) return {};
   Lines lines;
-  for (const Lines& part : {episodes(r, *life), written(*life), spread(r, *life), taken(*life)})
+  for (const Lines& part : {written(*life), spread(r, *life), taken(*life)})
     lines.insert(lines.end(), part.begin(), part.end());
   return lines;
 }

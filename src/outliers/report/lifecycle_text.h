@@ -8,8 +8,9 @@
 
 namespace outliers::report {
 
-/// "episodes", where there are several; "written", "spread" and "taken away". None where that was not
-/// measured, or there is no outlier.
+/// "episodes", where there are several.
+std::vector<SummaryLine> episode_lines(const results::Results& r);
+/// "written", "spread" and "taken"; none where that was not measured, or there is no outlier.
 std::vector<SummaryLine> lifecycle_lines(const results::Results& r);
 
 /// The prompt's; nullptr where it was not measured.

@@ -75,7 +75,7 @@ ordered_json index_of(const Results& results) {
 /// <dt> and <dd> for each line of the summary.
 std::string answer(const results::Results& r) {
   std::string html;
-  for (const SummaryLine& line : summary_lines(r)) {
+  for (const SummaryLine& line : summary_lines(r, true)) {
     if (line.label.empty()) continue;  // the sparkline; the page has its own
     html += fmt::format("<dt>{}</dt><dd>{}</dd>", html_text(line.label), html_text(line.text));
   }

@@ -286,15 +286,15 @@ Lines nonfinite(const results::Results& r) {
 
 }  // namespace
 
-Lines summary_lines(const results::Results& r) {
-  return line("measured", measured(r)) + life_lines(r) + line("", "") + lifecycle_lines(r) + places(r) +
-         further_prompts(r) + weights(r) + attention(r) + alignment(r) + headroom(r) + norms(r) +
-         nonfinite(r) + cost(r);
+Lines summary_lines(const results::Results& r, bool whole) {
+  return line("measured", measured(r)) + life_lines(r) + line("", "") + episode_lines(r) +
+         (whole ? lifecycle_lines(r) : Lines()) + places(r) + further_prompts(r) + weights(r) + attention(r) +
+         alignment(r) + headroom(r) + norms(r) + nonfinite(r) + cost(r);
 }
 
-std::string summary_text(const results::Results& r, size_t width) {
+std::string summary_text(const results::Results& r, size_t width, bool whole) {
   std::string text = fold(heading(r), width, 0) + "\n";
-  for (const SummaryLine& l : summary_lines(r)) {
+  for (const SummaryLine& l : summary_lines(r, whole)) {
     if (l.label.empty()) {
       for (const std::string& row : life_strip(r, width - kLabelColumns))
         text += std::string(kLabelColumns, ' ') + row + "\n";

@@ -14,10 +14,10 @@ struct SummaryLine {
 };
 
 /// The summary without its heading. What was not measured has no line; a further prompt has one, which tells
-/// of its life.
-std::vector<SummaryLine> summary_lines(const results::Results& r);
+/// of its life. `whole`: with the parts of the life cycle (lifecycle_text.h), which fill another screen.
+std::vector<SummaryLine> summary_lines(const results::Results& r, bool whole = false);
 
 /// The same with the strip, headed by the model and folded to lines of `width` columns, 40 at least.
-std::string summary_text(const results::Results& r, size_t width);
+std::string summary_text(const results::Results& r, size_t width, bool whole = false);
 
 }  // namespace outliers::report

@@ -323,9 +323,8 @@ void add_lifecycle(const models::Model& model, const Subjects& subjects, const R
     all.prompts.push_back(std::move(life));
   }
   if (targets.empty()) return;
-  for (size_t i = 0; i < subjects.runs.size(); ++i) {
-    const run::Input& input = subjects.runs[i];
-    if (subjects.measured[i].is_prompt() || input.pixels.defined()) continue;
+  for (const measures::Input& input : subjects.measured) {  // all ranks' tokens
+    if (input.is_prompt() || models::reads_images(c)) continue;
     const int64_t sequences = std::min(kProbeSequences, input.ids.size(0)),
                   tokens = std::min(kProbeTokens, input.ids.size(1));
     inputs.push_back({input.name, input.ids.narrow(0, 0, sequences).narrow(1, 0, tokens).contiguous()});
