@@ -33,7 +33,7 @@ class InstallTest(FolderTest):
         (cls.dir / "first").rename(cls.prefix)  # nothing in it may know where it was put
         # A copy: nothing of the source tree is to be found from there.
         shutil.copytree(ROOT / "examples", cls.dir / "examples")
-        cls.run_command(CMAKE, "-S", cls.dir / "examples", "-B", cls.dir / "build", f"-DCMAKE_PREFIX_PATH={cls.prefix}",
+        cls.run_command(CMAKE, "-G", "Ninja", "-S", cls.dir / "examples", "-B", cls.dir / "build", f"-DCMAKE_PREFIX_PATH={cls.prefix}",
                         f"-DCMAKE_CXX_COMPILER={COMPILER}")
         cls.run_command(CMAKE, "--build", cls.dir / "build", "-j", "2")
         cls.model = tiny.write_model(cls.dir / "tiny")

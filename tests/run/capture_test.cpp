@@ -29,7 +29,7 @@ TEST_F(Capture, AgreesWithTransformersInBothFormats) {
     options.run.chunk_tokens = 1;
     capture(*model_, ids(), sites_, scratch_ / file, options);
     const CaptureComparison comparison = compare_captures(scratch_ / file, folder_ / "reference.npz");
-    EXPECT_EQ(comparison.points.size(), 56u);
+    EXPECT_EQ(comparison.points.size(), 59u);
     EXPECT_EQ(comparison.first, -1);
     EXPECT_EQ(comparison.points.front().name, "layer.0.resid_in");
     EXPECT_EQ(comparison.points.back().name, "logits");

@@ -33,7 +33,7 @@ using testing::HasSubstr;
 
 TEST(PointTable, IsInTheEnumsOrder) {
   for (size_t i = 0; i < point_table().size(); ++i) EXPECT_EQ(point_table()[i].point, static_cast<Point>(i));
-  EXPECT_EQ(point_table().size(), 34u);
+  EXPECT_EQ(point_table().size(), 35u);
   EXPECT_STREQ(point_name(Point::down_in), "down_in");
   EXPECT_EQ(site_name({3, Point::down_in}), "layer.3.down_in");
   EXPECT_EQ(site_name({-1, Point::logits}), "logits");
@@ -46,7 +46,7 @@ TEST(ParseSites, ReadsLayersRangesAndGlobs) {
   EXPECT_THAT(names("layer.1..2.key", 4), ElementsAre("layer.1.key", "layer.2.key"));
   EXPECT_THAT(names("layer.-2..-1.key", 4), ElementsAre("layer.2.key", "layer.3.key"));
   EXPECT_THAT(names("layer.0.down_*", 4), ElementsAre("layer.0.down_in", "layer.0.down_out"));
-  EXPECT_EQ(names("layer.*.*,*", 4).size(), 4 * 18 + 2u);
+  EXPECT_EQ(names("layer.*.*,*", 4).size(), 4 * 19 + 2u);
 }
 
 TEST(ParseSites, OrdersAsComputedAndDropsRepeats) {
@@ -57,7 +57,7 @@ TEST(ParseSites, OrdersAsComputedAndDropsRepeats) {
 TEST(ParseSites, KnowsWhichPointsTheModelHas) {
   models::Config plain = model_of(2);
   plain.gated_mlp = false;
-  EXPECT_EQ(names("layer.*.*", plain).size(), 2 * 17u);
+  EXPECT_EQ(names("layer.*.*", plain).size(), 2 * 18u);
   EXPECT_THAT(names("layer.0.*t_out", plain), testing::Not(testing::Contains("layer.0.gate_out")));
   EXPECT_THAT(error_of("layer.1.gate_out", plain), HasSubstr("the MLP there has no gate"));
 }
@@ -79,7 +79,7 @@ TEST(ParseSites, KnowsWhichLayersAreOfExperts) {
               ElementsAre("layer.0.down_in", "layer.1.experts.down_in", "layer.2.experts.down_in"));
   EXPECT_THAT(names("layer.1..2.experts.index", mixture),
               ElementsAre("layer.1.experts.index", "layer.2.experts.index"));
-  EXPECT_EQ(names("layer.*.*", mixture).size(), 18 + 2 * 22u);
+  EXPECT_EQ(names("layer.*.*", mixture).size(), 19 + 2 * 23u);
   EXPECT_THAT(error_of("layer.1.down_in", mixture), HasSubstr("is of experts; write experts.down_in"));
   EXPECT_THAT(error_of("layer.0.router_logits", mixture), HasSubstr("is not of experts"));
   EXPECT_THAT(error_of("layer.*.shared.down_in", mixture), HasSubstr("has no shared expert"));
