@@ -154,7 +154,7 @@ TEST_P(OldReport, HasTheCriteriaOfItsTime) {
       {"outlier_key_share", 0.1}, {"sink_epsilon", 0.3},     {"sink_queries", 64},
       {"high_patch_norm", 150.0}, {"found_ratio", 100.0},    {"removed_share", 0.5},
       {"fp16_max", 65504.0},      {"fp8_e4m3_max", 448.0},   {"int8_steps", 127.0},
-      {"int8_zero_step", 2.0},    {"step_share", 0.1}};
+      {"int8_zero_step", 2.0},    {"step_share", 0.1},       {"super_weight_spike", 50.0}};
   EXPECT_EQ(plain(now_["criteria"]), criteria);
   EXPECT_EQ(now_["definitions"].size(), definitions(Criteria()).size());
 }

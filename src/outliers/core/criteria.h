@@ -27,6 +27,8 @@ struct Criteria {
   double removed_share = 0.5;
   /// A layer steps an outlier up or down where it changes its abs value by this part of the peak's.
   double step_share = 0.1;
+  /// A down projection's output above this shows a super weight (Yu et al., arXiv 2411.07191, section 3.1).
+  double super_weight_spike = 50;
   /// Largest values of number formats, and steps of a symmetric int8 scale on one side of zero.
   double fp16_max = 65504, fp8_e4m3_max = 448, int8_steps = 127;
   /// An int8 step of more medians than this rounds a median value to zero.

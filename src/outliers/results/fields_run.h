@@ -144,6 +144,11 @@ void fields(V& v, Criteria& x) {
         .from(0)
         .or_left_out(),
     x.step_share);
+  v(field("super_weight_spike", "a down projection's output above this shows a super weight",
+          "arXiv 2411.07191, section 3.1")
+        .from(0)
+        .or_left_out(),
+    x.super_weight_spike);
   v(field("fp16_max", "the largest number of float16").from(0), x.fp16_max);
   v(field("fp8_e4m3_max", "the largest number of float8 e4m3").from(0), x.fp8_e4m3_max);
   v(field("int8_steps", "steps of a symmetric int8 scale on one side of zero").from(0), x.int8_steps);

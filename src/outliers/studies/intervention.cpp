@@ -11,6 +11,7 @@
 #include "outliers/models/describe.h"
 #include "outliers/run/finite_watch.h"
 #include "outliers/run/runner.h"
+#include "outliers/studies/super_weights.h"
 #include "outliers/text/token_class.h"
 
 namespace outliers::studies {
@@ -28,19 +29,71 @@ struct Runs {
   std::vector<Branch> branches;  ///< of inputs 1, 2, ...
 };
 
-std::vector<run::Edit> edits_of(const models::Config& config, const std::string& text) {
-  std::vector<run::Edit> edits = run::parse_edits(text, config);
-  for (const run::Edit& edit : edits) {
-    const auto* site = std::get_if<run::Site>(&edit.site);
-    require(site == nullptr || site->point != run::Point::logits, Cause{ErrorKind::argument},
-            "edit '{}' is of the logits, which an evaluation sees by blocks only; edit final_norm_out",
-            run::edits_name({edit}));
-  }
-  return edits;
-}
+/// What --edit names beside run::parse_edits(): the super weights of the model, with an operation.
+constexpr std::string_view kSuperWeights = "super_weights=";
 
-Runs runs_of(const models::Model& model, const InterventionOptions& options, const at::Tensor& ids,
-             int64_t first) {
+/// The edits of a branch, where `super weights` is found once, when it is first asked for.
+class EditReader {
+ public:
+  EditReader(const models::Model& model, const eval::EvaluationOptions& options, const at::Tensor& ids)
+      : model_(model), options_(options), ids_(ids) {}
+
+  std::vector<run::Edit> operator()(const std::string& text) {
+    std::vector<run::Edit> edits;
+    std::string others;
+    for (size_t begin = 0; begin <= text.size();) {
+      const size_t end = std::min(text.find(';', begin), text.size());
+      std::string part = text.substr(begin, end - begin);
+      const size_t first = part.find_first_not_of(" \t\n");
+      if (first != std::string::npos && part.compare(first, kSuperWeights.size(), kSuperWeights) == 0) {
+        for (run::Edit& edit : of_super_weights(part.substr(first + kSuperWeights.size())))
+          edits.push_back(std::move(edit));
+      } else {
+        others += (others.empty() ? "" : ";") + part;
+      }
+      begin = end + 1;
+    }
+    if (!others.empty()) {
+      for (run::Edit& edit : run::parse_edits(others, model_.config())) edits.push_back(std::move(edit));
+    }
+    for (const run::Edit& edit : edits) {
+      const auto* site = std::get_if<run::Site>(&edit.site);
+      require(site == nullptr || site->point != run::Point::logits, Cause{ErrorKind::argument},
+              "edit '{}' is of the logits, which an evaluation sees by blocks only; edit final_norm_out",
+              run::edits_name({edit}));
+    }
+    return edits;
+  }
+
+ private:
+  std::vector<run::Edit> of_super_weights(const std::string& operation) {
+    if (!found_) found_ = find_super_weights(model_, ids_, eval::run_options(options_));
+    require(
+        !found_->empty(), Cause{ErrorKind::argument},
+        "the model has no super weights: no down projection gives more than {} on the text's first tokens",
+        Criteria{}.super_weight_spike);
+    std::vector<run::Edit> edits;
+    for (const SuperWeight& weight : *found_) {
+      // Read like any other, so that an operation is said to be wrong in the same words.
+      const std::string site = run::edits_name({site_of(weight)});
+      for (run::Edit& edit :
+           run::parse_edits(site.substr(0, site.rfind('=') + 1) + operation, model_.config()))
+        edits.push_back(std::move(edit));
+    }
+    return edits;
+  }
+
+  const models::Model& model_;
+  const eval::EvaluationOptions& options_;
+  at::Tensor ids_;  // [1,T]
+  std::optional<std::vector<SuperWeight>> found_;
+};
+
+/// Tokens of the text that super weights are looked for with.
+constexpr int64_t kSuperWeightTokens = 64;
+
+Runs runs_of(const models::Model& model, const InterventionOptions& options, EditReader read_edits,
+             const at::Tensor& ids, int64_t first) {
   Runs runs;
   runs.inputs.push_back({"plain", ids});
   if (options.evaluation.windows.ranks != nullptr) runs.inputs.front().part_begin = first;
@@ -55,7 +108,7 @@ Runs runs_of(const models::Model& model, const InterventionOptions& options, con
   };
   for (size_t i = 0; i < options.edits.size(); ++i) {
     const std::string name = fmt::format("edit{}", i + 1);
-    std::vector<run::Edit> edits = edits_of(model.config(), options.edits[i]);
+    std::vector<run::Edit> edits = read_edits(options.edits[i]);
     add(name, edits, {name, "", 0});
     for (int64_t seed = 1; seed <= options.controls; ++seed) {
       for (run::Edit& edit : edits) edit.selection.random = static_cast<uint64_t>(seed);
@@ -127,7 +180,11 @@ results::Interventions intervene(const models::Model& model, const InterventionO
   const eval::Windows windows = eval::cut_windows(model, options.evaluation.windows);
   const auto [first, last] = eval::part_of(windows, ranks);
   const bool is_root = ranks == nullptr || ranks->is_root();
-  Runs runs = runs_of(model, options, windows.ids.slice(0, first, last), first);
+  // Of the first window, whatever this rank's part is, so that all find the same.
+  const at::Tensor start =
+      windows.ids.narrow(0, 0, 1).narrow(1, 0, std::min(kSuperWeightTokens, windows.ids.size(1)));
+  Runs runs = runs_of(model, options, EditReader(model, options.evaluation, start),
+                      windows.ids.slice(0, first, last), first);
   const size_t count = runs.inputs.size();
 
   const measures::TextNames names(model.tokenizer());
