@@ -52,7 +52,7 @@ def leave_out(results, arrays, measure):
     if measure == "attention":
         results["summary"]["sink_rate"] = None
     if measure == "alignment":
-        results["summary"]["alignment"] = dict.fromkeys(results["summary"]["alignment"])
+        results["summary"]["alignment"] = {"weight_activation": None, "activation_attention": None}
     if measure == "value_drain":
         results["definitions"] = {path: one for path, one in results["definitions"].items() if "shape" not in one}
 

@@ -198,13 +198,56 @@ bool was_measured(const results::Results& r, std::string_view measure) {
 }
 
 Lines alignment(const results::Results& r) {
+/// "11", with its corpus where there are several.
+std::string place(const results::Results& r, const results::OutlierLayer& layer) {
+  const bool one = inputs_of(r, results::InputKind::corpus).size() == 1;
+  return fmt::format("{}{}", layer.layer, one ? "" : fmt::format(" ({})", printable(layer.input, 40)));
+}
+
+/// Why weights alone do not tell the neuron.
+std::string exception(const results::Results& r, const results::OutlierLayer& layer) {
+  const auto &weight = layer.top_weight, &activation = layer.top_activation, &product = layer.top_product;
+  const auto named = [](const results::AlignedNeuron& n) {
+    return fmt::format("{}neuron {}", of_expert(n.expert), n.neuron);
+  };
+  std::string text = fmt::format("layer {}: the top weight is in {}column {} (max/mean {})", place(r, layer),
+                                 of_expert(weight.expert), weight.neuron, number(weight.ratio));
+  if (weight.down_in) text += fmt::format(", whose neuron reaches {}", number(*weight.down_in));
+  text +=
+      fmt::format(", {} reaches {}", named(activation), number(activation.down_in.value_or(results::kNone)));
+  return text + fmt::format(", and the most is written by {}: {} to channel {}", named(product),
+                            number(product.product.value_or(results::kNone)), product.row);
+}
+
+/// Of the layers whose down_in has outliers.
+std::string alignment_of_outliers(const results::Results& r, const results::OutlierLayers& of) {
+  const std::string above = limit(r.criteria.outlier_token_ratio);
+  if (of.layers.empty()) return fmt::format("no layer's down_in has a value above {} means", above);
+  std::vector<results::OutlierLayer> others;
+  for (const results::OutlierLayer& layer : of.layers) {
+    if (!layer.aligned) others.push_back(layer);
+  }
+  const std::string places =
+      first_of(of.layers, 12, [&](const results::OutlierLayer& layer) { return place(r, layer); });
+  std::string text = fmt::format(
+      "the top weight column is the top down_in channel in {} of the {} layers whose down_in has values "
+      "above "
+      "{} means ({})",
+      of.layers.size() - others.size(), of.layers.size(), above, places);
+  if (!others.empty()) {
+    text += "; not in " +
+            first_of(others, 2, [&](const results::OutlierLayer& layer) { return exception(r, layer); });
+  }
+  return text;
+}
+
   const results::Alignment& a = r.summary.alignment;
   if (!was_measured(r, "alignment")) return {};
   if (r.told_layers() == 0) return line("alignment", "cannot be told");
-  std::string text;
+  std::string text = a.outlier_layers ? alignment_of_outliers(r, *a.outlier_layers) : "";
   if (a.weight_activation) {
-    text = fmt::format("the top weight column is the top down_in channel in {} of layers",
-                       percent(*a.weight_activation));
+    text += text.empty() ? "the top weight column is the top down_in channel in " : "; over all layers, in ";
+    text += percent(*a.weight_activation) + (a.outlier_layers ? "" : " of all layers");
   }
   if (a.activation_attention) {
     text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ",

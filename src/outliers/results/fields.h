@@ -2,6 +2,7 @@
 // in the order of the file. Only this room includes it.
 #pragma once
 
+#include "outliers/results/fields_findings.h"
 #include "outliers/results/fields_measured.h"
 #include "outliers/results/fields_run.h"
 #include "outliers/results/fields_summary.h"
@@ -28,6 +29,8 @@ void fields(V& v, Results& x) {
   v(field("images", "only of models of images"), x.images);
   v(field("layers", "the measurements").not_empty(), x.layers);
   v(field("summary", "what they say together"), x.summary);
+  v(field("findings", "what rules say of them, the worst first (rules.md); older reports have none"),
+    x.findings);
   v(field("definitions",
           "what the fields of layers and summary are, and others that have a source or a threshold, by path"),
     x.definitions);

@@ -1,8 +1,11 @@
 // Whether weights, activations and attention point at the same places, over all corpora: the paper's Table 1.
+#include <map>
+
 #include <ATen/ATen.h>
 
 #include "outliers/core/thresholds.h"
 #include "outliers/measures/measure.h"
+#include "outliers/measures/tensors.h"
 
 namespace outliers::measures {
 namespace {
@@ -20,6 +23,29 @@ struct Share {
   }
 };
 
+/// Of each column of a down projection its largest entry, signed, where that stands, and how far it exceeds
+/// the column's mean: [F].
+struct Columns {
+  at::Tensor value, row, ratio;
+
+  static Columns of(const at::Tensor& w) {
+    const auto [high, high_row] = w.max(0);
+    const auto [low, low_row] = w.min(0);
+    const at::Tensor is_low = low.neg() > high, value = at::where(is_low, low, high).to(at::kFloat);
+    const at::Tensor sum = at::linalg_vector_norm(w, 1, {0}, false, at::kFloat);
+    return {on_host(value), at::where(is_low, low_row, high_row).cpu(),
+            on_host(value.abs() * static_cast<double>(w.size(0)) / sum)};
+  }
+  void save(ByteWriter& out) const {
+    for (const at::Tensor* part : {&value, &row, &ratio}) out.put(*part);
+  }
+  static Columns load(ByteReader& in) {
+    Columns columns;
+    for (at::Tensor* part : {&columns.value, &columns.row, &columns.ratio}) *part = in.get_tensor();
+    return columns;
+  }
+};
+
 /// The channel that stands out in the input of the down projection is that of its most outlying column.
 bool weights_point_at_activations(const results::Weights& weights, const results::Activations& down_in) {
   const results::Weight& down = *weights.modules.find("down");
@@ -32,14 +58,44 @@ class Alignment : public Measure {
  public:
   using Measure::Measure;
 
-  Wants wants(int64_t) const override { return {}; }
+  /// Each rank sees the experts that its own sequences chose; the rest is rank 0's.
+  Wants wants(int64_t layer) const override {
+    return {.weights = context().is_root() || models::is_routed(config(), layer)};
+  }
+  void add_weight(int64_t, const run::LayerWeight& weight) override {
+    if (weight.module != "down" || (!context().is_root() && weight.expert < 0)) return;
+    columns_.emplace(weight.expert, Columns::of(weight.tensor));
+  }
+
+  void save(ByteWriter& out) const override {
+    out.put(columns_.size());
+    for (const auto& [expert, columns] : columns_) {
+      out.put(expert);
+      columns.save(out);
+    }
+  }
+  void merge(ByteReader& in) override {
+    for (auto count = in.get<size_t>(); count > 0; --count) {
+      const auto expert = in.get<int64_t>();
+      columns_.emplace(expert, Columns::load(in));
+    }
+  }
 
   void end_layer(results::Layer& layer, Arrays& arrays) override {
     same_channel_.emplace_back();
     for (const Input& input : context().inputs) {
       if (input.is_prompt()) continue;
       const results::LayerInput& here = layer.inputs[input.name];
-      same_channel_.back().count(weights_point_at_activations(*layer.weights, *here.down_in));
+      const bool same = weights_point_at_activations(*layer.weights, *here.down_in);
+      same_channel_.back().count(same);
+      if (here.down_in->max > outlier_token_threshold(here.down_in->mean, context().criteria)) {
+        results::OutlierLayer& found = outlier_layers_.emplace_back();
+        found.layer = layer.layer;
+        found.input = input.name;
+        found.max_over_mean = here.down_in->max / here.down_in->mean;
+        found.aligned = same;
+        explain(found, *layer.weights, *here.down_in, arrays.last(input.name + ".down_in.channel_max"));
+      }
       at::Tensor& outlier_tokens = outlier_tokens_[input.name];
       if (outlier_tokens.defined() && here.attention->nonfinite == 0) {
         const auto is_outlier = outlier_tokens.accessor<bool, 2>();
@@ -60,12 +116,68 @@ class Alignment : public Measure {
       same.some += same_channel_[layer].some;
       same.all += same_channel_[layer].all;
     }
-    results.summary.alignment = {same.value(), keys_at_outlier_tokens_.value()};
+    results::OutlierLayers of;
+    Share aligned;
+    for (const results::OutlierLayer& layer : outlier_layers_) {
+      if (layer.layer >= results.told_layers()) continue;
+      aligned.count(layer.aligned);
+      of.layers.push_back(layer);
+    }
+    of.share = aligned.value();
+    results.summary.alignment = {same.value(), keys_at_outlier_tokens_.value(), of};
+  }
+  void forget_layer() override { columns_.clear(); }
+
+  Memory memory(const Load&) const override {
+    constexpr int64_t kFloat = sizeof(float), kColumn = 2 * kFloat + static_cast<int64_t>(sizeof(int64_t));
+    const models::Experts& experts = config().experts;
+    const int64_t widest = models::widest_mlp(config());
+    return {.held = kColumn * std::max(widest, experts.count * experts.width + experts.shared_width),
+            .moment = widest * (config().width * kFloat + 4 * kColumn)};
   }
 
  private:
-  std::vector<Share> same_channel_;            // by layer, of the corpora
-  results::Named<at::Tensor> outlier_tokens_;  // of the layer before, bool [N,T], by corpus
+  /// What weights, activations and both together point at.
+  void explain(results::OutlierLayer& layer, const results::Weights& weights,
+               const results::Activations& down_in, const at::Tensor& channel_max) const {
+    const results::Weight& down = *weights.modules.find("down");
+    if (!down.top_columns.empty())
+      layer.top_weight = neuron(down.top_columns[0].column, down.expert, down_in, channel_max);
+    layer.top_activation =
+        neuron(down_in.top_channels[0].channel, down_in.top_channels[0].expert, down_in, channel_max);
+    layer.top_product = layer.top_activation;
+    if (const auto dense = columns_.find(run::kNoExpert); dense != columns_.end()) {
+      const int64_t largest = (channel_max * dense->second.value.abs()).argmax().item<int64_t>();
+      layer.top_product = neuron(largest, std::nullopt, down_in, channel_max);
+      return;
+    }
+    for (const results::ChannelMax& channel : down_in.top_channels) {
+      const results::AlignedNeuron one = neuron(channel.channel, channel.expert, down_in, channel_max);
+      if (*one.product > *layer.top_product.product) layer.top_product = one;
+    }
+  }
+
+  results::AlignedNeuron neuron(int64_t number, const std::optional<results::Expert>& expert,
+                                const results::Activations& down_in, const at::Tensor& channel_max) const {
+    const Columns& columns = columns_.at(expert ? expert->number : run::kNoExpert);
+    results::AlignedNeuron neuron;
+    neuron.neuron = number;
+    neuron.expert = expert;
+    neuron.ratio = columns.ratio[number].item<double>();
+    neuron.weight = columns.value[number].item<double>();
+    neuron.row = columns.row[number].item<int64_t>();
+    if (!expert) neuron.down_in = channel_max[number].item<double>();
+    for (const results::ChannelMax& channel : down_in.top_channels) {
+      if (channel.channel == number && channel.expert == expert) neuron.down_in = channel.max;
+    }
+    if (neuron.down_in) neuron.product = *neuron.down_in * std::abs(neuron.weight);
+    return neuron;
+  }
+
+  std::map<int64_t, Columns> columns_;                 // of this layer, by expert
+  std::vector<results::OutlierLayer> outlier_layers_;  // of the corpora
+  std::vector<Share> same_channel_;                    // by layer, of the corpora
+  results::Named<at::Tensor> outlier_tokens_;          // of the layer before, bool [N,T], by corpus
   Share keys_at_outlier_tokens_;
 };
 

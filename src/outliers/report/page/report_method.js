@@ -46,6 +46,7 @@ async function start() {
   startStrip();
   startActivations();
   startValues();
+  startAlignment();
   startMethod();
   document.documentElement.dataset.ready = "numbers";
   const arrays = await Arrays.open();
