@@ -15,6 +15,7 @@
 
 #include "outliers/api/model.h"
 #include "outliers/api/report.h"
+#include "outliers/api/rules.h"
 #include "outliers/core/exception.h"
 #include "outliers/core/export.h"
 #include "outliers/core/progress.h"
@@ -61,6 +62,7 @@ struct SurveyOptions {
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< results::kLargestSeed at most
   std::vector<std::string> measures;  ///< names of list_measures(); none: all
+  Rules rules;                        ///< of results.findings
   /// Of models of images, in place of all these: the first is looked at token by token, all are measured on.
   std::vector<std::filesystem::path> images;
 };

@@ -8,6 +8,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/table.h"
+#include "outliers/report/findings_text.h"
 #include "outliers/report/format.h"
 #include "outliers/report/life_text.h"
 #include "outliers/report/measured.h"
@@ -197,7 +198,6 @@ bool was_measured(const results::Results& r, std::string_view measure) {
   return std::find(r.run.measures.begin(), r.run.measures.end(), measure) != r.run.measures.end();
 }
 
-Lines alignment(const results::Results& r) {
 /// "11", with its corpus where there are several.
 std::string place(const results::Results& r, const results::OutlierLayer& layer) {
   const bool one = inputs_of(r, results::InputKind::corpus).size() == 1;
@@ -213,9 +213,9 @@ std::string exception(const results::Results& r, const results::OutlierLayer& la
   std::string text = fmt::format("layer {}: the top weight is in {}column {} (max/mean {})", place(r, layer),
                                  of_expert(weight.expert), weight.neuron, number(weight.ratio));
   if (weight.down_in) text += fmt::format(", whose neuron reaches {}", number(*weight.down_in));
-  text +=
-      fmt::format(", {} reaches {}", named(activation), number(activation.down_in.value_or(results::kNone)));
-  return text + fmt::format(", and the most is written by {}: {} to channel {}", named(product),
+  text += fmt::format("; {} ({}) reaches {}", named(activation), number(activation.ratio),
+                      number(activation.down_in.value_or(results::kNone)));
+  return text + fmt::format("; the most is written by {}, {} to channel {}", named(product),
                             number(product.product.value_or(results::kNone)), product.row);
 }
 
@@ -241,6 +241,7 @@ std::string alignment_of_outliers(const results::Results& r, const results::Outl
   return text;
 }
 
+Lines alignment(const results::Results& r) {
   const results::Alignment& a = r.summary.alignment;
   if (!was_measured(r, "alignment")) return {};
   if (r.told_layers() == 0) return line("alignment", "cannot be told");
@@ -330,7 +331,8 @@ Lines nonfinite(const results::Results& r) {
 
 Lines summary_lines(const results::Results& r) {
   return line("measured", measured(r)) + life_lines(r) + line("", "") + places(r) + further_prompts(r) +
-         weights(r) + attention(r) + alignment(r) + headroom(r) + norms(r) + nonfinite(r) + cost(r);
+         weights(r) + attention(r) + alignment(r) + headroom(r) + norms(r) + nonfinite(r) + finding_lines(r) +
+         cost(r);
 }
 
 std::string summary_text(const results::Results& r, size_t width) {

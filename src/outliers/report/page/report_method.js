@@ -44,9 +44,10 @@ async function start() {
   startNames();
   startHead();
   startStrip();
+  startFindings();
   startActivations();
-  startValues();
   startAlignment();
+  startValues();
   startMethod();
   document.documentElement.dataset.ready = "numbers";
   const arrays = await Arrays.open();
