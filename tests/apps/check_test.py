@@ -17,7 +17,7 @@ from program import ROOT, FolderTest, main, run  # noqa: E402
 
 FINITE = 1e300
 SAMPLES = {  # of other models than the tiny one
-    "layers_not_finite": "broken", "weights_not_finite": "broken", "super_expert_over_median": "mixtral_experts",
+    "sink_rate": "mixtral_experts", "layers_not_finite": "broken", "weights_not_finite": "broken", "super_expert_over_median": "mixtral_experts",
     "high_patch_share": "dinov2_with_registers_shrunk"}
 
 
@@ -37,6 +37,16 @@ def rules(metric, bad):
     return f'[[rule]]\nid = "{metric}"\nmetric = "{metric}"\nbad = "{bad}"\nnote = {threshold}\ntitle = "{{layers}}"\ntext = "{{value}}"\n'
 
 
+def plant(weights):
+    """Layer 1's most outlying column is of a neuron that writes little."""
+    weights["model.layers.1.mlp.down_proj.weight"][:, 20] = 0
+    weights["model.layers.1.mlp.down_proj.weight"][9, 20] = 0.5
+
+
+def break_layer_2(weights):
+    weights["model.layers.2.mlp.up_proj.weight"][3, 5] = np.nan
+
+
 def matrix_ratios(w):
     """max/mean of abs W of every row, and of every column."""
     size = np.abs(w.astype(np.float64))
@@ -54,12 +64,12 @@ class CheckTest(FolderTest):
     def setUpClass(cls):
         super().setUpClass()
         windows = ("--corpus", cls.corpus, "--sequences", 2, "--tokens", 24, "--threads", 1)
-        cls.model = tiny.write_model(cls.dir / "tiny")
-        broken = tiny.write_model(cls.dir / "broken", lambda w: w["model.layers.2.mlp.up_proj.weight"].__setitem__((3, 5), np.nan))
+        cls.model = tiny.write_model(cls.dir / "tiny", plant)
+        broken = tiny.write_model(cls.dir / "broken", break_layer_2)
         cls.made = {"tiny": (cls.model, windows), "broken": (broken, windows)}
         words = cls.dir / "words.txt"
         words.write_text("the sea was calm and the crew slept. " * 20)
-        for name in set(SAMPLES.values()) - {"broken"}:
+        for name in sorted(set(SAMPLES.values()) - {"broken"}):
             folder, images = golden_model(name, cls.dir)
             cls.made[name] = (folder, images or ("--prompt", "warm.", "--corpus", words, "--sequences", 2, "--tokens", 8))
         cls.results, cls.arrays = {}, {}
@@ -78,9 +88,7 @@ class CheckTest(FolderTest):
 
     def of_points(self, of):
         """point -> [of(input, layer, point) of the tiny report]."""
-        r = self.results["tiny"]
-        return {point: [of(name, l, point) for name in ("prompt", "corpus") for l in range(tiny.L)] for point in ("resid_out", "down_in")
-                if r}
+        return {point: [of(name, l, point) for name in ("prompt", "corpus") for l in range(tiny.L)] for point in ("resid_out", "down_in")}
 
     def extent(self, name, layer, point):
         """Largest and median abs x: of the prompt, whose values are kept, by NumPy; of the corpus the median is the report's."""
@@ -94,6 +102,7 @@ class CheckTest(FolderTest):
     def expected(self):
         """metric -> {place: all its values}, by NumPy."""
         r, a, w = self.results["tiny"], self.arrays["tiny"], tiny.weights()
+        plant(w)
         ratio = self.of_points(lambda *at: self.extent(*at)[0] / self.extent(*at)[1])
         largest = self.of_points(lambda *at: self.extent(*at)[0])
         massive = self.of_points(lambda *at: [self.extent(*at)[0] / self.extent(*at)[1]]
@@ -103,7 +112,8 @@ class CheckTest(FolderTest):
         names = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.o_proj", "gate": "mlp.gate_proj",
                  "up": "mlp.up_proj", "down": "mlp.down_proj"}
         matrices = {short: [w[f"model.layers.{l}.{name}.weight"] for l in range(tiny.L)] for short, name in names.items()}
-        heads = [[head["sink_rate"] for head in layer["heads"]] for layer in reading.layers(r, "corpus", "attention")]
+        heads = [[head["sink_rate"] for head in layer["heads"]]
+                 for layer in reading.layers(self.results["mixtral_experts"], "corpus", "attention")]
         scores, T = a["corpus.attention.key_scores"], 24
         outliers = [(n, t) for layer in scores for n, t in zip(*np.nonzero(layer >= 0.1 * T))]
         life, down = reading.life(r), w["model.layers.1.mlp.down_proj.weight"]
@@ -118,6 +128,7 @@ class CheckTest(FolderTest):
             if reach.max() > 1000 * mean and column != reach.argmax():
                 products_of = reach * np.abs(matrix).max(0)
                 top_weights.append(products_of[column] / products_of.max())
+        self.assertEqual(len(top_weights), 1)
         experts = [e["down_out_max"] for layer in self.results["mixtral_experts"]["layers"] for one in layer["inputs"].values()
                    for e in one["experts"]]
         tallest = sorted(experts, reverse=True)
@@ -229,7 +240,7 @@ class CheckTest(FolderTest):
             self.refuse(1, pattern, "check", self.dir / "tiny.report", "--rules", path)
             self.assertFalse(out.exists())
         self.refuse(1, "nowhere.toml", "check", self.model, "--rules", self.dir / "nowhere.toml")
-        self.refuse(1, "", "check", self.model, "--rules", self.dir)
+        self.refuse(1, "directory", "check", self.model, "--rules", self.dir)
 
     def test_wrong_use(self):
         report = self.dir / "tiny.report"

@@ -20,12 +20,18 @@ std::string layers_words(const std::vector<int64_t>& layers) {
   return fmt::format("{} {}", layers.size() == 1 ? "layer" : "layers", report::ranges(layers));
 }
 
+/// Whole numbers without a point.
+std::string value_words(double value) {
+  const bool is_count = value == std::floor(value) && std::abs(value) < 1e6;
+  return is_count ? report::count(static_cast<int64_t>(value)) : report::number(value);
+}
+
 std::string word(const std::string& name, const results::Results& r, const Rule& rule, const Sample& worst,
                  const Finding& finding, size_t count) {
   const results::FindingPlace& place = finding.place;
   const auto number_of = [](const std::optional<int64_t>& x) { return x ? fmt::format("{}", *x) : "?"; };
   if (const std::string* own = worst.words.find(name)) return *own;
-  if (name == "value") return report::number(finding.value);
+  if (name == "value") return value_words(finding.value);
   if (name == "percent") return report::percent(finding.value);
   if (name == "threshold") return report::limit(finding.threshold);
   if (name == "layer") return number_of(place.layer);

@@ -15,7 +15,7 @@ function startFindings() {
     $("findings").append(el("details", { class: `finding ${finding.severity}`, "data-rule": finding.id, open: finding.severity !== "note" },
       el("summary", {}, el("span", { class: "severity" }, finding.severity), el("span", {}, finding.title)),
       el("p", {}, withLayers(finding.text)),
-      finding.advice ? el("p", { class: "advice" }, el("b", {}, "What to do: "), finding.advice) : null,
+      finding.advice ? el("p", { class: "advice" }, el("strong", {}, "What to do: "), finding.advice) : null,
       el("p", { class: "hint" }, `Rule ${finding.id}: ${finding.metric} ${beyond}`, finding.source ? ` (${finding.source})` : "",
         where.some(Boolean) ? "; " : "", where.filter(Boolean).flat(), "."),
     ));
