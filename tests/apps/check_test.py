@@ -17,8 +17,8 @@ from program import ROOT, FolderTest, main, run  # noqa: E402
 
 FINITE = 1e300
 SAMPLES = {  # of other models than the tiny one
-    "sink_rate": "mixtral_experts", "layers_not_finite": "broken", "weights_not_finite": "broken", "super_expert_over_median": "mixtral_experts",
-    "high_patch_share": "dinov2_with_registers_shrunk"}
+    "sink_rate": "mixtral_experts", "super_expert_over_median": "mixtral_experts", "layers_not_finite": "broken",
+    "weights_not_finite": "broken", "high_patch_share": "dinov2_with_registers_shrunk"}
 
 
 def metrics():
@@ -88,7 +88,8 @@ class CheckTest(FolderTest):
 
     def of_points(self, of):
         """point -> [of(input, layer, point) of the tiny report]."""
-        return {point: [of(name, l, point) for name in ("prompt", "corpus") for l in range(tiny.L)] for point in ("resid_out", "down_in")}
+        places = [(name, l) for name in ("prompt", "corpus") for l in range(tiny.L)]
+        return {point: [of(name, l, point) for name, l in places] for point in ("resid_out", "down_in")}
 
     def extent(self, name, layer, point):
         """Largest and median abs x: of the prompt, whose values are kept, by NumPy; of the corpus the median is the report's."""
@@ -109,8 +110,7 @@ class CheckTest(FolderTest):
                                  if self.extent(*at)[0] > max(100, 1000 * self.extent(*at)[1]) else [])
         heavy = self.of_points(lambda name, l, point: kurtosis(a[f"prompt.{point}"][l], 1e-6) if name == "prompt"
                                else reading.layers(r, name, point)[l]["kurtosis_pearson"])
-        names = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.o_proj", "gate": "mlp.gate_proj",
-                 "up": "mlp.up_proj", "down": "mlp.down_proj"}
+        names = {short: f"self_attn.{short}_proj" for short in "qkvo"} | {short: f"mlp.{short}_proj" for short in ("gate", "up", "down")}
         matrices = {short: [w[f"model.layers.{l}.{name}.weight"] for l in range(tiny.L)] for short, name in names.items()}
         heads = [[head["sink_rate"] for head in layer["heads"]]
                  for layer in reading.layers(self.results["mixtral_experts"], "corpus", "attention")]
@@ -157,7 +157,8 @@ class CheckTest(FolderTest):
             "high_patch_share": {"": [np.mean(patches > 150)]},
         }
         for key in ("top_key", "first_token", "smallest", "largest"):
-            wanted[f"drain_{key}"] = {"": [v for layer in r["layers"] for one in layer["inputs"].values() for v in one["values"][f"drain_{key}"]]}
+            by_head = [one["values"][f"drain_{key}"] for layer in r["layers"] for one in layer["inputs"].values()]
+            wanted[f"drain_{key}"] = {"": sum(by_head, [])}
         return wanted
 
     def test_metrics_are_numpys(self):

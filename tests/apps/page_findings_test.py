@@ -59,7 +59,8 @@ class FindingsPageTest(PageCase):
     def test_alignment(self):
         results = self.open(self.report)
         of = results["summary"]["alignment"]["outlier_layers"]
-        rows = self.page.run("return [...document.querySelectorAll('#alignment tbody tr')].map((r) => [...r.cells].map((c) => c.textContent))")
+        rows = self.page.run("return [...document.querySelectorAll('#alignment tbody tr')].map((r) => "
+                             "[...r.cells].map((c) => c.textContent))")
         self.assertEqual([int(row[0]) for row in rows], [layer["layer"] for layer in of["layers"]])
         for row, layer in zip(rows, of["layers"], strict=True):
             self.assertEqual(row[2], "yes" if layer["aligned"] else "no")

@@ -89,7 +89,8 @@ class RealModelTest(ProgramTest):
                 (SMOLLM, {2: True, 11: False, 28: True}, 4, {2, 9, 28}, {11}),
                 (QWEN, {2: True, 21: True}, 2, {2, 3, 21}, set(range(24)) - {2, 3, 21})):
             with self.subTest(model.name):
-                results, arrays, _ = self.report(model, "--bos", "never", "--measures", "alignment", "--no-figures", windows=(sequences, 1024))
+                results, arrays, _ = self.report(model, "--bos", "never", "--measures", "alignment", "--no-figures",
+                                                 windows=(sequences, 1024))
                 of = results["summary"]["alignment"]["outlier_layers"]
                 self.assertEqual({row["layer"]: row["aligned"] for row in of["layers"]}, of_outliers)
                 self.assertAlmostEqual(of["share"], sum(of_outliers.values()) / len(of_outliers))
