@@ -23,7 +23,7 @@ struct Share {
   }
 };
 
-/// Of each column of a down projection its largest entry, signed, where that stands, and how far it exceeds
+/// Of each column of a down projection its largest entry by abs, where that stands, and how far it exceeds
 /// the column's mean: [F].
 struct Columns {
   at::Tensor value, row, ratio;
@@ -31,10 +31,10 @@ struct Columns {
   static Columns of(const at::Tensor& w) {
     const auto [high, high_row] = w.max(0);
     const auto [low, low_row] = w.min(0);
-    const at::Tensor is_low = low.neg() > high, value = at::where(is_low, low, high).to(at::kFloat);
-    const at::Tensor sum = at::linalg_vector_norm(w, 1, {0}, false, at::kFloat);
-    return {on_host(value), at::where(is_low, low_row, high_row).cpu(),
-            on_host(value.abs() * static_cast<double>(w.size(0)) / sum)};
+    const at::Tensor is_low = low.neg() > high;
+    const at::Tensor value = on_host(at::where(is_low, low, high));
+    return {value, at::where(is_low, low_row, high_row).cpu(),
+            value.abs() / on_host(w.abs().mean(0, false, at::kFloat))};
   }
   void save(ByteWriter& out) const {
     for (const at::Tensor* part : {&value, &row, &ratio}) out.put(*part);
@@ -64,20 +64,20 @@ class Alignment : public Measure {
   }
   void add_weight(int64_t, const run::LayerWeight& weight) override {
     if (weight.module != "down" || (!context().is_root() && weight.expert < 0)) return;
-    columns_.emplace(weight.expert, Columns::of(weight.tensor));
+    downs_.emplace(weight.expert, weight.tensor);
   }
 
   void save(ByteWriter& out) const override {
-    out.put(columns_.size());
-    for (const auto& [expert, columns] : columns_) {
+    out.put(downs_.size());
+    for (const auto& [expert, w] : downs_) {
       out.put(expert);
-      columns.save(out);
+      Columns::of(w).save(out);
     }
   }
   void merge(ByteReader& in) override {
     for (auto count = in.get<size_t>(); count > 0; --count) {
       const auto expert = in.get<int64_t>();
-      columns_.emplace(expert, Columns::load(in));
+      of_others_.emplace(expert, Columns::load(in));
     }
   }
 
@@ -126,14 +126,18 @@ class Alignment : public Measure {
     of.share = aligned.value();
     results.summary.alignment = {same.value(), keys_at_outlier_tokens_.value(), of};
   }
-  void forget_layer() override { columns_.clear(); }
+  void forget_layer() override {
+    downs_.clear();
+    of_others_.clear();
+  }
 
   Memory memory(const Load&) const override {
     constexpr int64_t kFloat = sizeof(float), kColumn = 2 * kFloat + static_cast<int64_t>(sizeof(int64_t));
     const models::Experts& experts = config().experts;
-    const int64_t widest = models::widest_mlp(config());
-    return {.held = kColumn * std::max(widest, experts.count * experts.width + experts.shared_width),
-            .moment = widest * (config().width * kFloat + 4 * kColumn)};
+    const int64_t columns = models::widest_mlp(config()) * 4 * kColumn;
+    if (context().ranks == nullptr || experts.count == 0) return {.moment = columns};
+    return {.held = kColumn * experts.count * experts.width,
+            .moment = columns + experts.width * config().width * kFloat};
   }
 
  private:
@@ -146,9 +150,11 @@ class Alignment : public Measure {
     layer.top_activation =
         neuron(down_in.top_channels[0].channel, down_in.top_channels[0].expert, down_in, channel_max);
     layer.top_product = layer.top_activation;
-    if (const auto dense = columns_.find(run::kNoExpert); dense != columns_.end()) {
-      const int64_t largest = (channel_max * dense->second.value.abs()).argmax().item<int64_t>();
-      layer.top_product = neuron(largest, std::nullopt, down_in, channel_max);
+    if (const auto dense = downs_.find(run::kNoExpert); dense != downs_.end()) {
+      const at::Tensor largest = on_host(at::maximum(dense->second.amax(0), dense->second.amin(0).neg()));
+      // Where layers differ in width, channel_max has the widest's.
+      const at::Tensor products = channel_max.narrow(0, 0, largest.size(0)) * largest;
+      layer.top_product = neuron(products.argmax().item<int64_t>(), std::nullopt, down_in, channel_max);
       return;
     }
     for (const results::ChannelMax& channel : down_in.top_channels) {
@@ -159,13 +165,17 @@ class Alignment : public Measure {
 
   results::AlignedNeuron neuron(int64_t number, const std::optional<results::Expert>& expert,
                                 const results::Activations& down_in, const at::Tensor& channel_max) const {
-    const Columns& columns = columns_.at(expert ? expert->number : run::kNoExpert);
     results::AlignedNeuron neuron;
     neuron.neuron = number;
     neuron.expert = expert;
-    neuron.ratio = columns.ratio[number].item<double>();
-    neuron.weight = columns.value[number].item<double>();
-    neuron.row = columns.row[number].item<int64_t>();
+    const int64_t of = expert ? expert->number : run::kNoExpert;
+    const auto own = downs_.find(of);
+    const bool is_own = own != downs_.end();
+    const Columns column = is_own ? Columns::of(own->second.narrow(1, number, 1)) : of_others_.at(of);
+    const int64_t at = is_own ? 0 : number;
+    neuron.ratio = column.ratio[at].item<double>();
+    neuron.weight = column.value[at].item<double>();
+    neuron.row = column.row[at].item<int64_t>();
     if (!expert) neuron.down_in = channel_max[number].item<double>();
     for (const results::ChannelMax& channel : down_in.top_channels) {
       if (channel.channel == number && channel.expert == expert) neuron.down_in = channel.max;
@@ -174,7 +184,8 @@ class Alignment : public Measure {
     return neuron;
   }
 
-  std::map<int64_t, Columns> columns_;                 // of this layer, by expert
+  std::map<int64_t, at::Tensor> downs_;                // down projections of this layer, [D,F], by expert
+  std::map<int64_t, Columns> of_others_;               // of experts that other ranks saw, on rank 0
   std::vector<results::OutlierLayer> outlier_layers_;  // of the corpora
   std::vector<Share> same_channel_;                    // by layer, of the corpora
   results::Named<at::Tensor> outlier_tokens_;          // of the layer before, bool [N,T], by corpus
