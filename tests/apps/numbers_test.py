@@ -193,7 +193,7 @@ class PageTest(Case):
         self.assertRegex(said["#tiles"], rf"(?i)largest value\n{largest}\nlayer output of layer {layer} on the prompt")
         self.assertIn(f": {largest} in channel", said["#words"])
         self.assertIn("1,235 in layer 1 (corpus)", said["#words"].replace("reaches ", ""))
-        self.assertIn("over all layers, in 13 %", said["#words"])
+        self.assertIn("in 13 % of all layers", said["#words"])
         token = peak["top"][0]["token"]
         self.page.click(f"#strip .layer[data-layer='{layer}']")
         self.page.click(f"#prompt-text button[data-token='{token}']")

@@ -53,7 +53,7 @@ TEST(FindingsText, OfTheSummaryHasTheWorst) {
   EXPECT_THAT(lines_of(made(0, 0, 2)), ElementsAre("findings: 2 notes" + more));
   EXPECT_THAT(lines_of(made(2, 4, 1)),
               ElementsAre("severe: title of s0", "severe: title of s1", "warning: title of w0",
-                          "warning: title of w1", "findings: 2 warnings, 1 note more" + more));
+                          "findings: 3 warnings, 1 note more" + more));
 }
 
 TEST(FindingsText, SaysWhatItMeansAndWhatToDo) {

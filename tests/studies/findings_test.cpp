@@ -177,7 +177,7 @@ TEST(Findings, AreOneOfAllLayersOfAPoint) {
   down_in(r).max = 30;
   const std::vector<Finding> found =
       findings(r, rule("bad = \"above\"\nnote = 100\nwarning = 300\nsevere = 1000\n"
-                       "title = \"{at} {value} > {threshold}, {count} in {layers}\"\n"
+                       "title = \"{at} {value} > {threshold} in {layers}{also}\"\n"
                        "text = \"layer {layer}, {input}, channel {channel}: {max}/{median}, "
                        "{percent}\"\nadvice = \"{unclosed\""));
   ASSERT_EQ(found.size(), 2u);
@@ -192,12 +192,29 @@ TEST(Findings, AreOneOfAllLayersOfAPoint) {
   EXPECT_EQ(first.place.module, "");
   EXPECT_EQ(first.place.input, "corpus");
   EXPECT_EQ(first.place.channel, 3);
-  EXPECT_EQ(first.title, "resid_out 800 > 300, 2 in layers 0-1");
+  EXPECT_EQ(first.title, "resid_out 800 > 300 in layers 0-1");
   EXPECT_EQ(first.text, "layer 0, corpus, channel 3: 200/0.25, 80000 %");
   EXPECT_EQ(first.advice, "{unclosed");
   // Only the layers that are beyond the threshold of the severity are told.
   EXPECT_EQ(second.severity, Severity::note);
-  EXPECT_EQ(second.title, "down_in 120 > 100, 1 in layer 1");
+  EXPECT_EQ(second.title, "down_in 120 > 100 in layer 1");
+}
+
+TEST(Findings, OfASevereOneSayWhereItIsLessBad) {
+  Results r = clean();
+  corpus(r, 0).resid_out->max = 100;
+  corpus(r, 1).resid_out->max = 1000;
+  const auto title = [&](const std::string& thresholds) {
+    const std::vector<Finding> found =
+        findings(r, rule("at = [\"resid_out\"]\nbad = \"above\"\ntitle = \"{layers}{also}\"\ntext = \"\"\n" +
+                         thresholds));
+    EXPECT_EQ(found.size(), 1u);
+    return found.at(0).title;
+  };
+  EXPECT_EQ(title("note = 1\nwarning = 300\nsevere = 3000"), "layer 1, beyond 300 also in layer 0");
+  EXPECT_EQ(title("warning = 500\nsevere = 3000"), "layer 1");
+  EXPECT_EQ(title("note = 300\nsevere = 3000"), "layer 1");
+  EXPECT_EQ(title("warning = 300"), "layers 0-1");
 }
 
 TEST(Findings, OfWhatIsTooSmall) {

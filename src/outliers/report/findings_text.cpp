@@ -36,7 +36,7 @@ std::string counted(const std::vector<Finding>& findings, size_t first) {
 }  // namespace
 
 std::vector<SummaryLine> finding_lines(const results::Results& r) {
-  constexpr size_t most = 4;
+  constexpr size_t most = 3;
   if (!r.findings) return {};
   if (r.findings->empty()) return {{"findings", "none: nothing is beyond the rules' thresholds"}};
   std::vector<SummaryLine> lines;

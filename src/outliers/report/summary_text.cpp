@@ -219,40 +219,37 @@ std::string exception(const results::Results& r, const results::OutlierLayer& la
                             number(product.product.value_or(results::kNone)), product.row);
 }
 
-/// Of the layers whose down_in has outliers.
-std::string alignment_of_outliers(const results::Results& r, const results::OutlierLayers& of) {
-  const std::string above = limit(r.criteria.outlier_token_ratio);
-  if (of.layers.empty()) return fmt::format("no layer's down_in has a value above {} means", above);
+/// How often the top column is the top channel: where down_in has outliers, and in all layers.
+std::string weights_and_activations(const results::Results& r) {
+  const std::optional<results::OutlierLayers>& of = r.summary.alignment.outlier_layers;
+  const std::optional<double>& all = r.summary.alignment.weight_activation;
+  const std::string same = "the top weight column is the top down_in channel in ",
+                    above = limit(r.criteria.outlier_token_ratio),
+                    of_all = all ? percent(*all) + " of all layers" : "";
+  if (!of) return all ? same + of_all : "";
+  if (of->layers.empty())
+    return fmt::format("no layer's down_in has a value above {} means{}", above,
+                       all ? "; " + same + of_all : "");
   std::vector<results::OutlierLayer> others;
-  for (const results::OutlierLayer& layer : of.layers) {
+  for (const results::OutlierLayer& layer : of->layers) {
     if (!layer.aligned) others.push_back(layer);
   }
   const std::string places =
-      first_of(of.layers, 12, [&](const results::OutlierLayer& layer) { return place(r, layer); });
-  std::string text = fmt::format(
-      "the top weight column is the top down_in channel in {} of the {} layers whose down_in has values "
-      "above "
-      "{} means ({})",
-      of.layers.size() - others.size(), of.layers.size(), above, places);
-  if (!others.empty()) {
-    text += "; not in " +
-            first_of(others, 2, [&](const results::OutlierLayer& layer) { return exception(r, layer); });
-  }
-  return text;
+      first_of(of->layers, 12, [&](const results::OutlierLayer& layer) { return place(r, layer); });
+  std::string text = fmt::format("{}{} of the {} layers with values above {} means there ({}){}", same,
+                                 of->layers.size() - others.size(), of->layers.size(), above, places,
+                                 all ? ", in " + of_all : "");
+  if (others.empty()) return text;
+  return text + "; not in " +
+         first_of(others, 2, [&](const results::OutlierLayer& layer) { return exception(r, layer); });
 }
 
 Lines alignment(const results::Results& r) {
-  const results::Alignment& a = r.summary.alignment;
   if (!was_measured(r, "alignment")) return {};
   if (r.told_layers() == 0) return line("alignment", "cannot be told");
-  std::string text = a.outlier_layers ? alignment_of_outliers(r, *a.outlier_layers) : "";
-  if (a.weight_activation) {
-    text += text.empty() ? "the top weight column is the top down_in channel in " : "; over all layers, in ";
-    text += percent(*a.weight_activation) + (a.outlier_layers ? "" : " of all layers");
-  }
-  if (a.activation_attention) {
-    text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ",
-                        percent(*a.activation_attention));
+  std::string text = weights_and_activations(r);
+  if (const std::optional<double>& keys = r.summary.alignment.activation_attention) {
+    text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ", percent(*keys));
   }
   return text.empty() ? Lines{} : line("alignment", text + of_told(r));
 }

@@ -26,8 +26,39 @@ std::string value_words(double value) {
   return is_count ? report::count(static_cast<int64_t>(value)) : report::number(value);
 }
 
-std::string word(const std::string& name, const results::Results& r, const Rule& rule, const Sample& worst,
-                 const Finding& finding, size_t count) {
+/// A rule on the samples of one point or module.
+struct Beyond {
+  const Rule& rule;
+  const std::vector<const Sample*>& samples;
+
+  bool operator()(double value, double threshold) const {
+    return rule.above ? value > threshold : value < threshold;
+  }
+  std::vector<int64_t> layers(double threshold) const {
+    std::vector<int64_t> list;
+    for (const Sample* sample : samples) {
+      if (sample->place.layer && (*this)(sample->value, threshold)) list.push_back(*sample->place.layer);
+    }
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+    return list;
+  }
+};
+
+/// Of a severe finding the layers that are bad enough for a warning only: ", beyond 7.6 also in layers 1-2".
+std::string also(const Beyond& beyond, const Finding& finding) {
+  const std::optional<double>& warning = beyond.rule.thresholds[static_cast<size_t>(Severity::warning)];
+  if (finding.severity != Severity::severe || !warning) return "";
+  std::vector<int64_t> layers = beyond.layers(*warning);
+  std::erase_if(layers, [&](int64_t layer) {
+    return std::binary_search(finding.place.layers.begin(), finding.place.layers.end(), layer);
+  });
+  if (layers.empty()) return "";
+  return fmt::format(", beyond {} also in {}", report::limit(*warning), layers_words(layers));
+}
+
+std::string word(const std::string& name, const results::Results& r, const Beyond& beyond,
+                 const Sample& worst, const Finding& finding) {
   const results::FindingPlace& place = finding.place;
   const auto number_of = [](const std::optional<int64_t>& x) { return x ? fmt::format("{}", *x) : "?"; };
   if (const std::string* own = worst.words.find(name)) return *own;
@@ -36,7 +67,7 @@ std::string word(const std::string& name, const results::Results& r, const Rule&
   if (name == "threshold") return report::limit(finding.threshold);
   if (name == "layer") return number_of(place.layer);
   if (name == "layers") return place.layers.empty() ? "the model" : layers_words(place.layers);
-  if (name == "count") return report::count(static_cast<int64_t>(count));
+  if (name == "also") return also(beyond, finding);
   if (name == "at") return place.point.empty() ? place.module : place.point;
   if (name == "input") return report::input_words(r, place.input);
   if (name == "head") return number_of(place.head);
@@ -44,7 +75,7 @@ std::string word(const std::string& name, const results::Results& r, const Rule&
   if (name == "neuron") return number_of(place.neuron);
   if (name == "expert") return place.expert ? report::expert_words(*place.expert) : "no expert";
   if (name == "token") return place.token_text.empty() ? "?" : report::quoted(place.token_text);
-  return fmt::format("no {} of {}", name, rule.metric->name);
+  return fmt::format("no {} of {}", name, beyond.rule.metric->name);
 }
 
 /// `text` with its words filled in.
@@ -62,9 +93,7 @@ std::string filled(const std::string& text, const Of& of) {
 /// Of the samples of one point or module; nothing where all is well.
 std::optional<Finding> judge(const results::Results& r, const Rule& rule,
                              const std::vector<const Sample*>& samples) {
-  const auto beyond = [&](double value, double threshold) {
-    return rule.above ? value > threshold : value < threshold;
-  };
+  const Beyond beyond{rule, samples};
   const Sample& worst = **std::min_element(samples.begin(), samples.end(), [&](const auto* a, const auto* b) {
     return beyond(a->value, b->value);
   });
@@ -81,16 +110,8 @@ std::optional<Finding> judge(const results::Results& r, const Rule& rule,
   finding.metric = rule.metric->name;
   finding.value = worst.value;
   finding.place = worst.place;
-  size_t count = 0;
-  std::vector<int64_t>& layers = finding.place.layers;
-  for (const Sample* sample : samples) {
-    if (!beyond(sample->value, finding.threshold)) continue;
-    ++count;
-    if (sample->place.layer) layers.push_back(*sample->place.layer);
-  }
-  std::sort(layers.begin(), layers.end());
-  layers.erase(std::unique(layers.begin(), layers.end()), layers.end());
-  const auto of = [&](const std::string& name) { return word(name, r, rule, worst, finding, count); };
+  finding.place.layers = beyond.layers(finding.threshold);
+  const auto of = [&](const std::string& name) { return word(name, r, beyond, worst, finding); };
   finding.title = filled(rule.title, of);
   finding.text = filled(rule.text, of);
   finding.advice = filled(rule.advice, of);

@@ -160,7 +160,9 @@ const std::vector<Word>& common_words() {
       {"threshold", "the threshold that it is beyond"},
       {"layer", "the layer where it is worst"},
       {"layers", "all that are beyond the threshold: \"layer 3\", \"layers 2, 9-11\""},
-      {"count", "how many places are beyond it"},
+      {"also",
+       "of a severe finding the layers that are beyond the warning only: \", beyond 2 also in layer 5\"; or "
+       "nothing"},
       {"at", "the point or module"},
       {"input", "the input where it is worst"},
       {"head", "the head there; \"?\", like the next, where the metric is of none"},
