@@ -134,6 +134,10 @@ TEST(BuiltInRules, SayNothingOfAReportWhereNothingStandsOut) {
   kPlanted.at("weights-mislead").second(aligned);
   aligned.summary.alignment.outlier_layers->layers[0].aligned = true;
   EXPECT_THAT(ids_of(findings(aligned, built_in())), IsEmpty());
+  Results images = clean();
+  for (const char* id : {"attention-sinks", "later-sinks"}) kPlanted.at(id).second(images);
+  images.images.emplace();  // CLS is no first token, and there is no cache
+  EXPECT_THAT(ids_of(findings(images, built_in())), IsEmpty());
   Results registers = clean();
   registers.summary.norms.emplace();
   EXPECT_THAT(ids_of(findings(registers, built_in())), IsEmpty());

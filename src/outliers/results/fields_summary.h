@@ -108,8 +108,8 @@ void fields(V& v, OutlierLayers& x) {
         .or_null(),
     x.share);
   v(field("layers",
-          "the layers, of each corpus, whose down_in has outliers: max of abs x > {outlier_token_ratio} x "
-          "mean of abs x",
+          "the layers whose down_in has outliers, of all inputs but prompts: max of abs x > "
+          "{outlier_token_ratio} x mean of abs x",
           "arXiv 2502.06415, section 3.2"),
     x.layers);
 }

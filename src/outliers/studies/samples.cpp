@@ -134,6 +134,7 @@ void put_row(const Weight& weight, Sample& sample) {
 }
 
 Samples sink_rates(const Results& r) {
+  if (r.images) return {};
   return of_attention(r, [](const results::Attention& attention, const results::Input&, Sample& sample) {
     for (const results::Head& head : attention.heads) sample.value += head.sink_rate;
     sample.value /= static_cast<double>(attention.heads.size());
@@ -152,6 +153,7 @@ Samples top_keys(const Results& r) {
 
 Samples later_keys(const Results& r) {
   Samples samples;
+  if (r.images) return samples;
   for (const results::Input& input : r.inputs) {
     int64_t keys = 0, later = 0;
     results::Named<int64_t> texts;

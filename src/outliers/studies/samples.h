@@ -22,7 +22,7 @@ Samples of_weights(const results::Results& r,
 void put_score(const results::Weight& weight, Sample& sample);
 void put_row(const results::Weight& weight, Sample& sample);
 
-/// By layer and corpus.
+/// By layer and corpus; of sinks and later keys only where the model reads text.
 Samples sink_rates(const results::Results& r);
 Samples top_keys(const results::Results& r);
 /// Of each corpus the share of its outlier keys that are not its windows' first; the token is the most
