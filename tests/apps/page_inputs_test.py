@@ -52,7 +52,7 @@ def leave_out(results, arrays, measure):
     if measure == "attention":
         results["summary"]["sink_rate"] = None
     if measure == "alignment":
-        results["summary"]["alignment"] = dict.fromkeys(results["summary"]["alignment"])
+        results["summary"]["alignment"] = {"weight_activation": None, "activation_attention": None}
     if measure == "value_drain":
         results["definitions"] = {path: one for path, one in results["definitions"].items() if "shape" not in one}
 
@@ -176,6 +176,9 @@ class InputsPageTest(PageCase):
                         del layer["inputs"][gone]
                     for key in [key for key in arrays if key.startswith(gone + ".")]:
                         del arrays[key]
+                    results["findings"] = [one for one in results["findings"] if one["place"].get("input") != gone]
+                    if gone == "corpus":
+                        del results["summary"]["alignment"]["outlier_layers"]
                     results["summary"].update(headroom={}, lives=[life for life in results["summary"]["lives"] if life["input"] != gone])
                 out = self.edited(f"without-{gone}", edit)
                 self.open(out)
@@ -237,7 +240,7 @@ class InputsPageTest(PageCase):
         self.page.open(out / "index.html")
         rows = self.page.run("return [...document.querySelectorAll('#summary tbody tr')].map((r) => "
                              "[...r.cells].map((c) => c.textContent))")
-        self.assertEqual([cell == "not measured" for cell in rows[0]], [False] * 11)
+        self.assertEqual([cell == "not measured" for cell in rows[0]], [False] * 12)
         self.assertEqual(rows[1][3:9], ["not measured"] * 6)
         for curve in ("max", "weights", "sink_rate"):
             self.choose("#layer-controls select", curve)

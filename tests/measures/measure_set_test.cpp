@@ -103,7 +103,7 @@ TEST(MeasureSet, AsksForNothingThatNoMeasureWants) {
       {"experts", {{"experts.index", "experts.down_in", "experts.down_out"}, false, false}},
       {"writes", {{}, false, true}},
       {"prompt_values", {}},
-      {"alignment", {}},
+      {"alignment", {{}, false, true}},
       {"value_drain", {{"value"}, true, false}}};
   const auto model = golden_model("qwen2_moe_mixed");
   for (const auto& [name, wanted] : of_corpora) {

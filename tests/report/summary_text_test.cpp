@@ -274,6 +274,53 @@ TEST(SummaryText, TellsOfEachPromptAndCorpus) {
   EXPECT_THAT(text, HasSubstr("\nattention   of corpus2, layer 0: one key (\"Hi\") receives 80 %"));
 }
 
+/// What stands behind the label.
+std::string text_of(const results::Results& r, const std::string& label) {
+  for (const SummaryLine& line : summary_lines(r)) {
+    if (line.label == label) return line.text;
+  }
+  return "";
+}
+
+TEST(SummaryText, AlignmentIsOfTheLayersWithOutliersAndOfAll) {
+  results::Results r = results();
+  const std::string same = "the top weight column is the top down_in channel in ";
+  r.summary.alignment.weight_activation = 0.25;
+  EXPECT_EQ(text_of(r, "alignment"), same + "25 % of all layers");  // of an older report
+  results::OutlierLayers& of = r.summary.alignment.outlier_layers.emplace();
+  EXPECT_EQ(text_of(r, "alignment"),
+            "no layer's down_in has a value above 1,000 means; " + same + "25 % of all layers");
+
+  of.layers.resize(2);
+  for (results::OutlierLayer& layer : of.layers) layer.input = "corpus";
+  of.layers[0].aligned = true;
+  results::OutlierLayer& other = of.layers[1];
+  other.layer = 2;
+  other.top_weight = {7, {}, 198, 6, 3, 1000.0, 6000.0};
+  other.top_activation = {9, {}, 195, 6, 3, 3000.0, 18000.0};
+  other.top_product = {8, {}, 20, -9, 5, 2500.0, 22500.0};
+  EXPECT_EQ(text_of(r, "alignment"),
+            same +
+                "1 of the 2 layers with values above 1,000 means there (0, 2), in 25 % of all layers; not in "
+                "layer 2: the top weight is in column 7 (max/mean 198), whose neuron reaches 1,000; neuron 9 "
+                "(195) reaches 3,000; the most is written by neuron 8, 22,500 to channel 5");
+
+  other.top_weight.expert = results::Expert{4};
+  other.top_weight.down_in.reset();
+  r.inputs.push_back(r.inputs[1]);
+  r.inputs[2].name = "corpus2";
+  for (results::Layer& layer : r.layers) {
+    const results::LayerInput copy = *layer.inputs.find("corpus");
+    layer.inputs["corpus2"] = copy;
+  }
+  other.input = "corpus2";
+  EXPECT_THAT(text_of(r, "alignment"), HasSubstr("there (0 (corpus), 2 (corpus2)), in"));
+  EXPECT_THAT(
+      text_of(r, "alignment"),
+      HasSubstr(
+          "not in layer 2 (corpus2): the top weight is in expert 4's column 7 (max/mean 198); neuron 9"));
+}
+
 std::vector<std::string> labels(const results::Results& r) {
   std::vector<std::string> list;
   for (const SummaryLine& line : summary_lines(r)) list.push_back(line.label);

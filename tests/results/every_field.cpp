@@ -144,6 +144,17 @@ void fit(Summary& summary) {
     headroom->layer = layer++;
   }
   summary.norms->layer = layer;
+  for (OutlierLayer& outliers : summary.alignment.outlier_layers->layers) {
+    outliers.layer = kToldLayers - 1;
+    outliers.input = kCorpusName;
+  }
+}
+
+void fit(FindingPlace& place) {
+  place.layers = {7, 8};
+  place.layer = 8;
+  place.head = kHeads - 1;
+  place.input = kPromptName;
 }
 
 /// Layers of contributions from `first` on.
@@ -206,6 +217,7 @@ Results every_field(bool distinct) {
   }
   fit(results.summary);
   fit(*results.lifecycle);
+  for (Finding& finding : *results.findings) fit(finding.place);
   // Their values have two entries.
   for (const char* name : {kCorpusName, kPromptName})
     results.definitions[std::string(kValuesPath) + name] = {"[H]", "Title", "what it is", "arXiv 2402.17762"};

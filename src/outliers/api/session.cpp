@@ -211,6 +211,7 @@ Survey Session::survey(const Model& model, const SurveyOptions& options) const {
     survey.images =
         models::read_images(*model.model_, options.images, options.sequences.value_or(kDefaultImages));
   studies::Survey result = with_memory([&] { return studies::survey(*model.model_, survey); });
+  if (is_root()) result.results.findings = options.rules.findings(result.results);
   return {std::move(result.results), std::move(result.arrays)};
 }
 

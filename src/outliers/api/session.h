@@ -15,6 +15,7 @@
 
 #include "outliers/api/model.h"
 #include "outliers/api/report.h"
+#include "outliers/api/rules.h"
 #include "outliers/core/exception.h"
 #include "outliers/core/export.h"
 #include "outliers/core/progress.h"
@@ -66,6 +67,7 @@ struct SurveyOptions {
   /// measured.
   bool lifecycle = true;
   studies::LifecycleChoice look_at;  ///< of the life cycle
+  Rules rules;                        ///< of results.findings
   /// Of models of images, in place of all these: the first is looked at token by token, all are measured on.
   std::vector<std::filesystem::path> images;
 };

@@ -8,6 +8,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/table.h"
+#include "outliers/report/findings_text.h"
 #include "outliers/report/format.h"
 #include "outliers/report/life_text.h"
 #include "outliers/report/lifecycle_text.h"
@@ -198,18 +199,58 @@ bool was_measured(const results::Results& r, std::string_view measure) {
   return std::find(r.run.measures.begin(), r.run.measures.end(), measure) != r.run.measures.end();
 }
 
+/// "11", with its corpus where there are several.
+std::string place(const results::Results& r, const results::OutlierLayer& layer) {
+  const bool one = inputs_of(r, results::InputKind::corpus).size() == 1;
+  return fmt::format("{}{}", layer.layer, one ? "" : fmt::format(" ({})", printable(layer.input, 40)));
+}
+
+/// Why weights alone do not tell the neuron.
+std::string exception(const results::Results& r, const results::OutlierLayer& layer) {
+  const auto &weight = layer.top_weight, &activation = layer.top_activation, &product = layer.top_product;
+  const auto named = [](const results::AlignedNeuron& n) {
+    return fmt::format("{}neuron {}", of_expert(n.expert), n.neuron);
+  };
+  std::string text = fmt::format("layer {}: the top weight is in {}column {} (max/mean {})", place(r, layer),
+                                 of_expert(weight.expert), weight.neuron, number(weight.ratio));
+  if (weight.down_in) text += fmt::format(", whose neuron reaches {}", number(*weight.down_in));
+  text += fmt::format("; {} ({}) reaches {}", named(activation), number(activation.ratio),
+                      number(activation.down_in.value_or(results::kNone)));
+  return text + fmt::format("; the most is written by {}, {} to channel {}", named(product),
+                            number(product.product.value_or(results::kNone)), product.row);
+}
+
+/// How often the top column is the top channel: where down_in has outliers, and in all layers.
+std::string weights_and_activations(const results::Results& r) {
+  const std::optional<results::OutlierLayers>& of = r.summary.alignment.outlier_layers;
+  const std::optional<double>& all = r.summary.alignment.weight_activation;
+  const std::string same = "the top weight column is the top down_in channel in ",
+                    above = limit(r.criteria.outlier_token_ratio),
+                    of_all = all ? percent(*all) + " of all layers" : "";
+  if (!of) return all ? same + of_all : "";
+  if (of->layers.empty())
+    return fmt::format("no layer's down_in has a value above {} means{}", above,
+                       all ? "; " + same + of_all : "");
+  std::vector<results::OutlierLayer> others;
+  for (const results::OutlierLayer& layer : of->layers) {
+    if (!layer.aligned) others.push_back(layer);
+  }
+  const std::string places =
+      first_of(of->layers, 12, [&](const results::OutlierLayer& layer) { return place(r, layer); });
+  std::string text = fmt::format("{}{} of the {} layers with values above {} means there ({}){}", same,
+                                 of->layers.size() - others.size(), of->layers.size(), above, places,
+                                 all ? ", in " + of_all : "");
+  if (others.empty()) return text;
+  return text + "; not in " +
+         first_of(others, 2, [&](const results::OutlierLayer& layer) { return exception(r, layer); });
+}
+
 Lines alignment(const results::Results& r) {
-  const results::Alignment& a = r.summary.alignment;
   if (!was_measured(r, "alignment")) return {};
   if (r.told_layers() == 0) return line("alignment", "cannot be told");
-  std::string text;
-  if (a.weight_activation) {
-    text = fmt::format("the top weight column is the top down_in channel in {} of layers",
-                       percent(*a.weight_activation));
-  }
-  if (a.activation_attention) {
-    text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ",
-                        percent(*a.activation_attention));
+  std::string text = weights_and_activations(r);
+  if (const std::optional<double>& keys = r.summary.alignment.activation_attention) {
+    text += fmt::format("{}{} of outlier keys are outlier tokens", text.empty() ? "" : "; ", percent(*keys));
   }
   return text.empty() ? Lines{} : line("alignment", text + of_told(r));
 }
@@ -289,7 +330,7 @@ Lines nonfinite(const results::Results& r) {
 Lines summary_lines(const results::Results& r, bool whole) {
   return line("measured", measured(r)) + life_lines(r) + line("", "") + episode_lines(r) +
          (whole ? lifecycle_lines(r) : Lines()) + places(r) + further_prompts(r) + weights(r) + attention(r) +
-         alignment(r) + headroom(r) + norms(r) + nonfinite(r) + cost(r);
+         alignment(r) + headroom(r) + norms(r) + nonfinite(r) + finding_lines(r) + cost(r);
 }
 
 std::string summary_text(const results::Results& r, size_t width, bool whole) {

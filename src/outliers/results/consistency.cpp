@@ -21,6 +21,8 @@ class Consistency {
     if (r_.images) images(*r_.images);
     summary();
     if (r_.lifecycle) lifecycle(*r_.lifecycle);
+    for (size_t i = 0; r_.findings && i < r_.findings->size(); ++i)
+      place((*r_.findings)[i].place, at("findings", i) + ".place");
   }
 
  private:
@@ -216,6 +218,34 @@ class Consistency {
               "{}.input is {}, which is no input", path, printable(headroom->input, 40));
     }
     if (s.norms) below(s.norms->layer, m_.layers, "summary.norms.layer");
+    if (!s.alignment.outlier_layers) return;
+    const std::vector<OutlierLayer>& layers = s.alignment.outlier_layers->layers;
+    for (size_t i = 0; i < layers.size(); ++i)
+      outlier_layer(layers[i], at("summary.alignment.outlier_layers.layers", i));
+  }
+
+  void outlier_layer(const OutlierLayer& x, const std::string& path) const {
+    below(x.layer, r_.told_layers(), path + ".layer");
+    require(r_.input(x.input) != nullptr, "{}.input is {}, which is no input", path, printable(x.input, 40));
+    const std::pair<const char*, const AlignedNeuron*> neurons[] = {{".top_weight", &x.top_weight},
+                                                                    {".top_activation", &x.top_activation},
+                                                                    {".top_product", &x.top_product}};
+    for (const auto& [name, neuron] : neurons) {
+      below(neuron->neuron, m_.mlp_width, path + name + ".neuron");
+      below(neuron->row, m_.width, path + name + ".row");
+      expert(neuron->expert, path + name + ".expert");
+    }
+  }
+
+  void place(const FindingPlace& x, const std::string& path) const {
+    for (size_t i = 0; i < x.layers.size(); ++i) below(x.layers[i], m_.layers, at(path + ".layers", i));
+    below(x.layer, m_.layers, path + ".layer");
+    below(x.head, m_.heads, path + ".head");
+    below(x.channel, std::max(m_.width, m_.mlp_width), path + ".channel");
+    below(x.neuron, m_.mlp_width, path + ".neuron");
+    expert(x.expert, path + ".expert");
+    require(x.input.empty() || r_.input(x.input) != nullptr, "{}.input is {}, which is no input", path,
+            printable(x.input, 40));
   }
 
   void first_nonfinite(const FirstNonfinite& first, const std::string& path) const {

@@ -304,8 +304,32 @@ struct Life {
   std::vector<MassiveToken> massive_tokens;
 };
 
+/// A neuron of the MLP with its column of the down projection.
+struct AlignedNeuron {
+  int64_t neuron = 0;
+  std::optional<Expert> expert;
+  double ratio = 0, weight = 0;
+  int64_t row = 0;
+  std::optional<double> down_in, product;
+};
+
+/// A layer whose down_in has outliers, and what weights, activations and their product point at there.
+struct OutlierLayer {
+  int64_t layer = 0;
+  std::string input;
+  double max_over_mean = 0;
+  bool aligned = false;
+  AlignedNeuron top_weight, top_activation, top_product;
+};
+
+struct OutlierLayers {
+  std::optional<double> share;
+  std::vector<OutlierLayer> layers;
+};
+
 struct Alignment {
   std::optional<double> weight_activation, activation_attention;
+  std::optional<OutlierLayers> outlier_layers;
 };
 
 struct Headroom {
@@ -334,6 +358,28 @@ struct Summary {
   std::optional<NormSummary> norms;
 };
 
+enum class Severity { note, warning, severe };
+
+/// Where a finding is; what does not apply is empty.
+struct FindingPlace {
+  std::vector<int64_t> layers;   ///< all that reach the threshold
+  std::optional<int64_t> layer;  ///< where it is worst, like all that follows
+  std::string point, module, input;
+  std::optional<int64_t> head, channel, neuron;
+  std::optional<Expert> expert;
+  std::string token_text;
+};
+
+/// What a rule says of these results (docs/rules.md).
+struct Finding {
+  std::string id;  ///< the rule's
+  Severity severity = Severity::note;
+  std::string metric;
+  FindingPlace place;
+  double value = 0, threshold = 0;
+  std::string title, text, advice, source;
+};
+
 /// What a field of these results is.
 struct Definition {
   std::string shape;       ///< of a measure's values: "[H]"
@@ -352,7 +398,8 @@ struct Results {
   std::vector<Layer> layers;
   Summary summary;
   std::optional<Lifecycle> lifecycle;
-  Named<Definition> definitions;  ///< by the field's path
+  std::optional<std::vector<Finding>> findings;  ///< the worst first; nothing: no rules were asked
+  Named<Definition> definitions;                 ///< by the field's path
 
   /// nullptr where there is none of the name.
   const Input* input(std::string_view name) const;

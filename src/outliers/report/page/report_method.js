@@ -44,7 +44,9 @@ async function start() {
   startNames();
   startHead();
   startStrip();
+  startFindings();
   startActivations();
+  startAlignment();
   startValues();
   startMethod();
   document.documentElement.dataset.ready = "numbers";
