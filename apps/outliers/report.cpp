@@ -33,7 +33,7 @@ struct Options {
   bool force = false, json = false, no_figures = false;
 };
 
-/// What --measures names; `all` by default.
+/// What --measures names; nothing where it is not given.
 std::vector<std::string> names_in(const std::string& list) {
   std::vector<std::string> names;
   std::istringstream words(list);
@@ -48,6 +48,7 @@ void print_measures() {
   for (const MeasureDescription& measure : outliers::list_measures()) {
     std::string line = fmt::format("{:15} {}", measure.name, measure.description);
     if (!measure.needs.empty()) line += fmt::format("; takes along {}", fmt::join(measure.needs, ", "));
+    if (!measure.on_request.empty()) line += fmt::format("; only where named: takes {}", measure.on_request);
     table += line + "\n";
   }
   print(table);
@@ -152,8 +153,10 @@ void add_report(CommandLine& line) {
   Option bos = add_bos(command, options->survey.bos);
   command
       .add("--measures", options->measures,
-           "what is measured, names with commas between: nothing else is computed; 'list' prints all")
-      .by_default("all")
+           "what is measured, names with commas between, or 'all': nothing else is computed; 'list' prints "
+           "them, "
+           "and what those take that are left out where none is named")
+      .by_default("all that cost little")
       .value("NAMES");
   options->compute.add(command);
   Option seed = command

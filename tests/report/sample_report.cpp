@@ -135,7 +135,8 @@ SampleReport sample_report() {
                         .ids = {},
                         .tokens = {},
                         .classes = {},
-                        .embedding = {}};
+                        .embedding = {},
+                        .amax = {}};
   r.data.inputs = {prompt, corpus};
   for (int64_t l = 0; l < L; ++l) {
     results::Layer layer;

@@ -60,7 +60,7 @@ struct SurveyOptions {
   int64_t tokens = 0;  ///< 0: 1024, or the model's positions where they are fewer
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< results::kLargestSeed at most
-  std::vector<std::string> measures;  ///< names of list_measures(); none: all
+  std::vector<std::string> measures;  ///< names of list_measures(), or "all"; none: all but on_request
   /// Of models of images, in place of all these: the first is looked at token by token, all are measured on.
   std::vector<std::filesystem::path> images;
 };
@@ -70,6 +70,7 @@ inline constexpr int64_t kDefaultImages = 64;
 struct MeasureDescription {
   std::string name, description;
   std::vector<std::string> needs;  ///< names of those that are taken along
+  std::string on_request;          ///< of one that is made only where it is named: what it takes
 };
 OUTLIERS_API std::vector<MeasureDescription> list_measures();
 

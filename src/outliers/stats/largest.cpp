@@ -14,7 +14,7 @@ namespace {
 
 /// Values whose largest is noted: place is looked for in one such block alone.
 constexpr int64_t kBlock = 4096;
-constexpr int64_t kBlocksPerThread = 64;
+constexpr int64_t kBlocksPerThread = 512;  // a thread is worth waking for 2M values
 
 /// Abs x as an integer of the same order: its bits without the sign. `infinity`: those of what is not finite
 /// begin here.

@@ -16,6 +16,7 @@
 #include "outliers/run/progress_observer.h"
 #include "outliers/run/runner.h"
 #include "outliers/studies/first_nonfinite.h"
+#include "outliers/studies/first_overflow.h"
 #include "outliers/studies/subjects.h"
 #include "outliers/studies/summary.h"
 
@@ -83,11 +84,13 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
     run_options.device = options.device;
     run_options.memory_limit = options.memory_limit;
     run_options.spill_directory = options.spill_directory;
+    run_options.logits = set.wants_own_points();
     times = run::forward(model, subjects.runs, {&set, &finite, &progress}, run_options);
   }
 
   const auto begin = std::chrono::steady_clock::now();
   if (options.ranks != nullptr) finite.merge(*options.ranks);
+  set.on_run_end();
   Survey survey;
   if (!is_root) return survey;
   results::Results& results = survey.results;
@@ -101,6 +104,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   set.finish(results);
   if (first) first->before = largest_before(*finite.first(), results, subjects.measured, *subjects.names);
   summarise(results);
+  results.summary.first_overflow = first_overflows(results, subjects.measured, *subjects.names);
   results.definitions = definitions(results.criteria, chosen);
   for (const measures::Input& input : subjects.measured) {
     if (!input.is_prompt()) survey.arrays.emplace_back(input.name + ".ids", input.ids);

@@ -27,7 +27,7 @@ struct SurveyOptions {
   int64_t tokens = 0;  ///< of a window; 0: 1024, or the model's positions where they are fewer
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< of text::make_windows
-  std::vector<std::string> measures;  ///< as measures::choose_measures(); none: all
+  std::vector<std::string> measures;  ///< as measures::choose_measures()
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
   /// For models of images, in place of prompts and corpora and what is said of them: the first image is the

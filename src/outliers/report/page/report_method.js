@@ -45,6 +45,7 @@ async function start() {
   startHead();
   startStrip();
   startActivations();
+  startFormats();
   startValues();
   startMethod();
   document.documentElement.dataset.ready = "numbers";
