@@ -264,7 +264,7 @@ TEST(SummaryText, TellsWhatFormatsLose) {
   EXPECT_THAT(summary_text(r, 1000),
               HasSubstr("rounding    relative error of what linear layers read at most NVFP4 25 % (layer 0 "
                         "down_in); NVFP4 makes 75 % of the values 0 in layer 2 o_in; of weights at most int8 "
-                        "per tensor 1 % (layer 1 up)\n"));
+                        "per tensor 1.0 % (layer 1 up)\n"));
 }
 
 TEST(SummaryText, SaysWhenThereIsNothing) {
