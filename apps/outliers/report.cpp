@@ -30,7 +30,7 @@ const std::vector<std::string> kOfLifecycle = {"activations", "attention", "atte
                                                "writes"};
 constexpr int64_t kLifecycleSequences = 8, kLifecycleTokens = 128;
 
-/// What --measures names; `all` by default.
+/// What --measures names; nothing where it is not given.
 std::vector<std::string> names_in(const std::string& list) {
   std::vector<std::string> names;
   std::istringstream words(list);
@@ -45,6 +45,7 @@ void print_measures() {
   for (const MeasureDescription& measure : outliers::list_measures()) {
     std::string line = fmt::format("{:15} {}", measure.name, measure.description);
     if (!measure.needs.empty()) line += fmt::format("; takes along {}", fmt::join(measure.needs, ", "));
+    if (!measure.on_request.empty()) line += fmt::format("; only where named: takes {}", measure.on_request);
     table += line + "\n";
   }
   print(table);
@@ -137,8 +138,9 @@ void add_report(CommandLine& line) {
   options->survey.add_inputs(command);
   command
       .add("--measures", options->measures,
-           "what is measured, names with commas between: nothing else is computed; 'list' prints all")
-      .by_default("all")
+           "what is measured, names with commas between, or 'all': nothing else is computed; 'list' prints "
+           "them, and what those take that are left out where none is named")
+      .by_default("all that cost little")
       .value("NAMES");
   command.flag("--no-lifecycle", options->no_lifecycle,
                "do not follow the prompts' outliers in a second run");

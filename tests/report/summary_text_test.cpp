@@ -53,7 +53,8 @@ results::Results results() {
                .ids = {1, 2},
                .tokens = {"Hi", " there"},
                .classes = {"initial", "other"},
-               .embedding = {}},
+               .embedding = {},
+               .amax = {}},
               {.name = "corpus",
                .source = "a book",
                .sequences = 2,
@@ -61,7 +62,8 @@ results::Results results() {
                .ids = {},
                .tokens = {},
                .classes = {},
-               .embedding = {}}};
+               .embedding = {},
+               .amax = {}}};
   const double maxima[] = {500, 1199, 30}, medians[] = {0.25, 0.5, 0.5};
   const results::Writes writes[] = {{write(0.1, 0, -500.1), {}},
                                     {write(-500, 0, -699), write(-500, 0, -699)},
@@ -222,6 +224,47 @@ TEST(SummaryText, TellsNothingWhereTheFirstLayerIsNotFinite) {
         "head-room   resid_out cannot be told"})
     EXPECT_THAT(text, HasSubstr(line));
   EXPECT_THAT(text, HasSubstr("321 at layer 0 down column 11"));
+}
+
+TEST(SummaryText, TellsWhereValuesFirstPassAFormat) {
+  results::Results r = results();
+  EXPECT_THAT(summary_text(r, 1000), Not(HasSubstr("overflow    ")));
+  auto& first = r.summary.first_overflow;
+  for (const char* name : {"fp16", "bf16", "fp8_e4m3", "fp8_e5m2"}) first[name];
+  EXPECT_THAT(summary_text(r, 1000),
+              HasSubstr("overflow    no value is past float16, bfloat16, float8 e4m3, float8 e5m2\n"));
+  results::Overflow& e4m3 = first["fp8_e4m3"].emplace();
+  e4m3.layer = 1;
+  e4m3.point = "experts.up_out";
+  e4m3.value = -612;
+  e4m3.largest = 448;
+  e4m3.input = "prompt";
+  e4m3.token = 0;
+  e4m3.expert = results::Expert{3};
+  e4m3.token_text = "Hi";
+  e4m3.token_class = "initial";
+  results::Overflow& fp16 = first["fp16"].emplace();
+  fp16.point = "logits";
+  fp16.value = 70000;
+  fp16.largest = 65504;
+  fp16.input = "corpus";
+  fp16.head = 5;
+  EXPECT_THAT(
+      summary_text(r, 1000),
+      HasSubstr("overflow    past float16's 65,504 first after the last layer: logits 70,000 of head 5 "
+                "(corpus); past float8 e4m3's 448 first in layer 1: expert 3's experts.up_out 612 of "
+                "the initial token \"Hi\" (prompt); no value is past bfloat16, float8 e5m2\n"));
+}
+
+TEST(SummaryText, TellsWhatFormatsLose) {
+  results::Results r = results();
+  r.layers[0].inputs["prompt"].rounding["down_in"].formats["nvfp4"] = {0.25, 0.5, 0.9};
+  r.layers[2].inputs["corpus"].rounding["o_in"].formats["nvfp4"] = {0.125, 0.75, 0.1};
+  r.layers[1].rounding["up"].formats["int8_tensor"] = {0.01, 0, 0.1};
+  EXPECT_THAT(summary_text(r, 1000),
+              HasSubstr("rounding    relative error of what linear layers read at most NVFP4 25 % (layer 0 "
+                        "down_in); NVFP4 makes 75 % of the values 0 in layer 2 o_in; of weights at most int8 "
+                        "per tensor 1.0 % (layer 1 up)\n"));
 }
 
 TEST(SummaryText, SaysWhenThereIsNothing) {

@@ -107,7 +107,22 @@ TEST_F(Consistency, OfExperts) {
   EXPECT_BROKEN(r.summary.first_nonfinite->before->expert = none, "{}",
                 past("summary.first_nonfinite.before.expert"));
   EXPECT_BROKEN(r.model.experts.reset(),
-                "layers[0].weights.modules.q.expert stands where the model has no experts");
+                "inputs[0].amax.corpus.expert stands where the model has no experts");
+}
+
+TEST_F(Consistency, OfLargestValues) {
+  EXPECT_BROKEN(r.inputs[1].amax["corpus"].sequence = 1,
+                "inputs[1].amax.corpus.sequence is 1, but there are only 1");
+  EXPECT_BROKEN(corpus(r, 1).amax["prompt"].token = tokens_,
+                "layers[1].inputs.corpus.amax.prompt.token is {0}, but there are only {0}", tokens_);
+  EXPECT_BROKEN(corpus(r, 1).amax["prompt"].head = 2,
+                "layers[1].inputs.corpus.amax.prompt.head is 2, but there are only 2");
+  EXPECT_BROKEN(r.summary.first_overflow["fp16"]->layer = 10,
+                "summary.first_overflow.fp16.layer is 10, but there are only 10");
+  EXPECT_BROKEN(r.summary.first_overflow["fp8_e4m3"]->input = "x",
+                "summary.first_overflow.fp8_e4m3.input is x, which is no input");
+  EXPECT_BROKEN(r.summary.first_overflow["fp8_e4m3"]->token = tokens_,
+                "summary.first_overflow.fp8_e4m3.token is {0}, but there are only {0}", tokens_);
 }
 
 TEST_F(Consistency, OfAttention) {

@@ -260,7 +260,7 @@ std::vector<run::Site> Session::capture(const Model& model, const run::Input& in
 std::vector<MeasureDescription> list_measures() {
   std::vector<MeasureDescription> list;
   for (const measures::MeasureInfo& row : measures::measure_table())
-    list.push_back({row.name, row.description, row.needs});
+    list.push_back({row.name, row.description, row.needs, row.on_request == nullptr ? "" : row.on_request});
   return list;
 }
 

@@ -62,12 +62,12 @@ struct SurveyOptions {
   int64_t tokens = 0;  ///< 0: 1024, or the model's positions where they are fewer
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< results::kLargestSeed at most
-  std::vector<std::string> measures;  ///< names of list_measures(); none: all
+  std::vector<std::string> measures;  ///< names of list_measures(), or "all"; none: all but on_request
   /// Follows the prompts' outliers in a second run (docs/lifecycle.md), where activations and attention are
   /// measured.
   bool lifecycle = true;
   studies::LifecycleChoice look_at;  ///< of the life cycle
-  Rules rules;                        ///< of results.findings
+  Rules rules;                       ///< of results.findings
   /// Of models of images, in place of all these: the first is looked at token by token, all are measured on.
   std::vector<std::filesystem::path> images;
 };
@@ -77,6 +77,7 @@ inline constexpr int64_t kDefaultImages = 64;
 struct MeasureDescription {
   std::string name, description;
   std::vector<std::string> needs;  ///< names of those that are taken along
+  std::string on_request;          ///< of one that is made only where it is named: what it takes
 };
 OUTLIERS_API std::vector<MeasureDescription> list_measures();
 

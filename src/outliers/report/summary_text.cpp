@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "outliers/core/error.h"
+#include "outliers/core/formats.h"
 #include "outliers/core/table.h"
 #include "outliers/report/findings_text.h"
 #include "outliers/report/format.h"
@@ -282,6 +283,78 @@ Lines headroom(const results::Results& r) {
   return text.empty() ? Lines{} : line("head-room", text);
 }
 
+std::string overflow_text(const results::Results& r, const NumberFormat& format, const results::Overflow& o) {
+  std::string place;
+  if (o.token) place = " of " + token_name(*o.token_text, *o.token_class, *o.token);
+  if (!o.token && o.head) place = fmt::format(" of head {}", *o.head);
+  return fmt::format("past {}'s {} first {}: {}{} {}{} ({})", format.title, limit(o.largest),
+                     o.layer ? fmt::format("in layer {}", *o.layer) : "after the last layer",
+                     of_expert(o.expert), o.point, number(std::abs(o.value)), place, input_words(r, o.input));
+}
+
+Lines overflow(const results::Results& r) {
+  std::string text, holding;
+  for (const NumberFormat& format : kNumberFormats) {
+    const std::optional<results::Overflow>* first = r.summary.first_overflow.find(format.name);
+    if (first == nullptr) continue;
+    if (*first) {
+      text += (text.empty() ? "" : "; ") + overflow_text(r, format, **first);
+    } else {
+      holding += (holding.empty() ? "" : ", ") + std::string(format.title);
+    }
+  }
+  if (!holding.empty()) text += (text.empty() ? "" : "; ") + fmt::format("no value is past {}", holding);
+  return text.empty() ? Lines{} : line("overflow", text + of_told(r));
+}
+
+/// Of each format the place that loses most, "NVFP4 31 % (layer 3 down_in)", and of all of them the one where
+/// most values become 0. each(take) calls take(layer, name, rounded).
+template <typename Each>
+std::string most_lost(const Each& each) {
+  std::string text, gone;
+  double most_gone = 0;
+  for (const NumberFormat& format : kNumberFormats) {
+    double most = -1;
+    std::string where;
+    each([&](int64_t layer, const std::string& name, const results::Rounded& rounded) {
+      const results::Rounding* lost = rounded.formats.find(format.name);
+      if (lost == nullptr) return;
+      const std::string here = fmt::format("layer {} {}", layer, name);
+      if (lost->relative_error > most) {
+        most = lost->relative_error;
+        where = here;
+      }
+      if (lost->flushed > most_gone) {
+        most_gone = lost->flushed;
+        gone = fmt::format("; {} makes {} of the values 0 in {}", format.title, percent(most_gone), here);
+      }
+    });
+    if (most < 0) continue;
+    text += fmt::format("{}{} {} ({})", text.empty() ? "" : ", ", format.title, percent(most), where);
+  }
+  return text + gone;
+}
+
+Lines rounding(const results::Results& r) {
+  const std::string inputs = most_lost([&](const auto& take) {
+    for (const results::Layer& layer : r.layers) {
+      if (layer.layer >= r.told_layers()) continue;
+      for (const auto& [name, input] : layer.inputs) {
+        for (const auto& [point, rounded] : input.rounding) take(layer.layer, point, rounded);
+      }
+    }
+  });
+  const std::string weights = most_lost([&](const auto& take) {
+    for (const results::Layer& layer : r.layers) {
+      for (const auto& [module, rounded] : layer.rounding) take(layer.layer, module, rounded);
+    }
+  });
+  std::string text;
+  if (!inputs.empty()) text = "of what linear layers read at most " + inputs + of_told(r);
+  if (!weights.empty()) text += (text.empty() ? "" : "; ") + ("of weights at most " + weights);
+  return text.empty() ? Lines{} : line("rounding", "relative error " + text);
+}
+
 Lines norms(const results::Results& r) {
   const results::Input* corpus = r.corpus();
   const auto layers = corpus == nullptr ? Layers<results::Norms>() : norm_layers(r, *corpus);
@@ -330,7 +403,8 @@ Lines nonfinite(const results::Results& r) {
 Lines summary_lines(const results::Results& r, bool whole) {
   return line("measured", measured(r)) + life_lines(r) + line("", "") + episode_lines(r) +
          (whole ? lifecycle_lines(r) : Lines()) + places(r) + further_prompts(r) + weights(r) + attention(r) +
-         alignment(r) + headroom(r) + norms(r) + nonfinite(r) + finding_lines(r) + cost(r);
+         alignment(r) + headroom(r) + overflow(r) + rounding(r) + norms(r) + nonfinite(r) + finding_lines(r) +
+         cost(r);
 }
 
 std::string summary_text(const results::Results& r, size_t width, bool whole) {

@@ -53,6 +53,7 @@ class Consistency {
       const Input& input = r_.inputs[i];
       const std::string path = at("inputs", i), tokens = path + ".tokens_per_sequence";
       require(names.insert(input.name).second, "{}.name is {}, as of another input", path, input.name);
+      for (const auto& [point, x] : input.amax) amax(x, input, path + ".amax." + point);
       if (!input.is_prompt()) continue;
       require(input.sequences == 1, "{} is a prompt of {} sequences; a prompt has one", path,
               input.sequences);
@@ -100,6 +101,7 @@ class Consistency {
     if (x.norms) norms(*x.norms, input, path + ".norms");
     for (size_t i = 0; i < x.experts.size(); ++i)
       expert(x.experts[i].expert, at(path + ".experts", i) + ".expert");
+    for (const auto& [point, largest] : x.amax) amax(largest, input, path + ".amax." + point);
     values(x.values, input, path + ".values.");
   }
 
@@ -168,6 +170,15 @@ class Consistency {
     }
   }
 
+  /// An Amax or an Overflow.
+  template <typename Place>
+  void amax(const Place& x, const Input& input, const std::string& path) const {
+    below(x.sequence, input.sequences, path + ".sequence");
+    below(x.token, input.tokens_per_sequence, path + ".token");
+    below(x.head, m_.heads, path + ".head");
+    expert(x.expert, path + ".expert");
+  }
+
   void norms(const Norms& x, const Input& input, const std::string& path) const {
     require(r_.images.has_value(), "{} stands where there are no images", path);
     below(x.patches.largest.sequence, input.sequences, path + ".patches.largest.sequence");
@@ -216,6 +227,14 @@ class Consistency {
       below(headroom->layer, m_.layers, path + ".layer");
       require(headroom->input.empty() || r_.input(headroom->input) != nullptr,
               "{}.input is {}, which is no input", path, printable(headroom->input, 40));
+    }
+    for (const auto& [format, overflow] : s.first_overflow) {
+      if (!overflow) continue;
+      const std::string path = "summary.first_overflow." + format;
+      below(overflow->layer, r_.told_layers(), path + ".layer");
+      const Input* input = r_.input(overflow->input);
+      require(input != nullptr, "{}.input is {}, which is no input", path, printable(overflow->input, 40));
+      amax(*overflow, *input, path);
     }
     if (s.norms) below(s.norms->layer, m_.layers, "summary.norms.layer");
     if (!s.alignment.outlier_layers) return;

@@ -164,6 +164,17 @@ void fields(V& v, Headroom& x) {
 }
 
 template <typename V>
+void fields(V& v, Overflow& x) {
+  v(field("layer", "its layer; not there for final_norm_out and logits").from(0), x.layer);
+  v(field("point"), x.point);
+  fields_of_amax(v, x);
+  v(field("largest", "the largest finite number of the format").from(0), x.largest);
+  v(field("input", "the input where it was seen"), x.input);
+  v(kTokenTextField, x.token_text);
+  v(kClassField, x.token_class);
+}
+
+template <typename V>
 void fields(V& v, NormSummary& x) {
   v(field("layer", "the last layer").from(0), x.layer);
   v(field("cls_median", "the median L2 norm of CLS over images").from(0), x.cls_median);
@@ -191,6 +202,13 @@ void fields(V& v, Summary& x) {
     x.sink_rate);
   v(field("headroom", "the largest values against the ranges of number formats, by point").named(kPoints),
     x.headroom);
+  v(field("first_overflow",
+          "by format: the first point, in the order of layers, points and inputs, where an abs x is above "
+          "the format's largest number, and the largest abs x there; null where none is, of what the summary "
+          "tells")
+        .named(kRanges)
+        .or_left_out(),
+    x.first_overflow);
   v(field("norms", "of images, where all is finite: L2 norms of tokens in the last layer's output"), x.norms);
 }
 

@@ -74,6 +74,24 @@ struct Extent {
 
 enum class InputKind { prompt, corpus };
 
+/// The largest abs x of a point and where it stands; parts of a place that the point has not are empty.
+struct Amax {
+  double value = 0;  ///< signed
+  int64_t sequence = 0;
+  std::optional<int64_t> token, head, channel;
+  std::optional<Expert> expert;
+  Named<double> of_largest;  ///< abs value over the largest number of each of kRanges
+};
+
+/// What one number format loses of a tensor.
+struct Rounding {
+  double relative_error = 0, flushed = 0, worst_blocks = 0;
+};
+
+struct Rounded {
+  Named<Rounding> formats;  ///< of kScaledFormats
+};
+
 /// Sequences of one length that were measured together. A prompt is one sequence, looked at token by token.
 struct Input {
   std::string name;  ///< "prompt", "prompt2", "corpus", ...
@@ -86,6 +104,7 @@ struct Input {
   int64_t kept_tokens = 0;          ///< whose activations arrays.npz has
   bool attention_maps = false;      ///< whether arrays.npz has them
   std::optional<Extent> embedding;  ///< of what layer 0 reads, of prompts
+  Named<Amax> amax;                 ///< of the model's own points, by name
 
   bool is_prompt() const { return kind == InputKind::prompt; }
 };
@@ -208,6 +227,8 @@ struct LayerInput {
   std::optional<Writes> writes;
   std::optional<Norms> norms;
   std::vector<ExpertInput> experts;
+  Named<Amax> amax;         ///< by point, in the order of computation
+  Named<Rounded> rounding;  ///< of what linear layers read, by point
   Values values;
 
   /// By the point's name; nullptr where there is none.
@@ -267,6 +288,7 @@ struct Weights {
 struct Layer {
   int64_t layer = 0;
   std::optional<Weights> weights;
+  Named<Rounded> rounding;  ///< of its matrices, by module
   Named<LayerInput> inputs;
 };
 
@@ -342,6 +364,19 @@ struct Headroom {
   int64_t nonfinite = 0;
 };
 
+/// The first place, in the order of computation, where abs x passes the largest number of a format.
+struct Overflow {
+  std::optional<int64_t> layer;  ///< none: a point of the model's own
+  std::string point;
+  double value = 0;  ///< signed
+  double largest = 0;
+  std::string input;
+  int64_t sequence = 0;
+  std::optional<int64_t> token, head, channel;
+  std::optional<Expert> expert;
+  std::optional<std::string> token_text, token_class;
+};
+
 struct NormSummary {
   int64_t layer = 0;
   double cls_median = kNone, register_median = kNone, patch_median = kNone, patch_max = kNone;
@@ -354,7 +389,8 @@ struct Summary {
   std::vector<Life> lives;  ///< one a prompt
   Alignment alignment;
   std::optional<double> sink_rate;
-  Named<std::optional<Headroom>> headroom;  ///< by point
+  Named<std::optional<Headroom>> headroom;        ///< by point
+  Named<std::optional<Overflow>> first_overflow;  ///< by format, of kRanges
   std::optional<NormSummary> norms;
 };
 

@@ -47,6 +47,7 @@ async function start() {
   startFindings();
   startActivations();
   startAlignment();
+  startFormats();
   startValues();
   startMethod();
   document.documentElement.dataset.ready = "numbers";
