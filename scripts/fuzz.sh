@@ -37,6 +37,7 @@ seed() {
     report|results) scripts/build.sh fuzz outliers; "$(python_with_torch)" tests/fuzz/seeds.py "$target" "$to" build/fuzz/outliers ;;
     corpus|vocab_merges) "$(python_with_torch)" tests/fuzz/seeds.py "$target" "$to" ;;
     tokenizer_json) find tests/golden/text -name '*.json' -size -64k -exec cp {} "$to" \; ;;
+    rules) cp src/outliers/studies/data/rules.toml "$to" ;;
     torch_file) cp tests/golden/io/torch/*.bin "$to" ;;
   esac
 }

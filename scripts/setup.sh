@@ -8,7 +8,7 @@ PACKAGES=(
   g++ cmake ninja-build pkg-config git ccache
   python3 python3-venv
   libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev
-  libpng-dev libjpeg-dev
+  libtomlplusplus-dev libpng-dev libjpeg-dev
   libcurl4-openssl-dev libssl-dev openssl
   libgtest-dev libgmock-dev libbenchmark-dev
   clang clang-format clang-tidy

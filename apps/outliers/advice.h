@@ -8,6 +8,8 @@
 namespace outliers::apps {
 
 constexpr int kFailure = 1, kUsage = 2;
+/// Of outliers check: a finding is as bad as --fail-on, or worse.
+constexpr int kReached = 3;
 
 /// The error's line, with the options behind it that would change it: "...; raise the limit (--memory)".
 std::string with_options(const Error& error);

@@ -8,6 +8,7 @@ namespace outliers::apps {
 // Each adds its subcommand with options and help.
 void add_report(CommandLine& line);
 void add_lifecycle(CommandLine& line);
+void add_check(CommandLine& line);
 void add_plot(CommandLine& line);
 void add_inspect(CommandLine& line);
 void add_capture(CommandLine& line);

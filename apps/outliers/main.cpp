@@ -34,11 +34,12 @@ std::string version_text() {
   return fmt::format("outliers {} ({}), LibTorch {}", version(), commit(), libtorch_version());
 }
 
-void run(int argc, char** argv) {
+int run(int argc, char** argv) {
   CommandLine line("Finds, locates and explains systematic outliers in transformer checkpoints.",
                    version_text());
   add_report(line);
   add_lifecycle(line);
+  add_check(line);
   add_plot(line);
   add_inspect(line);
   add_capture(line);
@@ -49,7 +50,7 @@ void run(int argc, char** argv) {
   add_tokenize(line);
   add_fetch(line);
   add_export(line);
-  line.parse(argc, argv);
+  return line.parse(argc, argv);
 }
 
 /// Where the caller has closed one of the three, the next file that is opened would get its number, and what
@@ -69,8 +70,7 @@ int main(int argc, char** argv) {
   outliers::prepare_process();
   outliers::show_progress_line();
   try {
-    outliers::apps::run(argc, argv);
-    return 0;
+    return outliers::apps::run(argc, argv);
   } catch (const outliers::Error& error) {
     return complain(outliers::apps::with_options(error), outliers::apps::exit_code(error));
   } catch (const std::bad_alloc&) {

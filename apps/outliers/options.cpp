@@ -168,6 +168,18 @@ void Command::runs(std::function<void()> action) {
   command_->callback(std::move(action));
 }
 
+void Command::returns(std::function<int()> action) {
+  command_->callback([code = exit_code_, action = std::move(action)] { *code = action(); });
+}
+
+std::vector<std::string> Command::given() const {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command_->get_options()) {
+    if (option->count() > 0) names.push_back(option->get_name());
+  }
+  return names;
+}
+
 CommandLine::CommandLine(const char* about, const std::string& version)
     : app_(std::make_unique<CLI::App>(about, "outliers")) {
   app_->set_version_flag("--version", version);
@@ -178,10 +190,10 @@ CommandLine::CommandLine(const char* about, const std::string& version)
 CommandLine::~CommandLine() = default;
 
 Command CommandLine::command(const char* name, const char* about) {
-  return Command(app_->add_subcommand(name, about));
+  return {app_->add_subcommand(name, about), exit_code_.get()};
 }
 
-void CommandLine::parse(int argc, char** argv) {
+int CommandLine::parse(int argc, char** argv) {
   try {
     app_->parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version
@@ -191,6 +203,7 @@ void CommandLine::parse(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw UsageError(usage_message(error.what()));
   }
+  return *exit_code_;
 }
 
 /// What is wrong with the command line, in one line that says what to do.

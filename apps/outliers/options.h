@@ -53,7 +53,7 @@ class Option {
 /// A subcommand.
 class Command {
  public:
-  explicit Command(CLI::App* command) : command_(command) {}
+  Command(CLI::App* command, int* exit_code) : command_(command), exit_code_(exit_code) {}
 
   // The variable has to live until the command has run. names: "-o,--output", "MODEL" for an argument.
   Option add(const char* names, std::string& value, const std::string& use);
@@ -73,9 +73,14 @@ class Command {
 
   /// What the command does once all options are read.
   void runs(std::function<void()> action);
+  /// The same, and what it returns is the program's exit code.
+  void returns(std::function<int()> action);
+  /// The names of the options and arguments that are on the command line.
+  std::vector<std::string> given() const;
 
  private:
   CLI::App* command_;
+  int* exit_code_;
 };
 
 /// The program's commands.
@@ -85,13 +90,14 @@ class CommandLine {
   ~CommandLine();
 
   Command command(const char* name, const char* about);
-  /// Runs the command that is given, or prints --help or --version. Throws UsageError: one line with the
-  /// nearest known name.
-  void parse(int argc, char** argv);
+  /// Runs the command that is given, or prints --help or --version; the exit code. Throws UsageError: one
+  /// line with the nearest known name.
+  int parse(int argc, char** argv);
 
  private:
   std::string usage_message(const std::string& error) const;
   std::unique_ptr<CLI::App> app_;
+  std::unique_ptr<int> exit_code_ = std::make_unique<int>(0);
 };
 
 }  // namespace outliers::apps

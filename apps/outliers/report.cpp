@@ -11,26 +11,18 @@
 #include "outliers/core/terminal.h"
 
 #include "commands.h"
-#include "common.h"
+#include "survey_arguments.h"
 
 namespace outliers::apps {
 namespace {
 
-/// A --prompt, or a --prompt-file.
-struct Prompt {
-  std::string text;
-  bool is_file;
-};
-
 struct Options {
-  ModelArgument model;
+  SurveyArguments survey;
   std::string output, measures;
-  std::vector<Prompt> prompts;
-  std::vector<std::string> corpora, images;
-  std::vector<Option> of_text;  // options that models of images have no use for
-  SurveyOptions survey;
-  Compute compute;
-  bool force = false, json = false, no_figures = false, no_lifecycle = false, is_lifecycle = false;
+  bool force = false, json = false, no_figures = false, no_lifecycle = false;
+  /// `outliers lifecycle`, and what it looks at.
+  bool is_lifecycle = false;
+  studies::LifecycleChoice look_at;
 };
 
 /// What `outliers lifecycle` measures beside the life cycle, and on how much of the corpus.
@@ -38,7 +30,7 @@ const std::vector<std::string> kOfLifecycle = {"activations", "attention", "atte
                                                "writes"};
 constexpr int64_t kLifecycleSequences = 8, kLifecycleTokens = 128;
 
-/// What --measures names; `all` by default.
+/// What --measures names; nothing where it is not given.
 std::vector<std::string> names_in(const std::string& list) {
   std::vector<std::string> names;
   std::istringstream words(list);
@@ -53,39 +45,22 @@ void print_measures() {
   for (const MeasureDescription& measure : outliers::list_measures()) {
     std::string line = fmt::format("{:15} {}", measure.name, measure.description);
     if (!measure.needs.empty()) line += fmt::format("; takes along {}", fmt::join(measure.needs, ", "));
+    if (!measure.on_request.empty()) line += fmt::format("; only where named: takes {}", measure.on_request);
     table += line + "\n";
   }
   print(table);
 }
 
-Model open(const Options& options) {
-  Model model = options.model.open();
-  const std::string name = printable(model.config().name);
-  if (!model.reads_images()) {
-    if (!options.images.empty()) throw UsageError(fmt::format("--images: {} reads text", name));
-    return model;
-  }
-  for (const Option& option : options.of_text) {
-    if (option.given()) throw UsageError(fmt::format("{}: {} reads images", option.name(), name));
-  }
-  if (options.images.empty()) {
-    throw UsageError(fmt::format(
-        "{} reads images: name PNG, JPEG or .npy files, or a folder of them, with --images", name));
-  }
-  return model;
-}
-
-void run_rank(const Options& options, Ranks* ranks) {
-  SessionOptions settings = options.compute.session(options.output);
+void run_rank(const Options& options, SurveyOptions survey_options, Ranks* ranks) {
+  SessionOptions settings = options.survey.session(options.output);
   settings.ranks = ranks;
   const Session session(settings);
   std::optional<ReportDirectory> output;
   if (session.is_root()) output.emplace(options.output, options.force);
-  const Model model = open(options);
-  SurveyOptions of_model = options.survey;
+  const Model model = options.survey.open();
   if (const int64_t positions = model.config().max_positions; options.is_lifecycle && positions > 0)
-    of_model.tokens = std::min(of_model.tokens, positions);
-  const Survey survey = session.survey(model, of_model);
+    survey_options.tokens = std::min(survey_options.tokens, positions);
+  const Survey survey = session.survey(model, survey_options);
   if (!output) return;
   const auto files = output->write(survey, {.figures = !options.no_figures});
   if (options.json) {
@@ -94,54 +69,39 @@ void run_rank(const Options& options, Ranks* ranks) {
   }
   const std::string list =
       fmt::format("{}/{}", printable(options.output, std::string::npos), fmt::join(files, ", "));
-  const results::Results& found = survey.results;
-  print((options.is_lifecycle ? lifecycle_text(found, text_columns()) : summary_text(found, text_columns())) +
-        labelled("files", list, text_columns()));
+  const auto columns = text_columns();
+  print((options.is_lifecycle ? lifecycle_text(survey.results, columns)
+                              : summary_text(survey.results, columns)) +
+        labelled("files", list, columns));
 }
 
-void run(Options& options) {
+void run(const Options& options) {
   if (options.measures == "list") {
     print_measures();
     return;
   }
+  if (options.survey.prints_rules()) return;
   if (options.output.empty()) throw UsageError("--output is required: a directory");
-  const auto is_standard_input = [](const std::string& path) { return path == "-"; };
-  std::vector<std::string> files = options.corpora;
-  for (const Prompt& prompt : options.prompts) {
-    if (prompt.is_file) files.push_back(prompt.text);
+  SurveyOptions survey = options.survey.options();
+  survey.measures = names_in(options.measures);
+  survey.lifecycle = !options.no_lifecycle;
+  survey.look_at = options.look_at;
+  if (options.is_lifecycle) {
+    survey.measures = kOfLifecycle;
+    survey.sequences = kLifecycleSequences;
+    survey.tokens = kLifecycleTokens;
   }
-  if (std::count_if(files.begin(), files.end(), is_standard_input) > 1)
-    throw UsageError("--prompt-file and --corpus cannot both be standard input, nor twice");
-  for (const Prompt& prompt : options.prompts)
-    options.survey.prompts.push_back(prompt.is_file ? read_text(prompt.text) : prompt.text);
-  options.survey.corpora.assign(options.corpora.begin(), options.corpora.end());
-  if (options.survey.measures.empty()) options.survey.measures = names_in(options.measures);
-  options.survey.lifecycle = !options.no_lifecycle;
-  options.survey.images.assign(options.images.begin(), options.images.end());
-  run_ranks([&](Ranks* ranks) { run_rank(options, ranks); });
+  run_ranks([&](Ranks* ranks) { run_rank(options, survey, ranks); });
 }
 
-/// Model, place, prompts and images.
-void add_subjects(Command& command, const std::shared_ptr<Options>& options) {
-  options->model.add(command, {.adapter = true});
-  command.add("-o,--output", options->output, "directory for the page, results.json, arrays.npz and figures")
+/// The model and the place of its report.
+void add_places(Command& command, Options& options) {
+  options.survey.add_model(command);
+  command.add("-o,--output", options.output, "directory for the page, results.json, arrays.npz and figures")
       .value("DIR");
-  // Each may be given again and again.
-  const auto add_prompt = [&](const char* name, bool is_file, const char* use, const char* value) {
-    const auto take = [options, is_file](const std::string& text) {
-      options->prompts.push_back({text, is_file});
-    };
-    return command.add_repeated(name, take, use).value(value);
-  };
-  Option prompt = add_prompt(
-      "--prompt", false, "text to look at token by token (default: the paper's); may be repeated", "TEXT");
-  Option prompt_file = add_prompt("--prompt-file", true, kPromptFileUse, "FILE");
-  add_images(command, options->images, "the first is looked at token by token, all are measured on");
-  options->of_text = {prompt, prompt_file, add_bos(command, options->survey.bos)};
 }
 
 void add_output(Command& command, const std::shared_ptr<Options>& options) {
-  options->compute.add(command);
   add_force(command, options->force);
   command.flag("--no-figures", options->no_figures, "draw no figures");
   add_json(command, options->json);
@@ -154,12 +114,10 @@ void add_lifecycle(CommandLine& line) {
   Command command =
       line.command("lifecycle", "follow an outlier: who writes it, what it does, who takes it away");
   auto options = std::make_shared<Options>();
-  add_subjects(command, options);
   options->is_lifecycle = true;
-  options->survey.measures = kOfLifecycle;
-  options->survey.sequences = kLifecycleSequences;
-  options->survey.tokens = kLifecycleTokens;
-  studies::LifecycleChoice& look_at = options->survey.look_at;
+  add_places(command, *options);
+  options->survey.add_prompts(command);
+  studies::LifecycleChoice& look_at = options->look_at;
   const auto add_number = [&](const char* name, std::optional<int64_t>& number, const char* use) {
     command.add(name, number, use).between(int64_t{0}, int64_t{1} << 30).value("N");
   };
@@ -169,47 +127,25 @@ void add_lifecycle(CommandLine& line) {
   add_number("--head", look_at.head, "its head (default: found)");
   add_number("--neuron", look_at.neuron, "the neuron that is drawn in the layer of birth (default: found)");
   add_number("--channel", look_at.channel, "the channel that is followed (default: found)");
+  options->survey.add_compute(command);
   add_output(command, options);
 }
 
 void add_report(CommandLine& line) {
   Command command = line.command("report", "find and locate the outliers of a model");
   auto options = std::make_shared<Options>();
-  add_subjects(command, options);
-  Option corpus =
-      command
-          .add_repeated(
-              "--corpus", [options](const std::string& path) { options->corpora.push_back(path); },
-              "text to measure on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd; - is "
-              "standard input (default: one that comes along); may be repeated")
-          .value("FILE");
-  Option text_field = command
-                          .add("--text-field", options->survey.text_field,
-                               "reads the corpus as JSON lines and takes this field of each row "
-                               "(default: text, else content)")
-                          .value("NAME");
-  command.add("--sequences", options->survey.sequences, "windows of the corpus, or images at most")
-      .between(int64_t{1}, int64_t{1} << 30)
-      .by_default(fmt::format("{}; {} images", kDefaultSequences, kDefaultImages))
-      .value("N");
-  Option tokens = command.add("--tokens", options->survey.tokens, "tokens of a window, a BOS counted")
-                      .between(int64_t{2}, int64_t{1} << 30)
-                      .by_default("1024, or the positions there are")
-                      .value("N");
+  add_places(command, *options);
+  options->survey.add_inputs(command);
   command
       .add("--measures", options->measures,
-           "what is measured, names with commas between: nothing else is computed; 'list' prints all")
-      .by_default("all")
+           "what is measured, names with commas between, or 'all': nothing else is computed; 'list' prints "
+           "them, and what those take that are left out where none is named")
+      .by_default("all that cost little")
       .value("NAMES");
   command.flag("--no-lifecycle", options->no_lifecycle,
                "do not follow the prompts' outliers in a second run");
-  Option seed = command
-                    .add("--seed", options->survey.seed,
-                         "0: the corpus from its start; else windows from random places")
-                    .between(uint64_t{0}, uint64_t{results::kLargestSeed})
-                    .shows_default()
-                    .value("N");
-  options->of_text.insert(options->of_text.end(), {corpus, text_field, tokens, seed});
+  options->survey.add_rules(command);
+  options->survey.add_machine(command);
   add_output(command, options);
 }
 

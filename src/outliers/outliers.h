@@ -5,6 +5,7 @@
 #include "outliers/api/model.h"
 #include "outliers/api/process.h"
 #include "outliers/api/report.h"
+#include "outliers/api/rules.h"
 #include "outliers/api/session.h"
 #include "outliers/core/exception.h"
 #include "outliers/core/progress.h"

@@ -131,5 +131,56 @@ TEST(ApiReport, IsWrittenReadBackAndCompared) {
   comparison.write(scratch / "both", true);
 }
 
+ErrorKind kind_of(const std::filesystem::path& rules) {
+  try {
+    Rules::read(rules);
+  } catch (const Error& error) {
+    return error.kind();
+  }
+  return ErrorKind::usage;
+}
+
+TEST(ApiReport, IsJudgedByRules) {
+  const tests::ScratchDirectory scratch;
+  const std::filesystem::path golden = tests::golden("models/dinov2_with_registers_shrunk");
+  const Model model = Model::open(golden.string());
+  const Session session;
+  tests::write_file(scratch / "images.npy",
+                    tests::npy(io::NpzReader(golden / "reference.npz").read("pixel_values")));
+  tests::write_file(scratch / "rules.toml",
+                    "[[rule]]\nid = \"tails\"\nmetric = \"kurtosis\"\nat = [\"down_in\"]\nbad = \"above\"\n"
+                    "warning = 0\ntitle = \"{at} in {layers}\"\ntext = \"{value}\"\n");
+  SurveyOptions options;
+  options.images = {scratch / "images.npy"};
+  options.rules = Rules::read(scratch / "rules.toml");
+  options.measures = options.rules.measures(model);
+  EXPECT_THAT(options.measures, ElementsAre("activations"));
+  const Survey survey = session.survey(model, options);
+  ASSERT_TRUE(survey.results.findings.has_value());
+  const std::vector<results::Finding>& found = *survey.results.findings;
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].severity, results::Severity::warning);
+  EXPECT_EQ(found[0].place.point, "down_in");
+  EXPECT_EQ(found[0].place.layers.size(), static_cast<size_t>(model.config().layers));
+  EXPECT_THAT(findings_text(found), HasSubstr("warning     down_in in layers 0-"));
+  EXPECT_EQ(results::to_text(options.rules.findings(survey.results)), results::to_text(found));
+
+  survey.write(scratch / "report", {.page = false, .figures = false});
+  EXPECT_TRUE(Report::is_at(scratch / "report"));
+  EXPECT_FALSE(Report::is_at(golden));
+  EXPECT_FALSE(Report::is_at(scratch / "nowhere"));
+  EXPECT_EQ(results::to_text(*Report::open(scratch / "report").results().findings), results::to_text(found));
+
+  const std::vector<std::string> built_in = Rules().measures(model);
+  EXPECT_THAT(built_in, testing::IsSupersetOf({"activations", "weights", "norms"}));
+  EXPECT_THAT(built_in, testing::Not(testing::Contains("experts")));  // the model has none
+  tests::write_file(scratch / "built_in.toml", Rules::built_in_text());
+  EXPECT_EQ(Rules::read(scratch / "built_in.toml").measures(model), built_in);
+
+  tests::write_file(scratch / "bad.toml", "rule");
+  EXPECT_EQ(kind_of(scratch / "bad.toml"), ErrorKind::input);
+  EXPECT_EQ(kind_of(scratch / "nowhere.toml"), ErrorKind::file);
+}
+
 }  // namespace
 }  // namespace outliers

@@ -98,6 +98,10 @@ class InputsTest(FolderTest):
         shares = [one["alignment"]["weight_activation"] for one in (first, second)]
         self.assertNotEqual(*shares)
         self.assertAlmostEqual(summary["alignment"]["weight_activation"], sum(shares) / 2)
+        alone = [row | {"input": name} for name, one in (("corpus", first), ("corpus2", second))
+                 for row in one["alignment"]["outlier_layers"]["layers"]]
+        order = lambda row: (row["layer"], row["input"])
+        self.assertEqual(sorted(summary["alignment"]["outlier_layers"]["layers"], key=order), sorted(alone, key=order))
         # Of all outlier keys behind a layer.
         keys = [sum(len(layer["outlier_keys"]) for layer in reading.layers(self.results[name], "corpus", "attention")[1:])
                 for name in ("first", "second")]

@@ -21,7 +21,8 @@ SCHEMA = json.loads((ROOT / "docs/results.schema.json").read_text())
 # Which test has to see every value of an enumeration of the schema. One that no test writes is either needless or untested.
 SEEN_BY = {"schema": "every_format", "model.format": "every_format", "run.dtype": "every_format", "run.bos": "every_format",
            "inputs[].kind": "every_format", "summary.first_nonfinite.value": "every_format", "summary.headroom, its names": "every_format",
-           "#/$defs/class": "every_family", "#/$defs/axis": "every_family", "#/$defs/expert": "every_family",
+           "findings[].severity": "every_format", "#/$defs/class": "every_family", "#/$defs/axis": "every_family",
+           "#/$defs/expert": "every_family",
            "layers[].weights.modules, its names": "every_family", "layers[].weights.experts[].modules, its names": "every_family",
            "layers[].inputs.*.norms.patches.largest.class": "every_family"}
 

@@ -25,7 +25,7 @@ OF_OTHERS = {"experts": "mixtral_experts", "norms": "dinov2_with_registers_shrun
 # What a measure writes of an input; weights stand beside the inputs, and some write into summary and arrays.npz alone.
 PARTS = {"activations": {"resid_out", "down_in"}, "attention": {"attention"}, "attention_maps": set(), "weights": set(),
          "experts": {"experts"}, "writes": {"writes"}, "prompt_values": set(), "norms": {"norms"}, "alignment": set(),
-         "value_drain": {"values"}}
+         "value_drain": {"values"}, "headroom": {"amax"}, "rounding": {"rounding"}, "weight_rounding": set()}
 
 
 def rows(page, heading):
@@ -35,7 +35,7 @@ def rows(page, heading):
     return [[cell.strip().strip("`") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
-# name -> [what, made for, needs, source], in the order of the table
+# name -> [what, made for, needs, what it takes where it is made on request alone, source], in the order of the table
 TABLE = {name: cells for name, *cells in rows("measures.md", "(`summary.first_nonfinite`).")}
 ARRAYS = [(name, of, measure) for name, _, of, _, measure in rows("results.md", "<!-- arrays -->")]
 
@@ -84,7 +84,7 @@ class MeasuresTest(FolderTest):
     def everything(self, of):
         of = of if of in self.models else None
         if of not in self.full:
-            self.full[of] = self.report(of, f"everything-{of}")
+            self.full[of] = self.report(of, f"everything-{of}", "--measures", "all")
         return self.full[of]
 
     def check(self, of, measures, results, arrays):
@@ -92,7 +92,8 @@ class MeasuresTest(FolderTest):
         full, full_arrays = self.everything(of)
         self.assertEqual(results["run"]["measures"], measures)
         for mine, whole in zip(results["layers"], full["layers"], strict=True):
-            self.assertEqual(mine.get("weights"), whole["weights"] if "weights" in measures else None)
+            for part, by in (("weights", "weights"), ("rounding", "weight_rounding")):
+                self.assertEqual(mine.get(part), whole[part] if by in measures else None)
             self.assertEqual(mine["inputs"].keys(), whole["inputs"].keys())
             for name, measured in mine["inputs"].items():
                 parts = set.union(*(PARTS[measure] for measure in measures)) - ({"writes"} if name == "corpus" else set())
@@ -102,10 +103,12 @@ class MeasuresTest(FolderTest):
             np.testing.assert_array_equal(array, full_arrays[name], name)
         none = {"first_nonfinite": None, "lives": [], "headroom": {}, "sink_rate": None,
                 "alignment": {"weight_activation": None, "activation_attention": None}}
-        told = {"lives": "activations", "headroom": "activations", "sink_rate": "attention", "alignment": "alignment", "norms": "norms"}
+        told = {"lives": "activations", "headroom": "activations", "sink_rate": "attention", "alignment": "alignment", "norms": "norms",
+                "first_overflow": "headroom"}
         self.assertEqual(results["summary"], none | {field: full["summary"][field] for field, by in told.items() if by in measures})
         for one, whole in zip(results["inputs"], full["inputs"], strict=True):
             self.assertEqual(one["attention_maps"], "attention_maps" in measures and one["kind"] == "prompt")
+            self.assertEqual(one.get("amax"), whole["amax"] if "headroom" in measures else None)
             self.assertEqual(one.get("kept_tokens", 0), whole["kept_tokens"] if "prompt_values" in measures else 0)
         values = {path.rsplit(".", 1)[1] for path, one in results["definitions"].items() if "shape" in one}
         self.assertEqual(values, set().union(*(measured.get("values", {}) for layer in results["layers"]
@@ -156,15 +159,22 @@ class MeasuresTest(FolderTest):
     def test_list(self):
         printed = self.succeed("report", self.models[None][0], "--measures", "list").splitlines()
         self.assertEqual([line.split()[0] for line in printed], list(TABLE))
-        for line, (what, _, needs, _) in zip(printed, TABLE.values()):
-            self.assertEqual(line.split(None, 1)[1], what + (f"; takes along {needs}" if needs else ""))
+        for line, (what, _, needs, takes, _) in zip(printed, TABLE.values()):
+            more = (f"; takes along {needs}" if needs else "") + (f"; only where named: takes {takes}" if takes else "")
+            self.assertEqual(line.split(None, 1)[1], what + more)
+
+    def test_default_is_what_costs_little(self):
+        results, _ = self.report(None, "default")
+        self.assertEqual(results["run"]["measures"], [name for name in self.everything(None)[0]["run"]["measures"] if not TABLE[name][3]])
+        self.assertIn("headroom", results["run"]["measures"])
+        self.assertNotIn("rounding", results["run"]["measures"])
 
     def test_unknown(self):
         out = self.dir / "never"
         command = ("report", self.models[None][0], "-o", out, "--measures")
         self.refuse(2, r"there is no measure atention; did you mean attention\? \(--measures\)", *command, "atention")
         self.refuse(2, r"there is no measure weigths; did you mean weights\?", *command, "attention,weigths")
-        self.refuse(2, r"there is no measure of-nothing-known; there are all, activations, .*, value_drain \(--measures\)", *command,
+        self.refuse(2, r"there is no measure of-nothing-known; there are all, activations, .*, weight_rounding \(--measures\)", *command,
                     "of-nothing-known")
         for measure in OF_OTHERS:
             self.refuse(1, f"the measure {measure} has nothing to look at in tiny", *command, measure)

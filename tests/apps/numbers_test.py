@@ -193,7 +193,7 @@ class PageTest(Case):
         self.assertRegex(said["#tiles"], rf"(?i)largest value\n{largest}\nlayer output of layer {layer} on the prompt")
         self.assertIn(f": {largest} in channel", said["#words"])
         self.assertIn("1,235 in layer 1 (corpus)", said["#words"].replace("reaches ", ""))
-        self.assertIn("in 13 % of layers", said["#words"])
+        self.assertIn("in 13 % of all layers", said["#words"])
         token = peak["top"][0]["token"]
         self.page.click(f"#strip .layer[data-layer='{layer}']")
         self.page.click(f"#prompt-text button[data-token='{token}']")
@@ -201,7 +201,7 @@ class PageTest(Case):
                       self.page.run("return document.querySelector('#token-detail').innerText"))
         self.page.open(self.dir / "compared/index.html")
         row = self.page.run("return [...document.querySelectorAll('#summary tbody tr')[0].cells].map((c) => c.innerText)")
-        self.assertEqual(row[6:8] + row[9:10], [largest, number(peak["max"] / peak["median"]), "13 %"])
+        self.assertEqual(row[6:8] + row[10:11], [largest, number(peak["max"] / peak["median"]), "13 %"])
         self.assertIn(f"({largest}, {row[7]} medians)", self.page.run("return document.querySelector('#lives').innerText"))
         self.assertIn("1 (corpus)", self.page.run("return document.querySelector('#room').innerText"))
 

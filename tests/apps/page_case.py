@@ -14,7 +14,7 @@ import browser  # noqa: E402
 import tiny  # noqa: E402
 from program import ProgramTest  # noqa: E402
 
-SECTIONS = ["answer", "activations", "weights", "attention", "tokens", "values", "method"]
+SECTIONS = ["answer", "activations", "formats", "weights", "attention", "tokens", "values", "method"]
 CORPUS = "The ship sailed on. The sea was calm, and the crew slept.\n" * 40
 # Colours of a canvas that differ: 1 means that nothing is drawn on it.
 CANVAS_COLOURS = """

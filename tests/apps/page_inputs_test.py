@@ -15,7 +15,8 @@ from page_case import CANVAS_COLOURS, OVERFLOWING, SECTIONS, PageCase  # noqa: E
 from program import main  # noqa: E402
 
 # What a report has not that was made without a measure: parts of layers' inputs, and ends of arrays' names.
-PARTS = {"activations": ["resid_out", "down_in"], "attention": ["attention"], "writes": ["writes"], "value_drain": ["values"]}
+PARTS = {"activations": ["resid_out", "down_in"], "attention": ["attention"], "writes": ["writes"], "value_drain": ["values"],
+         "headroom": ["amax"]}
 ARRAYS = {"activations": [".channel_max", ".token_max"], "attention": [".key_scores"], "attention_maps": [".probs", ".probs_mean"],
           "prompt_values": ["prompt.resid_out", "prompt.down_in"], "weights": ["weights."]}
 
@@ -49,10 +50,14 @@ def leave_out(results, arrays, measure):
             one["kept_tokens"] = 0
     if measure == "activations":
         results["summary"].update(lives=[], headroom={})
+    if measure == "headroom":
+        del results["summary"]["first_overflow"]
+        for one in results["inputs"]:
+            del one["amax"]
     if measure == "attention":
         results["summary"]["sink_rate"] = None
     if measure == "alignment":
-        results["summary"]["alignment"] = dict.fromkeys(results["summary"]["alignment"])
+        results["summary"]["alignment"] = {"weight_activation": None, "activation_attention": None}
     if measure == "value_drain":
         results["definitions"] = {path: one for path, one in results["definitions"].items() if "shape" not in one}
 
@@ -83,6 +88,7 @@ class InputsPageTest(PageCase):
             one[part] = one[part][:tokens]
         one.update(tokens_per_sequence=tokens, kept_tokens=tokens)
         one["tokens"][0] = "Winter"
+        one["amax"] = {point: {**amax, "token": 0} for point, amax in one["amax"].items()}
         reading.life(results, "prompt2").update(born_layer=2, peak_layer=2, removed_layer=None, massive_channels=[11])
         for layer in results["layers"]:
             measured = layer["inputs"]["prompt2"]
@@ -94,6 +100,8 @@ class InputsPageTest(PageCase):
                 measured["attention"][part] = [key for key in measured["attention"][part] if key["key"] < tokens]
             for write in measured["writes"].values():
                 write["token"] = 0
+            for amax in measured["amax"].values():
+                amax.pop("token", None)
             layer["inputs"]["corpus2"]["attention"]["heads"][0]["sink_rate"] = 0.875
         for key in [key for key in arrays if key.startswith("prompt2.")]:
             if "channel_max" in key:
@@ -143,7 +151,7 @@ class InputsPageTest(PageCase):
     def test_what_was_not_measured_is_not_there(self):
         hidden = {"activations": ["activation-lines-card", "massive-card", "strip-card"], "attention": ["heads-card", "attention-corpus"],
                   "attention_maps": [], "prompt_values": ["prompt-3d-card"], "weights": ["weights"], "writes": [],
-                  "alignment": [], "value_drain": ["values"]}
+                  "alignment": [], "value_drain": ["values"], "headroom": ["formats"]}
         for measure, parts in hidden.items():
             with self.subTest(measure):
                 out = self.edited(measure, lambda results, arrays: leave_out(results, arrays, measure))
@@ -168,7 +176,7 @@ class InputsPageTest(PageCase):
         self.quiet(out)
 
     def test_with_one_kind_of_input(self):
-        for gone, sections in (("prompt", ["answer", "activations", "weights", "attention", "values", "method"]), ("corpus", SECTIONS)):
+        for gone, sections in (("prompt", [section for section in SECTIONS if section != "tokens"]), ("corpus", SECTIONS)):
             with self.subTest(gone):
                 def edit(results, arrays):
                     results["inputs"] = [one for one in results["inputs"] if one["name"] != gone]
@@ -176,13 +184,43 @@ class InputsPageTest(PageCase):
                         del layer["inputs"][gone]
                     for key in [key for key in arrays if key.startswith(gone + ".")]:
                         del arrays[key]
-                    results["summary"].update(headroom={}, lives=[life for life in results["summary"]["lives"] if life["input"] != gone])
+                    results["findings"] = [one for one in results["findings"] if one["place"].get("input") != gone]
+                    if gone == "corpus":
+                        del results["summary"]["alignment"]["outlier_layers"]
+                    lives = [life for life in results["summary"]["lives"] if life["input"] != gone]
+                    results["summary"].update(headroom={}, first_overflow={}, lives=lives)
                 out = self.edited(f"without-{gone}", edit)
                 self.open(out)
                 height = "return document.getElementById(arguments[0]).offsetHeight"
                 shown = [section for section in SECTIONS if self.page.run(height, section)]
                 self.assertEqual(shown, sections)
                 self.quiet(out)
+
+    def test_number_formats_have_their_tables(self):
+        lost = {"relative_error": 0.25, "flushed": 0.5, "worst_blocks": 0.125}
+
+        def edit(results, arrays):
+            results["layers"][1]["rounding"] = {"up": {"formats": {"nvfp4": lost}}}
+            results["layers"][2]["inputs"]["corpus"]["rounding"] = {"o_in": {"formats": {"int8_tensor": {**lost, "relative_error": 0.75}}}}
+            shares = {"fp16": 1.0686, "bf16": 0, "fp8_e4m3": 156, "fp8_e5m2": 1.2}
+            results["inputs"][0]["amax"]["logits"].update(value=-70000, of_largest=shares)
+            results["summary"]["first_overflow"]["fp16"] = {"point": "logits", "value": -70000, "sequence": 0, "token": 1, "channel": 3,
+                                                            "largest": 65504, "input": "prompt", "token_text": "a", "class": "other"}
+        out = self.edited("formats", edit)
+        results = self.open(out)
+        cells = "return [...document.querySelectorAll(arguments[0])].map((row) => [...row.cells].map((cell) => cell.textContent))"
+        room = {row[0]: row for row in self.page.run(cells, "#headroom tbody tr")}
+        self.assertEqual(list(room), [*results["layers"][0]["inputs"]["prompt"]["amax"], *results["inputs"][0]["amax"]])
+        self.assertEqual(room["logits"][1:3] + room["logits"][4:6], ["–", "prompt", "-70,000", "107 %"])
+        self.assertNotIn("bfloat16", self.text("#headroom thead"))  # nothing comes near to its end
+        self.assertEqual(self.page.run(cells, "#rounding tbody tr"),
+                         [["2", "o_in", "corpus", "int8 per tensor", "75 %", "50 %", "13 %"],
+                          ["1", "up", "weights", "NVFP4", "25 %", "50 %", "13 %"]])
+        self.assertIn("First past float16\nthe end\nlogits is 70,000 on the prompt; the format ends at 65,504", self.text("#tiles"))
+        self.assertRegex(self.text("#words"), "past float16's 65,504 first after the last layer: logits 70,000 of token 1 \"a\"")
+        self.page.size(390, 844, mobile=True)
+        self.assertEqual(self.page.run(OVERFLOWING), [])
+        self.quiet(out)
 
     def test_a_value_has_its_chart(self):
         out = self.edited("values", add_values)
@@ -237,7 +275,7 @@ class InputsPageTest(PageCase):
         self.page.open(out / "index.html")
         rows = self.page.run("return [...document.querySelectorAll('#summary tbody tr')].map((r) => "
                              "[...r.cells].map((c) => c.textContent))")
-        self.assertEqual([cell == "not measured" for cell in rows[0]], [False] * 11)
+        self.assertEqual([cell == "not measured" for cell in rows[0]], [False] * 12)
         self.assertEqual(rows[1][3:9], ["not measured"] * 6)
         for curve in ("max", "weights", "sink_rate"):
             self.choose("#layer-controls select", curve)

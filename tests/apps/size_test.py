@@ -149,7 +149,10 @@ class SizeTest(ProgramTest):
         results, arrays = self.read("once")
         rows = np.unique(np.concatenate([arrays["corpus.ids"].flatten(), reading.the_input(results, "prompt")["ids"]])).size
         layers = sum(w.nbytes for name, w in tiny.weights().items() if ".layers." in name)
-        self.assertEqual(results["run"]["weight_bytes_read"], layers + rows * tiny.D * 4)
+        head = sum(tiny.weights()[name].nbytes for name in ("model.norm.weight", "lm_head.weight"))  # the prompt's logits
+        self.assertEqual(results["run"]["weight_bytes_read"], layers + rows * tiny.D * 4 + head)
+        self.succeed(*self.options("without", sequences=3), "--measures", "activations")
+        self.assertEqual(self.read("without")[0]["run"]["weight_bytes_read"], layers + rows * tiny.D * 4)
 
     def test_full_disk(self):
         least = self.needed(*self.options("none"))

@@ -39,6 +39,7 @@ class AlignmentOfLayers : public testing::Test {
   /// outlier_token_ratio x the mean is 2000; `largest`: of each token.
   void add(results::Layer layer, std::vector<double> largest = {1, 1, 1}) {
     arrays_.add("corpus.resid_out.token_max", at::tensor(largest, at::kFloat).unsqueeze(0));
+    arrays_.add("corpus.down_in.channel_max", at::ones({6}));
     measure_->end_layer(layer, arrays_);
     measure_->forget_layer();
     results_.layers.push_back(std::move(layer));
@@ -66,6 +67,39 @@ TEST_F(AlignmentOfLayers, IsOfTheSameChannelOfTheSameExpert) {
   add(made({3, {}}, {3, {}}));
   EXPECT_THAT(alignment().weight_activation, Optional(2.0 / 5));
   EXPECT_EQ(alignment().activation_attention, std::nullopt);
+}
+
+TEST_F(AlignmentOfLayers, OfExpertsIsToldOfTheTopChannels) {
+  const Expert one{1}, two{2}, shared{Expert::kShared};
+  results::Layer layer = made({0, shared}, {1, one});
+  results::Activations& down_in = *layer.inputs["corpus"].down_in;
+  down_in.max = 1001;
+  down_in.mean = 1;
+  down_in.top_channels = {{1, 1001, one}, {0, 500, two}};
+  // [D,F] of each expert: the second of `two` weighs most, and reaches half as much.
+  measure_->add_weight(0, {"down", at::tensor({0.0F, 2.0F, 1.0F, -3.0F}).view({2, 2}), 1});
+  measure_->add_weight(0, {"down", at::tensor({7.0F, 0.0F, 1.0F, 0.0F}).view({2, 2}), 2});
+  measure_->add_weight(0, {"down", at::tensor({0.0F, 9.0F, -8.0F, 9.0F}).view({2, 2}), Expert::kShared});
+  measure_->add_weight(0, {"up", at::full({2, 2}, 99.0F), 1});
+  add(layer);
+  const results::OutlierLayers of = alignment().outlier_layers.value();
+  ASSERT_EQ(of.layers.size(), 1u);
+  EXPECT_THAT(of.share, Optional(0.0));
+  const results::OutlierLayer& told = of.layers[0];
+  EXPECT_EQ(told.max_over_mean, 1001);
+  EXPECT_EQ(told.top_weight.expert, shared);
+  EXPECT_EQ(told.top_weight.weight, -8);
+  EXPECT_EQ(told.top_weight.row, 1);
+  EXPECT_EQ(told.top_weight.ratio, 2);
+  EXPECT_EQ(told.top_weight.down_in, std::nullopt);  // it is none of the top channels
+  EXPECT_EQ(told.top_weight.product, std::nullopt);
+  EXPECT_EQ(told.top_activation.expert, one);
+  EXPECT_EQ(told.top_activation.neuron, 1);
+  EXPECT_EQ(told.top_activation.weight, -3);
+  EXPECT_THAT(told.top_activation.product, Optional(3003.0));
+  EXPECT_EQ(told.top_product.expert, two);
+  EXPECT_EQ(told.top_product.neuron, 0);
+  EXPECT_THAT(told.top_product.product, Optional(3500.0));
 }
 
 TEST_F(AlignmentOfLayers, LooksAtTheTokensOfTheLayerBefore) {

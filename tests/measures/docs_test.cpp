@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 #include <gmock/gmock.h>
 
+#include "outliers/core/formats.h"
 #include "outliers/measures/measure.h"
 
 #include "support.h"
@@ -18,10 +19,22 @@ std::string docs() {
 }
 
 TEST(MeasuresDocs, ListEveryMeasure) {
-  std::string table = "| measure | what it tells | made for | needs | source |\n|---|---|---|---|---|\n";
+  std::string table =
+      "| measure | what it tells | made for | needs | only where named | source "
+      "|\n|---|---|---|---|---|---|\n";
   for (const MeasureInfo& row : measure_table()) {
-    table += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.name, row.description, name_of(row.of),
-                         fmt::join(row.needs, ", "), row.source);
+    const char* on_request = row.on_request == nullptr ? "" : row.on_request;
+    table += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", row.name, row.description, name_of(row.of),
+                         fmt::join(row.needs, ", "), on_request, row.source);
+  }
+  EXPECT_THAT(docs(), testing::HasSubstr(table));
+}
+
+TEST(MeasuresDocs, ListEveryNumberFormat) {
+  std::string table = "| format | name | largest | x becomes | source |\n|---|---|---|---|---|\n";
+  for (const NumberFormat& format : kNumberFormats) {
+    table += fmt::format("| {} | `{}` | {:.6g} | {} | {} |\n", format.title, format.name, format.largest,
+                         format.how, format.source);
   }
   EXPECT_THAT(docs(), testing::HasSubstr(table));
 }

@@ -46,7 +46,13 @@ TEST(ChooseMeasures, TakesNeedsAlongInTheOrderOfTheTable) {
   EXPECT_THAT(names_of(choose_measures({"writes"}, c)), ElementsAre("activations", "writes"));
   EXPECT_THAT(names_of(choose_measures({"alignment", "writes"}, c)),
               ElementsAre("activations", "attention", "weights", "writes", "alignment"));
-  EXPECT_EQ(names_of(choose_measures({}, c)), names_of(choose_measures({"all"}, c)));
+  std::vector<std::string> cheap;
+  for (const MeasureInfo* row : choose_measures({"all"}, c)) {
+    if (row->on_request == nullptr) cheap.emplace_back(row->name);
+  }
+  EXPECT_EQ(names_of(choose_measures({}, c)), cheap);
+  EXPECT_THAT(names_of(choose_measures({"all"}, c)), testing::Contains("rounding"));
+  EXPECT_THAT(cheap, testing::Not(testing::Contains("rounding")));
   EXPECT_THAT(names_of(choose_measures({}, c)), testing::Not(testing::Contains("norms")));
 }
 
@@ -103,8 +109,45 @@ TEST(MeasureSet, AsksForNothingThatNoMeasureWants) {
       {"experts", {{"experts.index", "experts.down_in", "experts.down_out"}, false, false}},
       {"writes", {{}, false, true}},
       {"prompt_values", {}},
-      {"alignment", {}},
-      {"value_drain", {{"value"}, true, false}}};
+      {"alignment", {{}, false, true}},
+      {"value_drain", {{"value"}, true, false}},
+      {"headroom",
+       {{"attn_norm_out",
+         "query",
+         "key",
+         "value",
+         "attn_out",
+         "o_in",
+         "attn_added",
+         "resid_mid",
+         "mlp_norm_out",
+         "router_logits",
+         "experts.index",
+         "experts.weight",
+         "experts.gate_out",
+         "experts.act_out",
+         "experts.up_out",
+         "experts.down_in",
+         "experts.down_out",
+         "shared.weight",
+         "shared.gate_out",
+         "shared.act_out",
+         "shared.up_out",
+         "shared.down_in",
+         "shared.down_out",
+         "gate_out",
+         "act_out",
+         "up_out",
+         "down_out",
+         "mlp_added",
+         "final_norm_out"},
+        true,
+        false}},
+      {"rounding",
+       {{"attn_norm_out", "o_in", "mlp_norm_out", "experts.down_in", "shared.down_in", "down_in"},
+        false,
+        false}},
+      {"weight_rounding", {{}, false, true}}};
   const auto model = golden_model("qwen2_moe_mixed");
   for (const auto& [name, wanted] : of_corpora) {
     std::vector<const MeasureInfo*> alone;
@@ -127,7 +170,9 @@ const std::map<std::string, std::vector<std::string>> kParts = {{"activations", 
                                                                 {"experts", {"experts"}},
                                                                 {"writes", {"writes"}},
                                                                 {"norms", {"norms"}},
-                                                                {"value_drain", {"values"}}};
+                                                                {"value_drain", {"values"}},
+                                                                {"headroom", {"amax"}},
+                                                                {"rounding", {"rounding"}}};
 
 TEST(MeasureSet, FindsTheSameWhoeverLooksBeside) {
   for (const char* name : {"llama_untied", "qwen2_moe_mixed", "vit_rectangle"}) {
@@ -135,7 +180,7 @@ TEST(MeasureSet, FindsTheSameWhoeverLooksBeside) {
     const std::vector<run::Input> inputs = inputs_for(model->config());
     const tests::Measured all = tests::measure(*model, inputs, {"all"});
     const json together = json::parse(results::to_text(all.results));
-    for (const MeasureInfo* measure : choose_measures({}, model->config())) {
+    for (const MeasureInfo* measure : choose_measures({"all"}, model->config())) {
       const tests::Measured alone = tests::measure(*model, inputs, {measure->name});
       const json apart = json::parse(results::to_text(alone.results));
       for (const auto& [array, tensor] : alone.arrays)
@@ -147,9 +192,13 @@ TEST(MeasureSet, FindsTheSameWhoeverLooksBeside) {
       }
       for (size_t l = 0; l < together["layers"].size(); ++l) {
         const json &here = apart["layers"][l], &there = together["layers"][l];
-        EXPECT_EQ(here.contains("weights"), parts.contains("weights")) << measure->name;
-        if (here.contains("weights")) {
-          EXPECT_EQ(here["weights"], there["weights"]) << name << " " << measure->name;
+        for (const auto& [part, by] :
+             {std::pair("weights", "weights"), std::pair("rounding", "weight_rounding")}) {
+          const bool chosen = std::string_view(measure->name) == by ||
+                              (std::string_view(by) == "weights" && parts.contains("weights"));
+          EXPECT_EQ(here.contains(part), chosen) << measure->name;
+          if (!chosen) continue;
+          EXPECT_EQ(here[part], there[part]) << name << " " << measure->name;
         }
         for (const run::Input& input : inputs) {
           for (const auto& [part, value] : here["inputs"][input.name].items()) {

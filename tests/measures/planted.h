@@ -24,7 +24,7 @@ namespace outliers::tests {
 class Planted {
  public:
   static constexpr int64_t kFirst = 0, kSink = 1, kOthers = 2, kVocabulary = 10;
-  static constexpr int64_t D = 32, F = 6, H = 2, d = 4, kTokens = 64;
+  static constexpr int64_t D = 32, F = 24, H = 2, d = 4, kTokens = 64;
   static constexpr double kGain = 2, kEpsilon = 1e-5, kBorn = 1e4, kTaken = -2000, kWritten = 6000;
 
   Planted() {
@@ -101,9 +101,10 @@ class Planted {
 
   /// What neuron 1 of layer 0 and neuron 2 of layer 1 are at the first token.
   static double born() { return neuron(1 / std::sqrt(2.0 / D + kEpsilon)); }
-  static double taken() {
+  /// `part`: of a neuron that reads so much of the channel.
+  static double taken(double part = 1) {
     const double value = kBorn * born();
-    return neuron(value / std::sqrt((value * value + 2) / D + kEpsilon));
+    return neuron(part * value / std::sqrt((value * value + 2) / D + kEpsilon));
   }
 
  private:

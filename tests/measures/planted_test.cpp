@@ -29,6 +29,66 @@ TEST(Planted, AttentionIsAlignedWhereItLooksAtTheOutlierToken) {
   EXPECT_THAT(found.results.summary.alignment.weight_activation, testing::Optional(0.5));
 }
 
+TEST(Planted, LayersWithOutliersAreExplained) {
+  // Beside the planted neurons layer 1 has one that reaches less and writes more.
+  constexpr double kPart = 0.5, kWrites = 1e5;
+  Planted planted;
+  for (const char* name : {"mlp.gate_proj", "mlp.up_proj"}) planted.weight(1, name)[4][3] = kPart;
+  planted.weight(1, "mlp.down_proj")[9][4] = -kWrites;
+  planted.weight(1, "mlp.down_proj")[10][4] = kWrites / 2;
+  const tests::Measured found = tests::measure(*planted.open(), inputs(), {"alignment"});
+  ASSERT_TRUE(found.results.summary.alignment.outlier_layers.has_value());
+  const results::OutlierLayers& of = *found.results.summary.alignment.outlier_layers;
+  EXPECT_THAT(of.share, testing::Optional(0.5));
+  ASSERT_EQ(of.layers.size(), 2u);
+
+  // One value in a window of kTokens x F is not zero.
+  const results::OutlierLayer &first = of.layers[0], &second = of.layers[1];
+  EXPECT_EQ(first.layer, 0);
+  EXPECT_EQ(first.input, "corpus");
+  EXPECT_NEAR(first.max_over_mean, Planted::kTokens * Planted::F, 1);
+  EXPECT_TRUE(first.aligned);
+  for (const results::AlignedNeuron* neuron :
+       {&first.top_weight, &first.top_activation, &first.top_product}) {
+    EXPECT_EQ(neuron->neuron, 1);
+    EXPECT_EQ(neuron->row, 3);
+    EXPECT_EQ(neuron->weight, Planted::kBorn);
+    EXPECT_NEAR(neuron->ratio, Planted::D, 1e-4);
+    EXPECT_NEAR(neuron->down_in.value(), Planted::born(), 1e-4 * Planted::born());
+    EXPECT_NEAR(neuron->product.value(), Planted::born() * Planted::kBorn,
+                1e-4 * Planted::born() * Planted::kBorn);
+  }
+
+  EXPECT_EQ(second.layer, 1);
+  EXPECT_FALSE(second.aligned);
+  EXPECT_EQ(second.top_weight.neuron, 3);
+  EXPECT_EQ(second.top_weight.row, 7);
+  EXPECT_NEAR(second.top_weight.ratio, Planted::D, 1e-4);
+  EXPECT_EQ(second.top_weight.down_in, 0);
+  EXPECT_EQ(second.top_activation.neuron, 2);
+  EXPECT_EQ(second.top_activation.row, 6);
+  EXPECT_NEAR(second.top_activation.down_in.value(), Planted::taken(), 1e-4 * Planted::taken());
+  EXPECT_NEAR(second.top_activation.ratio, 6000.0 * Planted::D / 8000, 1e-3);
+  EXPECT_EQ(second.top_product.neuron, 4);
+  EXPECT_EQ(second.top_product.row, 9);
+  EXPECT_EQ(second.top_product.weight, -kWrites);
+  const double product = Planted::taken(kPart) * kWrites;
+  EXPECT_GT(product, second.top_activation.product.value());
+  EXPECT_NEAR(second.top_product.product.value(), product, 1e-4 * product);
+}
+
+TEST(Planted, NoLayerHasOutliersWhereNoValueIsFarAboveTheMean) {
+  Planted planted;
+  for (const int64_t layer : {0, 1}) {
+    for (const char* name : {"mlp.gate_proj", "mlp.up_proj"})
+      planted.weight(layer, name).select(1, 0).fill_(1);
+  }
+  const tests::Measured found = tests::measure(*planted.open(), inputs(), {"alignment"});
+  ASSERT_TRUE(found.results.summary.alignment.outlier_layers.has_value());
+  EXPECT_TRUE(found.results.summary.alignment.outlier_layers->layers.empty());
+  EXPECT_EQ(found.results.summary.alignment.outlier_layers->share, std::nullopt);
+}
+
 TEST(Planted, AlignmentIsOfTheSequenceOfTheKey) {
   at::Tensor later = Planted::sequence(0);
   later[0] = Planted::kOthers;

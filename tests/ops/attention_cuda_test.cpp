@@ -65,8 +65,12 @@ TEST_F(CudaAttention, AgreesWithTheFormula) {
       EXPECT_LE(largest_difference(got, want.output), tolerance);
       EXPECT_LE(largest_difference(sums.key_sums, want.key_sums), 1e-4);
       EXPECT_LE(largest_difference(sums.sink_rates, want.sink_rates), 1e-5);
+      EXPECT_LE(largest_difference(sums.logit_max, want.logit_max), 2e-5);
+      EXPECT_LE(largest_difference(sums.logit_min, want.logit_min), 2e-5);
       EXPECT_TRUE(at::equal(sums.key_sums, again.key_sums));
       EXPECT_TRUE(at::equal(sums.sink_rates, again.sink_rates));
+      EXPECT_TRUE(at::equal(sums.logit_max, again.logit_max));
+      EXPECT_TRUE(at::equal(sums.logit_min, again.logit_min));
     }
   }
 }

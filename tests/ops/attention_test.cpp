@@ -94,6 +94,9 @@ void compare_with(const reference::Attention& want, const Case& c) {
   EXPECT_EQ(sums.sink_rates.scalar_type(), type);
   EXPECT_LE(largest_difference(sums.key_sums, want.key_sums), sum_tolerance(c.type, c.shape.T));
   EXPECT_LE(largest_difference(sums.sink_rates, want.sink_rates), sum_tolerance(c.type, 1));
+  EXPECT_EQ(sums.logit_max.scalar_type(), type);
+  EXPECT_LE(largest_difference(sums.logit_max, want.logit_max), type == at::kDouble ? 1e-12 : 1e-5);
+  EXPECT_LE(largest_difference(sums.logit_min, want.logit_min), type == at::kDouble ? 1e-12 : 1e-5);
 }
 
 /// All dtypes against one run of the formula: make_inputs' values are the same in each.
@@ -178,6 +181,8 @@ TEST(Attention, NonFiniteValuesStayVisible) {
   EXPECT_TRUE(at::isfinite(got.select(1, 0).slice(1, 0, 50)).all().item<bool>());
   EXPECT_TRUE(at::isnan(got.select(1, 0).slice(1, 50)).all().item<bool>());
   EXPECT_TRUE(at::isnan(sums.key_sums.select(1, 0).slice(1, 0, 51)).all().item<bool>());
+  EXPECT_TRUE(at::isfinite(sums.logit_max).all().item<bool>());
+  EXPECT_TRUE(at::isfinite(sums.logit_min).all().item<bool>());
 }
 
 TEST(Attention, CarriesGradients) {
@@ -231,9 +236,11 @@ TEST(AttentionMaps, TakenStepByStepAreAttention) {
       EXPECT_EQ(got.scalar_type(), type);
       const double allowed = type == at::kBFloat16 ? 2e-2 : 1e-5;
       EXPECT_TRUE(at::allclose(got, wanted, allowed, allowed)) << toString(type);
-      const AttentionSums stepwise = attention_sums(maps.probs);
+      const AttentionSums stepwise = attention_sums(maps.logits, maps.probs);
       EXPECT_TRUE(at::allclose(stepwise.key_sums, sums.key_sums, 1e-4, 1e-5));
       EXPECT_TRUE(at::allclose(stepwise.sink_rates, sums.sink_rates, 1e-4, 1e-5));
+      EXPECT_TRUE(at::allclose(stepwise.logit_max, sums.logit_max, 1e-4, 1e-5));
+      EXPECT_TRUE(at::allclose(stepwise.logit_min, sums.logit_min, 1e-4, 1e-5));
     }
   }
 }

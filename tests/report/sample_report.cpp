@@ -127,7 +127,8 @@ SampleReport sample_report() {
                         .classes = {"initial", "other", "strong_delimiter"},
                         .kept_tokens = P,
                         .attention_maps = true,
-                        .embedding = results::Extent{1, 0.1}};
+                        .embedding = results::Extent{1, 0.1},
+                        .amax = {}};
   results::Input corpus{.name = "corpus",
                         .source = "a book",
                         .sequences = N,
@@ -135,7 +136,8 @@ SampleReport sample_report() {
                         .ids = {},
                         .tokens = {},
                         .classes = {},
-                        .embedding = {}};
+                        .embedding = {},
+                        .amax = {}};
   r.data.inputs = {prompt, corpus};
   for (int64_t l = 0; l < L; ++l) {
     results::Layer layer;

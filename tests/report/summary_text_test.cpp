@@ -53,7 +53,8 @@ results::Results results() {
                .ids = {1, 2},
                .tokens = {"Hi", " there"},
                .classes = {"initial", "other"},
-               .embedding = {}},
+               .embedding = {},
+               .amax = {}},
               {.name = "corpus",
                .source = "a book",
                .sequences = 2,
@@ -61,7 +62,8 @@ results::Results results() {
                .ids = {},
                .tokens = {},
                .classes = {},
-               .embedding = {}}};
+               .embedding = {},
+               .amax = {}}};
   const double maxima[] = {500, 1199, 30}, medians[] = {0.25, 0.5, 0.5};
   const results::Writes writes[] = {{write(0.1, 0, -500.1), {}},
                                     {write(-500, 0, -699), write(-500, 0, -699)},
@@ -224,6 +226,47 @@ TEST(SummaryText, TellsNothingWhereTheFirstLayerIsNotFinite) {
   EXPECT_THAT(text, HasSubstr("321 at layer 0 down column 11"));
 }
 
+TEST(SummaryText, TellsWhereValuesFirstPassAFormat) {
+  results::Results r = results();
+  EXPECT_THAT(summary_text(r, 1000), Not(HasSubstr("overflow    ")));
+  auto& first = r.summary.first_overflow;
+  for (const char* name : {"fp16", "bf16", "fp8_e4m3", "fp8_e5m2"}) first[name];
+  EXPECT_THAT(summary_text(r, 1000),
+              HasSubstr("overflow    no value is past float16, bfloat16, float8 e4m3, float8 e5m2\n"));
+  results::Overflow& e4m3 = first["fp8_e4m3"].emplace();
+  e4m3.layer = 1;
+  e4m3.point = "experts.up_out";
+  e4m3.value = -612;
+  e4m3.largest = 448;
+  e4m3.input = "prompt";
+  e4m3.token = 0;
+  e4m3.expert = results::Expert{3};
+  e4m3.token_text = "Hi";
+  e4m3.token_class = "initial";
+  results::Overflow& fp16 = first["fp16"].emplace();
+  fp16.point = "logits";
+  fp16.value = 70000;
+  fp16.largest = 65504;
+  fp16.input = "corpus";
+  fp16.head = 5;
+  EXPECT_THAT(
+      summary_text(r, 1000),
+      HasSubstr("overflow    past float16's 65,504 first after the last layer: logits 70,000 of head 5 "
+                "(corpus); past float8 e4m3's 448 first in layer 1: expert 3's experts.up_out 612 of "
+                "the initial token \"Hi\" (prompt); no value is past bfloat16, float8 e5m2\n"));
+}
+
+TEST(SummaryText, TellsWhatFormatsLose) {
+  results::Results r = results();
+  r.layers[0].inputs["prompt"].rounding["down_in"].formats["nvfp4"] = {0.25, 0.5, 0.9};
+  r.layers[2].inputs["corpus"].rounding["o_in"].formats["nvfp4"] = {0.125, 0.75, 0.1};
+  r.layers[1].rounding["up"].formats["int8_tensor"] = {0.01, 0, 0.1};
+  EXPECT_THAT(summary_text(r, 1000),
+              HasSubstr("rounding    relative error of what linear layers read at most NVFP4 25 % (layer 0 "
+                        "down_in); NVFP4 makes 75 % of the values 0 in layer 2 o_in; of weights at most int8 "
+                        "per tensor 1.0 % (layer 1 up)\n"));
+}
+
 TEST(SummaryText, SaysWhenThereIsNothing) {
   results::Results r = results();
   results::Life& life = r.summary.lives[0];
@@ -272,6 +315,53 @@ TEST(SummaryText, TellsOfEachPromptAndCorpus) {
                 "medians), removed by no layer; massive channels 5; tokens 0 \"Hi\" (layers 0-1)"));
   EXPECT_THAT(text, HasSubstr("\nattention   layer 0: one key (\"Hi\") receives 60 %"));
   EXPECT_THAT(text, HasSubstr("\nattention   of corpus2, layer 0: one key (\"Hi\") receives 80 %"));
+}
+
+/// What stands behind the label.
+std::string text_of(const results::Results& r, const std::string& label) {
+  for (const SummaryLine& line : summary_lines(r)) {
+    if (line.label == label) return line.text;
+  }
+  return "";
+}
+
+TEST(SummaryText, AlignmentIsOfTheLayersWithOutliersAndOfAll) {
+  results::Results r = results();
+  const std::string same = "the top weight column is the top down_in channel in ";
+  r.summary.alignment.weight_activation = 0.25;
+  EXPECT_EQ(text_of(r, "alignment"), same + "25 % of all layers");  // of an older report
+  results::OutlierLayers& of = r.summary.alignment.outlier_layers.emplace();
+  EXPECT_EQ(text_of(r, "alignment"),
+            "no layer's down_in has a value above 1,000 means; " + same + "25 % of all layers");
+
+  of.layers.resize(2);
+  for (results::OutlierLayer& layer : of.layers) layer.input = "corpus";
+  of.layers[0].aligned = true;
+  results::OutlierLayer& other = of.layers[1];
+  other.layer = 2;
+  other.top_weight = {7, {}, 198, 6, 3, 1000.0, 6000.0};
+  other.top_activation = {9, {}, 195, 6, 3, 3000.0, 18000.0};
+  other.top_product = {8, {}, 20, -9, 5, 2500.0, 22500.0};
+  EXPECT_EQ(text_of(r, "alignment"),
+            same +
+                "1 of the 2 layers with values above 1,000 means there (0, 2), in 25 % of all layers; not in "
+                "layer 2: the top weight is in column 7 (max/mean 198), whose neuron reaches 1,000; neuron 9 "
+                "(195) reaches 3,000; the most is written by neuron 8, 22,500 to channel 5");
+
+  other.top_weight.expert = results::Expert{4};
+  other.top_weight.down_in.reset();
+  r.inputs.push_back(r.inputs[1]);
+  r.inputs[2].name = "corpus2";
+  for (results::Layer& layer : r.layers) {
+    const results::LayerInput copy = *layer.inputs.find("corpus");
+    layer.inputs["corpus2"] = copy;
+  }
+  other.input = "corpus2";
+  EXPECT_THAT(text_of(r, "alignment"), HasSubstr("there (0 (corpus), 2 (corpus2)), in"));
+  EXPECT_THAT(
+      text_of(r, "alignment"),
+      HasSubstr(
+          "not in layer 2 (corpus2): the top weight is in expert 4's column 7 (max/mean 198); neuron 9"));
 }
 
 std::vector<std::string> labels(const results::Results& r) {

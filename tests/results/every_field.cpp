@@ -100,6 +100,15 @@ class Lister {
   std::string path_;
 };
 
+void in_one_sequence(Named<Amax>& all) {
+  for (auto& [point, amax] : all) amax.sequence = 0;
+}
+
+/// A model has few heads.
+void in_a_head(Named<Amax>& all) {
+  for (auto& [point, amax] : all) amax.head = *amax.head % kHeads;
+}
+
 /// Places of a prompt are in its one sequence.
 void in_one_sequence(LayerInput& x) {
   for (Activations* activations : {&*x.resid_out, &*x.down_in}) {
@@ -111,6 +120,7 @@ void in_one_sequence(LayerInput& x) {
     for (Key& key : *list) key.sequence = 0;
   }
   x.norms->patches.largest.sequence = 0;
+  in_one_sequence(x.amax);
 }
 
 void fit(Input& input, bool prompt, int64_t tokens) {
@@ -118,6 +128,8 @@ void fit(Input& input, bool prompt, int64_t tokens) {
   input.kind = prompt ? InputKind::prompt : InputKind::corpus;
   input.sequences = prompt ? 1 : tokens;
   input.tokens_per_sequence = tokens;
+  in_a_head(input.amax);
+  if (prompt) in_one_sequence(input.amax);
   const auto size = static_cast<size_t>(tokens);
   input.ids.resize(size);
   input.tokens.resize(size);
@@ -143,7 +155,23 @@ void fit(Summary& summary) {
     headroom->input = layer == 6 ? kPromptName : kCorpusName;
     headroom->layer = layer++;
   }
-  summary.norms->layer = layer;
+  for (auto& [format, overflow] : summary.first_overflow) {
+    overflow->input = kCorpusName;
+    overflow->layer = layer++ % kToldLayers;
+    overflow->head = *overflow->head % kHeads;
+  }
+  summary.norms->layer = kLayers - 1;
+  for (OutlierLayer& outliers : summary.alignment.outlier_layers->layers) {
+    outliers.layer = kToldLayers - 1;
+    outliers.input = kCorpusName;
+  }
+}
+
+void fit(FindingPlace& place) {
+  place.layers = {7, 8};
+  place.layer = 8;
+  place.head = kHeads - 1;
+  place.input = kPromptName;
 }
 
 /// Layers of contributions from `first` on.
@@ -200,12 +228,14 @@ Results every_field(bool distinct) {
     layer.layer = l;
     for (auto& [name, input] : layer.inputs) {
       for (int64_t h = 0; h < kHeads; ++h) input.attention->heads[static_cast<size_t>(h)].head = h;
+      in_a_head(input.amax);
     }
     layer.inputs.find(kCorpusName)->writes.reset();
     in_one_sequence(*layer.inputs.find(kPromptName));
   }
   fit(results.summary);
   fit(*results.lifecycle);
+  for (Finding& finding : *results.findings) fit(finding.place);
   // Their values have two entries.
   for (const char* name : {kCorpusName, kPromptName})
     results.definitions[std::string(kValuesPath) + name] = {"[H]", "Title", "what it is", "arXiv 2402.17762"};

@@ -10,6 +10,7 @@
 #include "outliers/report/compare.h"
 #include "outliers/report/evaluation_text.h"
 #include "outliers/report/figures.h"
+#include "outliers/report/findings_text.h"
 #include "outliers/report/gnuplot.h"
 #include "outliers/report/page.h"
 #include "outliers/report/results.h"
@@ -107,6 +108,12 @@ Report Report::open(const std::filesystem::path& directory) {
   return Report(std::unique_ptr<State>(new State{report::read_results(directory)}));
 }
 
+bool Report::is_at(const std::filesystem::path& directory) {
+  std::error_code ec;
+  return std::filesystem::exists(directory / kReportMarker, ec) &&
+         !std::filesystem::exists(directory / "config.json", ec);
+}
+
 const results::Results& Report::results() const {
   return state_->results.data;
 }
@@ -171,6 +178,10 @@ std::string summary_text(const results::Results& results, size_t columns) {
 
 std::string lifecycle_text(const results::Results& results, size_t columns) {
   return report::summary_text(results, columns, true);
+}
+
+std::string findings_text(const std::vector<results::Finding>& findings, size_t columns) {
+  return report::findings_text(findings, columns);
 }
 
 std::string summary_text(const results::Perplexity& perplexity, size_t columns) {

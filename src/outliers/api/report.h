@@ -67,6 +67,8 @@ class OUTLIERS_API Report {
   /// Throws ErrorKind::file or input, naming the file and the field, where something is missing, damaged, or
   /// does not fit the rest.
   static Report open(const std::filesystem::path& directory);
+  /// Whether `directory` has a report's results.json, and is no model's.
+  static bool is_at(const std::filesystem::path& directory);
   ~Report();
   Report(Report&&) noexcept;
   Report& operator=(Report&&) noexcept;
@@ -118,6 +120,8 @@ OUTLIERS_API std::string summary_text(const results::Results& results, size_t co
 /// The same with the whole life cycle: who writes the outlier, what it does to attention, who takes it away.
 OUTLIERS_API std::string lifecycle_text(const results::Results& results, size_t columns = 80);
 OUTLIERS_API std::string summary_text(const results::Perplexity& perplexity, size_t columns = 80);
+/// What rules found, with what it means and what to do, in lines of `columns`.
+OUTLIERS_API std::string findings_text(const std::vector<results::Finding>& findings, size_t columns = 80);
 /// A table of at most `table_columns` (0: any number), and lines of `columns`.
 OUTLIERS_API std::string summary_text(const results::Interventions& interventions, size_t table_columns,
                                       size_t columns = 80);

@@ -211,6 +211,7 @@ Survey Session::survey(const Model& model, const SurveyOptions& options) const {
     survey.images =
         models::read_images(*model.model_, options.images, options.sequences.value_or(kDefaultImages));
   studies::Survey result = with_memory([&] { return studies::survey(*model.model_, survey); });
+  if (is_root()) result.results.findings = options.rules.findings(result.results);
   return {std::move(result.results), std::move(result.arrays)};
 }
 
@@ -259,7 +260,7 @@ std::vector<run::Site> Session::capture(const Model& model, const run::Input& in
 std::vector<MeasureDescription> list_measures() {
   std::vector<MeasureDescription> list;
   for (const measures::MeasureInfo& row : measures::measure_table())
-    list.push_back({row.name, row.description, row.needs});
+    list.push_back({row.name, row.description, row.needs, row.on_request == nullptr ? "" : row.on_request});
   return list;
 }
 

@@ -15,6 +15,7 @@
 
 #include "outliers/api/model.h"
 #include "outliers/api/report.h"
+#include "outliers/api/rules.h"
 #include "outliers/core/exception.h"
 #include "outliers/core/export.h"
 #include "outliers/core/progress.h"
@@ -61,11 +62,12 @@ struct SurveyOptions {
   int64_t tokens = 0;  ///< 0: 1024, or the model's positions where they are fewer
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< results::kLargestSeed at most
-  std::vector<std::string> measures;  ///< names of list_measures(); none: all
+  std::vector<std::string> measures;  ///< names of list_measures(), or "all"; none: all but on_request
   /// Follows the prompts' outliers in a second run (docs/lifecycle.md), where activations and attention are
   /// measured.
   bool lifecycle = true;
   studies::LifecycleChoice look_at;  ///< of the life cycle
+  Rules rules;                       ///< of results.findings
   /// Of models of images, in place of all these: the first is looked at token by token, all are measured on.
   std::vector<std::filesystem::path> images;
 };
@@ -75,6 +77,7 @@ inline constexpr int64_t kDefaultImages = 64;
 struct MeasureDescription {
   std::string name, description;
   std::vector<std::string> needs;  ///< names of those that are taken along
+  std::string on_request;          ///< of one that is made only where it is named: what it takes
 };
 OUTLIERS_API std::vector<MeasureDescription> list_measures();
 

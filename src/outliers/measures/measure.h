@@ -90,6 +90,8 @@ class Measure {
   Measure(const Measure&) = delete;
   Measure& operator=(const Measure&) = delete;
 
+  /// Of layer -1 count the model's own points: they come after the last layer, save() and merge() follow for
+  /// those who want some, and finish() writes what they gave.
   virtual Wants wants(int64_t layer) const = 0;
   /// x: sequences [first_sequence, first_sequence + x.size(0)) of its input, of all ranks'. To be kept by
   /// reference, never written to.
@@ -158,6 +160,8 @@ struct MeasureInfo {
   Of of = Of::inputs;
   std::vector<std::string> needs = {};  ///< measures whose results it reads; they stand before it
   std::vector<Value> values = {};
+  /// Of one that is made only where it is named, or "all" is: what it takes. nullptr: made by default.
+  const char* on_request = nullptr;
   bool (*applies)(const models::Config&) = nullptr;  ///< nullptr: to every model
   std::unique_ptr<Measure> (*make)(const Context& context, size_t input) = nullptr;
 
@@ -173,8 +177,8 @@ std::unique_ptr<Measure> make(const Context& context, size_t input) {
 const std::vector<MeasureInfo>& measure_table();
 
 /// The measures of these names and those that they need, in the table's order; all that apply to the model
-/// where there are none, or one is "all". Throws for an unknown name, with the nearest known one, and for one
-/// that does not apply.
+/// where one is "all", and where there are none those of them that are not on_request. Throws for an unknown
+/// name, with the nearest known one, and for one that does not apply.
 std::vector<const MeasureInfo*> choose_measures(const std::vector<std::string>& names,
                                                 const models::Config& config);
 

@@ -27,7 +27,6 @@ void MeasureSet::each(int64_t layer, size_t input, const Action& action) const {
 
 bool MeasureSet::wants(const run::Site& site, size_t input) const {
   bool any = false;
-  if (site.layer < 0) return any;
   each(site.layer, input, [&](const Measure&, const Wants& w) { any |= w.points.contains(site.point); });
   return any;
 }
@@ -64,7 +63,7 @@ void MeasureSet::on_weight(int64_t layer, const run::LayerWeight& weight) {
 }
 
 void MeasureSet::on_layer_end(int64_t layer) {
-  if (context_.ranks != nullptr) merge();
+  merge([](const Member&) { return true; });
   look_again();
   if (context_.is_root()) {
     results::Layer& record = layers_.emplace_back();
@@ -76,17 +75,36 @@ void MeasureSet::on_layer_end(int64_t layer) {
   if (context_.spill != nullptr) context_.spill->clear();
 }
 
+bool MeasureSet::wants_own_points(const Member& member) const {
+  const PointSet points = member.measure->wants(-1).points;
+  const auto& table = run::point_table();
+  return std::any_of(table.begin(), table.end(), [&](const run::PointInfo& info) {
+    return !info.per_layer && points.contains(info.point);
+  });
+}
+
+bool MeasureSet::wants_own_points() const {
+  return std::any_of(members_.begin(), members_.end(),
+                     [&](const Member& member) { return wants_own_points(member); });
+}
+
+void MeasureSet::on_run_end() {
+  merge([&](const Member& member) { return wants_own_points(member); });
+}
+
 /// One message a rank: what its measures saved, one behind the other.
-void MeasureSet::merge() {
+template <typename Chosen>
+void MeasureSet::merge(const Chosen& chosen) {
+  if (context_.ranks == nullptr) return;
   ByteWriter mine;
   for (const Member& member : members_) {
-    if (!member.of_prompt && !context_.is_root()) member.measure->save(mine);
+    if (!member.of_prompt && !context_.is_root() && chosen(member)) member.measure->save(mine);
   }
   const std::vector<std::string> all = context_.ranks->gather(mine.bytes());
   for (size_t rank = 1; rank < all.size(); ++rank) {
     ByteReader theirs(all[rank]);
     for (const Member& member : members_) {
-      if (!member.of_prompt) member.measure->merge(theirs);
+      if (!member.of_prompt && chosen(member)) member.measure->merge(theirs);
     }
   }
 }

@@ -27,6 +27,11 @@ class MeasureSet : public run::Observer {
                              int64_t chunk_tokens) const override;
   void spill_to(Spill& spill) override { context_.spill = &spill; }
 
+  /// Whether the run is to compute the model's own points (run::RunOptions::logits).
+  bool wants_own_points() const;
+  /// All ranks, when the run is over: brings together what those points gave.
+  void on_run_end();
+
   /// What was measured, of rank 0: the layers, and the arrays. The set has them no longer.
   std::vector<results::Layer> take_layers() { return std::move(layers_); }
   NamedArrays take_arrays() { return arrays_.take(); }
@@ -47,7 +52,10 @@ class MeasureSet : public run::Observer {
   int64_t number_of(const run::Slice& slice) const {
     return context_.inputs[slice.input].first_sequence + slice.first_sequence;
   }
-  void merge();
+  bool wants_own_points(const Member& member) const;
+  /// Brings the ranks' parts of these members together.
+  template <typename Chosen>
+  void merge(const Chosen& chosen);
   void look_again();
 
   Context context_;

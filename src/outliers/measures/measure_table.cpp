@@ -11,9 +11,10 @@
 namespace outliers::measures {
 
 // A row a measure; table/NAME.cpp has it.
-#define OUTLIERS_MEASURES(row)                                                              \
-  row(activations) row(attention) row(attention_maps) row(weights) row(experts) row(writes) \
-      row(prompt_values) row(norms) row(alignment) row(value_drain)
+#define OUTLIERS_MEASURES(row)                                                                  \
+  row(activations) row(attention) row(attention_maps) row(weights) row(experts) row(writes)     \
+      row(prompt_values) row(norms) row(alignment) row(value_drain) row(headroom) row(rounding) \
+          row(weight_rounding)
 
 #define OUTLIERS_DECLARE(name) MeasureInfo name##_measure();
 OUTLIERS_MEASURES(OUTLIERS_DECLARE)
@@ -50,7 +51,7 @@ void add_with_needs(const MeasureInfo& row, std::set<std::string>& names) {
 
 std::vector<const MeasureInfo*> choose_measures(const std::vector<std::string>& names,
                                                 const models::Config& config) {
-  const bool all = names.empty() || std::find(names.begin(), names.end(), "all") != names.end();
+  const bool all = std::find(names.begin(), names.end(), "all") != names.end();
   std::set<std::string> wanted;
   for (const std::string& name : names) {
     if (name == "all") continue;
@@ -61,7 +62,8 @@ std::vector<const MeasureInfo*> choose_measures(const std::vector<std::string>& 
   }
   std::vector<const MeasureInfo*> chosen;
   for (const MeasureInfo& row : measure_table()) {
-    if (row.applies_to(config) && (all || wanted.contains(row.name))) chosen.push_back(&row);
+    const bool by_default = names.empty() && row.on_request == nullptr;
+    if (row.applies_to(config) && (all || by_default || wanted.contains(row.name))) chosen.push_back(&row);
   }
   return chosen;
 }

@@ -105,9 +105,12 @@ at::Tensor attend(const at::Tensor& probs, const at::Tensor& v) {
       .to(v.scalar_type());
 }
 
-AttentionSums attention_sums(const at::Tensor& probs) {
+AttentionSums attention_sums(const at::Tensor& logits, const at::Tensor& probs) {
   check_shape(probs, "attention_sums", "probs", {-1, -1, -1, -1});
-  return {probs.sum(2), probs.slice(2, 0, kSinkTokens).select(3, 0).mean(2)};
+  check_shape(logits, "attention_sums", "logits",
+              {probs.size(0), probs.size(1), probs.size(2), probs.size(3)});
+  const auto [smallest, largest] = detail::extremes(logits);
+  return {probs.sum(2), probs.slice(2, 0, kSinkTokens).select(3, 0).mean(2), largest, smallest};
 }
 
 }  // namespace outliers::ops

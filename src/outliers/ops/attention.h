@@ -22,13 +22,16 @@ struct AttentionPattern {
   at::Tensor alibi_slopes;  ///< [H]: score += slope * (j - p), after the soft-cap; undefined = none
 };
 
-/// What the statistics need from the probabilities A [B,H,T,S]: float32 (float64 for float64 inputs), on the
-/// device of the inputs.
+/// What the statistics need from the probabilities A [B,H,T,S] and the scores before them: float32 (float64
+/// for float64 inputs), on the device of the inputs.
 struct AttentionSums {
   at::Tensor
       key_sums;  ///< [B,H,S]: sum over queries of A. Its mean over H is the accumulated score of a key.
   at::Tensor sink_rates;  ///< [B,H]: mean over the first min(T, 64) queries of A[:, :, i, 0] (Gu et al.
                           ///< 2410.10781, alpha_1)
+  /// [B,H]: the largest and the smallest score that the softmax reads, of the keys that a query sees; sinks'
+  /// logits are none of them, and NaN is left out.
+  at::Tensor logit_max, logit_min;
 };
 inline constexpr int64_t kSinkTokens = Criteria{}.sink_queries;
 
@@ -51,6 +54,7 @@ OUTLIERS_API AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor&
 at::Tensor attention_probs(const at::Tensor& logits, const AttentionPattern& pattern);
 /// probs [B,H,T,S] and v [B,Hk,S,d] -> [B,H,T,d] in the dtype of v; computed in that of probs.
 at::Tensor attend(const at::Tensor& probs, const at::Tensor& v);
-AttentionSums attention_sums(const at::Tensor& probs);
+/// logits, probs [B,H,T,S].
+AttentionSums attention_sums(const at::Tensor& logits, const at::Tensor& probs);
 
 }  // namespace outliers::ops

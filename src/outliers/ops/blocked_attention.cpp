@@ -56,6 +56,13 @@ at::Tensor masked_scores(const at::Tensor& q, const at::Tensor& k, const Attenti
   return scores;
 }
 
+Extremes extremes(const at::Tensor& scores) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const at::Tensor largest = scores.nan_to_num(-kInfinity, kInfinity, -kInfinity).amax({2, 3});
+  // A masked entry is none of the smallest.
+  return {scores.nan_to_num(kInfinity, kInfinity, kInfinity).amin({2, 3}), largest};
+}
+
 at::Tensor probabilities(const at::Tensor& scores, const AttentionPattern& pattern) {
   if (!pattern.sinks.defined()) return at::softmax(scores, -1);
   const at::Tensor sinks = pattern.sinks.to(scores.device(), scores.scalar_type())
@@ -72,6 +79,8 @@ at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at:
   if (sums) {
     sums->key_sums = at::zeros({B, H, S}, q.options().dtype(type));
     sums->sink_rates = at::zeros({B, H}, q.options().dtype(type));
+    sums->logit_max = at::full({B, H}, -std::numeric_limits<double>::infinity(), q.options().dtype(type));
+    sums->logit_min = -sums->logit_max;
   }
   const int64_t row_bytes = std::max<int64_t>(1, B * H * S * static_cast<int64_t>(c10::elementSize(type)));
   const int64_t block = std::clamp<int64_t>(kBlockBytes / row_bytes, 1, 512);
@@ -82,10 +91,14 @@ at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at:
     const int64_t last = std::min(T, first + block);
     const KeyRange range = visible_keys(first, last, T, S, pattern);
     const at::Tensor visible = keys.slice(2, range.begin, range.end);
-    const at::Tensor probs = probabilities(
-        masked_scores(q.slice(2, first, last).to(type), visible, pattern, first, T, range.begin, S), pattern);
+    const at::Tensor scores =
+        masked_scores(q.slice(2, first, last).to(type), visible, pattern, first, T, range.begin, S);
+    const at::Tensor probs = probabilities(scores, pattern);
     if (sums) {
       const at::NoGradGuard no_grad;
+      const auto [smallest, largest] = extremes(scores);
+      sums->logit_max = at::maximum(sums->logit_max, largest);
+      sums->logit_min = at::minimum(sums->logit_min, smallest);
       sums->key_sums.slice(2, range.begin, range.end).add_(probs.sum(2));
       if (first < sink_queries && range.begin == 0) {
         const at::Tensor first_key = probs.slice(2, 0, std::min(last, sink_queries) - first).select(3, 0);

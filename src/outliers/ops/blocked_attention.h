@@ -20,6 +20,12 @@ at::ScalarType score_type(at::ScalarType input);
 at::Tensor masked_scores(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern,
                          int64_t first, int64_t T, int64_t begin, int64_t S);
 
+/// The smallest and the largest of scores [B,H,t,n], without masked entries and NaN: [B,H].
+struct Extremes {
+  at::Tensor smallest, largest;
+};
+Extremes extremes(const at::Tensor& scores);
+
 /// Softmax over the last axis of scores [B,H,t,n], joined by the sinks' logits where there are any.
 at::Tensor probabilities(const at::Tensor& scores, const AttentionPattern& pattern);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "outliers/core/display.h"
+#include "outliers/core/formats.h"
 #include "outliers/core/utf8.h"
 #include "outliers/report/figure.h"
 #include "outliers/results/field.h"
@@ -110,7 +111,12 @@ std::string html_json_text(std::string_view json) {
 }
 
 ordered_json shown_order() {
-  return {{"modules", kShownModules}, {"classes", results::kClasses}, {"points", results::kPoints}};
+  ordered_json formats = ordered_json::object();
+  for (const NumberFormat& format : kNumberFormats) formats[format.name] = format.title;
+  return {{"modules", kShownModules},
+          {"classes", results::kClasses},
+          {"points", results::kPoints},
+          {"formats", formats}};
 }
 
 }  // namespace outliers::report

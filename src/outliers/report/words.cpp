@@ -8,14 +8,6 @@
 #include "outliers/report/measured.h"
 
 namespace outliers::report {
-namespace {
-
-std::string words(const results::Expert& expert) {
-  return expert.is_shared() ? "the shared expert" : fmt::format("expert {}", expert.number);
-}
-
-}  // namespace
-
 std::string quoted(const std::string& text) {
   return fmt::format("\"{}\"", printable(text, 48));
 }
@@ -39,12 +31,16 @@ std::string token_name(const results::Input& prompt, int64_t token) {
   return token_name(prompt.tokens[t], prompt.classes[t], token);
 }
 
+std::string expert_words(const results::Expert& expert) {
+  return expert.is_shared() ? "the shared expert" : fmt::format("expert {}", expert.number);
+}
+
 std::string of_expert(const std::optional<results::Expert>& expert) {
-  return expert ? words(*expert) + "'s " : "";
+  return expert ? expert_words(*expert) + "'s " : "";
 }
 
 std::string in_expert(const std::optional<results::Expert>& expert) {
-  return expert ? "of " + words(*expert) + " " : "";
+  return expert ? "of " + expert_words(*expert) + " " : "";
 }
 
 std::string input_words(const results::Results& r, const std::string& name) {

@@ -20,6 +20,8 @@ std::string token_name(const std::string& text, const std::string& token_class, 
 /// Of the prompt's token.
 std::string token_name(const results::Input& prompt, int64_t token);
 
+/// "expert 3", "the shared expert".
+std::string expert_words(const results::Expert& expert);
 /// "expert 3's ", "of the shared expert "; nothing where there is no expert.
 std::string of_expert(const std::optional<results::Expert>& expert);
 std::string in_expert(const std::optional<results::Expert>& expert);

@@ -21,6 +21,8 @@ class Consistency {
     if (r_.images) images(*r_.images);
     summary();
     if (r_.lifecycle) lifecycle(*r_.lifecycle);
+    for (size_t i = 0; r_.findings && i < r_.findings->size(); ++i)
+      place((*r_.findings)[i].place, at("findings", i) + ".place");
   }
 
  private:
@@ -51,6 +53,7 @@ class Consistency {
       const Input& input = r_.inputs[i];
       const std::string path = at("inputs", i), tokens = path + ".tokens_per_sequence";
       require(names.insert(input.name).second, "{}.name is {}, as of another input", path, input.name);
+      for (const auto& [point, x] : input.amax) amax(x, input, path + ".amax." + point);
       if (!input.is_prompt()) continue;
       require(input.sequences == 1, "{} is a prompt of {} sequences; a prompt has one", path,
               input.sequences);
@@ -98,6 +101,7 @@ class Consistency {
     if (x.norms) norms(*x.norms, input, path + ".norms");
     for (size_t i = 0; i < x.experts.size(); ++i)
       expert(x.experts[i].expert, at(path + ".experts", i) + ".expert");
+    for (const auto& [point, largest] : x.amax) amax(largest, input, path + ".amax." + point);
     values(x.values, input, path + ".values.");
   }
 
@@ -166,6 +170,15 @@ class Consistency {
     }
   }
 
+  /// An Amax or an Overflow.
+  template <typename Place>
+  void amax(const Place& x, const Input& input, const std::string& path) const {
+    below(x.sequence, input.sequences, path + ".sequence");
+    below(x.token, input.tokens_per_sequence, path + ".token");
+    below(x.head, m_.heads, path + ".head");
+    expert(x.expert, path + ".expert");
+  }
+
   void norms(const Norms& x, const Input& input, const std::string& path) const {
     require(r_.images.has_value(), "{} stands where there are no images", path);
     below(x.patches.largest.sequence, input.sequences, path + ".patches.largest.sequence");
@@ -215,7 +228,43 @@ class Consistency {
       require(headroom->input.empty() || r_.input(headroom->input) != nullptr,
               "{}.input is {}, which is no input", path, printable(headroom->input, 40));
     }
+    for (const auto& [format, overflow] : s.first_overflow) {
+      if (!overflow) continue;
+      const std::string path = "summary.first_overflow." + format;
+      below(overflow->layer, r_.told_layers(), path + ".layer");
+      const Input* input = r_.input(overflow->input);
+      require(input != nullptr, "{}.input is {}, which is no input", path, printable(overflow->input, 40));
+      amax(*overflow, *input, path);
+    }
     if (s.norms) below(s.norms->layer, m_.layers, "summary.norms.layer");
+    if (!s.alignment.outlier_layers) return;
+    const std::vector<OutlierLayer>& layers = s.alignment.outlier_layers->layers;
+    for (size_t i = 0; i < layers.size(); ++i)
+      outlier_layer(layers[i], at("summary.alignment.outlier_layers.layers", i));
+  }
+
+  void outlier_layer(const OutlierLayer& x, const std::string& path) const {
+    below(x.layer, r_.told_layers(), path + ".layer");
+    require(r_.input(x.input) != nullptr, "{}.input is {}, which is no input", path, printable(x.input, 40));
+    const std::pair<const char*, const AlignedNeuron*> neurons[] = {{".top_weight", &x.top_weight},
+                                                                    {".top_activation", &x.top_activation},
+                                                                    {".top_product", &x.top_product}};
+    for (const auto& [name, neuron] : neurons) {
+      below(neuron->neuron, m_.mlp_width, path + name + ".neuron");
+      below(neuron->row, m_.width, path + name + ".row");
+      expert(neuron->expert, path + name + ".expert");
+    }
+  }
+
+  void place(const FindingPlace& x, const std::string& path) const {
+    for (size_t i = 0; i < x.layers.size(); ++i) below(x.layers[i], m_.layers, at(path + ".layers", i));
+    below(x.layer, m_.layers, path + ".layer");
+    below(x.head, m_.heads, path + ".head");
+    below(x.channel, std::max(m_.width, m_.mlp_width), path + ".channel");
+    below(x.neuron, m_.mlp_width, path + ".neuron");
+    expert(x.expert, path + ".expert");
+    require(x.input.empty() || r_.input(x.input) != nullptr, "{}.input is {}, which is no input", path,
+            printable(x.input, 40));
   }
 
   void first_nonfinite(const FirstNonfinite& first, const std::string& path) const {

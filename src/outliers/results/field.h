@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "outliers/core/criteria.h"
+#include "outliers/core/formats.h"
 
 namespace outliers::results {
 
@@ -63,6 +64,22 @@ inline constexpr Field kSequenceField = field("sequence").from(0), kTokenField =
                        kTokenTextField = field("token_text", "the token's text, as in inputs[].tokens"),
                        kClassField =
                            field("class", "the token's class, as in inputs[].classes").among(kClasses);
+
+/// The largest value of a point, and where it stands.
+template <typename V, typename X>
+void fields_of_amax(V& v, X& x) {
+  v(field("value", "the value, signed"), x.value);
+  v(kSequenceField, x.sequence);
+  v(field("token", "its place in the sequence; attn_logits are told by head alone").from(0), x.token);
+  v(field("head", "of query, key, value and o_in, and of attn_logits, where it is a head of queries").from(0),
+    x.head);
+  v(field("channel",
+          "in a layer of experts a neuron of the one beside it; of router_logits an expert, of logits the id "
+          "of a token")
+        .from(0),
+    x.channel);
+  v(kExpertField, x.expert);
+}
 
 /// Where a value stands: members of `x`.
 template <typename V, typename X>

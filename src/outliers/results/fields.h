@@ -2,6 +2,7 @@
 // in the order of the file. Only this room includes it.
 #pragma once
 
+#include "outliers/results/fields_findings.h"
 #include "outliers/results/fields_lifecycle.h"
 #include "outliers/results/fields_measured.h"
 #include "outliers/results/fields_run.h"
@@ -31,6 +32,8 @@ void fields(V& v, Results& x) {
   v(field("summary", "what they say together"), x.summary);
   v(field("lifecycle", "how outliers come, what they do to attention, and how they go (docs/lifecycle.md)"),
     x.lifecycle);
+  v(field("findings", "what rules say of them, the worst first (rules.md); older reports have none"),
+    x.findings);
   v(field("definitions",
           "what the fields of layers and summary are, and others that have a source or a threshold, by path"),
     x.definitions);

@@ -210,6 +210,30 @@ void fields(V& v, ExpertInput& x) {
 }
 
 template <typename V>
+void fields(V& v, Rounding& x) {
+  v(field(
+        "relative_error",
+        "||x - q(x)|| / ||x|| of the rounded values q(x), over all of it; 0 where x is. Every sequence of an "
+        "input and every matrix is a tensor of its own",
+        "arXiv 2602.02047")
+        .from(0),
+    x.relative_error);
+  v(field("flushed", "share of the values other than 0 that become 0").from(0).to(1), x.flushed);
+  v(field("worst_blocks",
+          "share of the squared error that is in the 0.1 % of blocks with the largest, one at least: the "
+          "format's blocks, or 32 values along the input dimension where it has none",
+          "arXiv 2602.02047")
+        .from(0)
+        .to(1),
+    x.worst_blocks);
+}
+
+template <typename V>
+void fields(V& v, Rounded& x) {
+  v(field("formats", "by number format").named(kScaledFormats), x.formats);
+}
+
+template <typename V>
 void fields(V& v, LayerInput& x) {
   v(field("resid_out", "the residual stream after the layer"), x.resid_out);
   v(field("down_in",
@@ -222,6 +246,17 @@ void fields(V& v, LayerInput& x) {
   v(field("norms", "of images: L2 norms of the tokens' resid_out"), x.norms);
   v(field("experts", "in a layer of experts: those that a token of the input chose").or_left_out(),
     x.experts);
+  v(field("amax",
+          "by point, in the order of computation: the largest abs x of those that are finite, and where it "
+          "stands; resid_in of layer 0 alone, as elsewhere it is what the layer before gave. attn_logits are "
+          "of the keys that a query sees, after scale and soft-cap")
+        .or_left_out(),
+    x.amax);
+  v(field("rounding",
+          "what number formats lose of what linear layers read: attn_norm_out by q, k and v, o_in by o, "
+          "mlp_norm_out by gate and up, down_in by down; experts.down_in by every expert that a token passes")
+        .or_left_out(),
+    x.rounding);
   v(field("values", "what other measures give, by name; definitions has each by this path and its name")
         .or_left_out(),
     x.values);
@@ -288,6 +323,13 @@ template <typename V>
 void fields(V& v, Layer& x) {
   v(field("layer").from(0), x.layer);
   v(field("weights", "its matrices"), x.weights);
+  v(field(
+        "rounding",
+        "what number formats lose of its projections' matrices; in a layer of experts of all that were read, "
+        "together")
+        .named(kModules)
+        .or_left_out(),
+    x.rounding);
   v(field("inputs", "what was measured on each input, by the input's name"), x.inputs);
 }
 

@@ -163,6 +163,16 @@ void fields(V& v, Extent& x) {
 }
 
 template <typename V>
+void fields(V& v, Amax& x) {
+  fields_of_amax(v, x);
+  v(field("of_largest",
+          "its abs over the largest finite number of each format: above 1 it becomes infinite or is cut off")
+        .from(0)
+        .named(kRanges),
+    x.of_largest);
+}
+
+template <typename V>
 void fields(V& v, Input& x) {
   v(field("name",
           "prompt, prompt2, ..., corpus, corpus2, ...: layers, the summary and arrays name it by this")
@@ -190,6 +200,10 @@ void fields(V& v, Input& x) {
           "whether arrays.npz has the prompt's maps; not where they would take more than 256 MiB"),
     x.attention_maps);
   v(field("embedding", "of a prompt: what layer 0 reads"), x.embedding);
+  v(field("amax",
+          "largest abs x of final_norm_out and, of prompts, of logits: by point, as in a layer's inputs")
+        .or_left_out(),
+    x.amax);
 }
 
 template <typename V>

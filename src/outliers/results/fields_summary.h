@@ -66,11 +66,60 @@ void fields(V& v, Life& x) {
 }
 
 template <typename V>
+void fields(V& v, AlignedNeuron& x) {
+  v(field("neuron").from(0), x.neuron);
+  v(kExpertField, x.expert);
+  v(field("ratio", "max/mean of abs W in its column of the down projection").from(0), x.ratio);
+  v(field("weight", "the largest entry of that column"), x.weight);
+  v(field("row", "where it stands: the channel that it writes").from(0), x.row);
+  v(field("down_in",
+          "the neuron's largest abs x over the corpus; in a layer of experts only of the top_channels")
+        .from(0),
+    x.down_in);
+  v(field("product",
+          "down_in x abs weight: the most that the neuron writes to any channel, before the expert's weight "
+          "and a norm or LayerScale behind the projection")
+        .from(0),
+    x.product);
+}
+
+template <typename V>
+void fields(V& v, OutlierLayer& x) {
+  v(field("layer").from(0), x.layer);
+  v(field("input", "the corpus"), x.input);
+  v(field("max_over_mean", "the largest abs x of down_in over the mean of abs x").from(0), x.max_over_mean);
+  v(field("aligned", "whether the top column is the top channel, in a layer of experts of the same expert"),
+    x.aligned);
+  v(field("top_weight", "the neuron of the column with the largest max/mean"), x.top_weight);
+  v(field("top_activation", "the neuron with the largest down_in"), x.top_activation);
+  v(field("top_product",
+          "the neuron with the largest product; in a layer of experts of the top_channels alone"),
+    x.top_product);
+}
+
+template <typename V>
+void fields(V& v, OutlierLayers& x) {
+  v(field("share",
+          "share of these layers whose top down column is the top channel of down_in; null where there are "
+          "none",
+          "arXiv 2502.06415, Table 1")
+        .from(0)
+        .to(1)
+        .or_null(),
+    x.share);
+  v(field("layers",
+          "the layers whose down_in has outliers, of all inputs but prompts: max of abs x > "
+          "{outlier_token_ratio} x mean of abs x",
+          "arXiv 2502.06415, section 3.2"),
+    x.layers);
+}
+
+template <typename V>
 void fields(V& v, Alignment& x) {
   v(field("weight_activation",
-          "share of layers whose top down column is the top channel of down_in over the corpus, in a layer "
-          "of experts of the same expert",
-          "arXiv 2502.06415, Table 1")
+          "share of ALL layers, with outliers or without, whose top down column is the top channel of "
+          "down_in over the corpus, in a layer of experts of the same expert; the paper's number is "
+          "outlier_layers.share")
         .from(0)
         .to(1)
         .or_null(),
@@ -83,6 +132,10 @@ void fields(V& v, Alignment& x) {
         .to(1)
         .or_null(),
     x.activation_attention);
+  v(field("outlier_layers",
+          "the layers whose down_in has outliers: whether weights and activations point at the same neuron "
+          "there; older reports have none"),
+    x.outlier_layers);
 }
 
 template <typename V>
@@ -108,6 +161,17 @@ void fields(V& v, Headroom& x) {
     x.int8_step_over_median);
   v(field("nonfinite", "how many values of the point are NaN or infinite, in all layers and inputs").from(0),
     x.nonfinite);
+}
+
+template <typename V>
+void fields(V& v, Overflow& x) {
+  v(field("layer", "its layer; not there for final_norm_out and logits").from(0), x.layer);
+  v(field("point"), x.point);
+  fields_of_amax(v, x);
+  v(field("largest", "the largest finite number of the format").from(0), x.largest);
+  v(field("input", "the input where it was seen"), x.input);
+  v(kTokenTextField, x.token_text);
+  v(kClassField, x.token_class);
 }
 
 template <typename V>
@@ -138,6 +202,13 @@ void fields(V& v, Summary& x) {
     x.sink_rate);
   v(field("headroom", "the largest values against the ranges of number formats, by point").named(kPoints),
     x.headroom);
+  v(field("first_overflow",
+          "by format: the first point, in the order of layers, points and inputs, where an abs x is above "
+          "the format's largest number, and the largest abs x there; null where none is, of what the summary "
+          "tells")
+        .named(kRanges)
+        .or_left_out(),
+    x.first_overflow);
   v(field("norms", "of images, where all is finite: L2 norms of tokens in the last layer's output"), x.norms);
 }
 

@@ -19,6 +19,8 @@ OUTLIERS_API std::string to_text(const Results& results, int indent = 1);
 OUTLIERS_API std::string to_text(const Perplexity& perplexity, int indent = 1);
 /// The content of interventions.json, likewise.
 OUTLIERS_API std::string to_text(const Interventions& interventions, int indent = 1);
+/// A report's `findings` alone, likewise.
+OUTLIERS_API std::string to_text(const std::vector<Finding>& findings, int indent = 1);
 /// A report's `model` alone, in one line.
 std::string to_text(const Model& model);
 

@@ -86,6 +86,10 @@ std::string to_text(const Interventions& interventions, int indent) {
   return text_of(interventions, indent);
 }
 
+std::string to_text(const std::vector<Finding>& findings, int indent) {
+  return text_of(findings, indent);
+}
+
 std::string to_text(const Model& model) {
   return text_of(model, -1);
 }

@@ -74,6 +74,24 @@ struct Extent {
 
 enum class InputKind { prompt, corpus };
 
+/// The largest abs x of a point and where it stands; parts of a place that the point has not are empty.
+struct Amax {
+  double value = 0;  ///< signed
+  int64_t sequence = 0;
+  std::optional<int64_t> token, head, channel;
+  std::optional<Expert> expert;
+  Named<double> of_largest;  ///< abs value over the largest number of each of kRanges
+};
+
+/// What one number format loses of a tensor.
+struct Rounding {
+  double relative_error = 0, flushed = 0, worst_blocks = 0;
+};
+
+struct Rounded {
+  Named<Rounding> formats;  ///< of kScaledFormats
+};
+
 /// Sequences of one length that were measured together. A prompt is one sequence, looked at token by token.
 struct Input {
   std::string name;  ///< "prompt", "prompt2", "corpus", ...
@@ -86,6 +104,7 @@ struct Input {
   int64_t kept_tokens = 0;          ///< whose activations arrays.npz has
   bool attention_maps = false;      ///< whether arrays.npz has them
   std::optional<Extent> embedding;  ///< of what layer 0 reads, of prompts
+  Named<Amax> amax;                 ///< of the model's own points, by name
 
   bool is_prompt() const { return kind == InputKind::prompt; }
 };
@@ -208,6 +227,8 @@ struct LayerInput {
   std::optional<Writes> writes;
   std::optional<Norms> norms;
   std::vector<ExpertInput> experts;
+  Named<Amax> amax;         ///< by point, in the order of computation
+  Named<Rounded> rounding;  ///< of what linear layers read, by point
   Values values;
 
   /// By the point's name; nullptr where there is none.
@@ -267,6 +288,7 @@ struct Weights {
 struct Layer {
   int64_t layer = 0;
   std::optional<Weights> weights;
+  Named<Rounded> rounding;  ///< of its matrices, by module
   Named<LayerInput> inputs;
 };
 
@@ -304,8 +326,32 @@ struct Life {
   std::vector<MassiveToken> massive_tokens;
 };
 
+/// A neuron of the MLP with its column of the down projection.
+struct AlignedNeuron {
+  int64_t neuron = 0;
+  std::optional<Expert> expert;
+  double ratio = 0, weight = 0;
+  int64_t row = 0;
+  std::optional<double> down_in, product;
+};
+
+/// A layer whose down_in has outliers, and what weights, activations and their product point at there.
+struct OutlierLayer {
+  int64_t layer = 0;
+  std::string input;
+  double max_over_mean = 0;
+  bool aligned = false;
+  AlignedNeuron top_weight, top_activation, top_product;
+};
+
+struct OutlierLayers {
+  std::optional<double> share;
+  std::vector<OutlierLayer> layers;
+};
+
 struct Alignment {
   std::optional<double> weight_activation, activation_attention;
+  std::optional<OutlierLayers> outlier_layers;
 };
 
 struct Headroom {
@@ -316,6 +362,19 @@ struct Headroom {
   double of_fp16_max = 0, of_fp8_e4m3_max = 0;
   std::optional<double> int8_step_over_median;
   int64_t nonfinite = 0;
+};
+
+/// The first place, in the order of computation, where abs x passes the largest number of a format.
+struct Overflow {
+  std::optional<int64_t> layer;  ///< none: a point of the model's own
+  std::string point;
+  double value = 0;  ///< signed
+  double largest = 0;
+  std::string input;
+  int64_t sequence = 0;
+  std::optional<int64_t> token, head, channel;
+  std::optional<Expert> expert;
+  std::optional<std::string> token_text, token_class;
 };
 
 struct NormSummary {
@@ -330,8 +389,31 @@ struct Summary {
   std::vector<Life> lives;  ///< one a prompt
   Alignment alignment;
   std::optional<double> sink_rate;
-  Named<std::optional<Headroom>> headroom;  ///< by point
+  Named<std::optional<Headroom>> headroom;        ///< by point
+  Named<std::optional<Overflow>> first_overflow;  ///< by format, of kRanges
   std::optional<NormSummary> norms;
+};
+
+enum class Severity { note, warning, severe };
+
+/// Where a finding is; what does not apply is empty.
+struct FindingPlace {
+  std::vector<int64_t> layers;   ///< all that reach the threshold
+  std::optional<int64_t> layer;  ///< where it is worst, like all that follows
+  std::string point, module, input;
+  std::optional<int64_t> head, channel, neuron;
+  std::optional<Expert> expert;
+  std::string token_text;
+};
+
+/// What a rule says of these results (docs/rules.md).
+struct Finding {
+  std::string id;  ///< the rule's
+  Severity severity = Severity::note;
+  std::string metric;
+  FindingPlace place;
+  double value = 0, threshold = 0;
+  std::string title, text, advice, source;
 };
 
 /// What a field of these results is.
@@ -352,7 +434,8 @@ struct Results {
   std::vector<Layer> layers;
   Summary summary;
   std::optional<Lifecycle> lifecycle;
-  Named<Definition> definitions;  ///< by the field's path
+  std::optional<std::vector<Finding>> findings;  ///< the worst first; nothing: no rules were asked
+  Named<Definition> definitions;                 ///< by the field's path
 
   /// nullptr where there is none of the name.
   const Input* input(std::string_view name) const;

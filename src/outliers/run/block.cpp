@@ -64,7 +64,7 @@ at::Tensor mixed_by_edited_maps(const at::Tensor& q, const at::Tensor& k, const 
   const at::Tensor before = same ? maps.probs : ops::attention_probs(logits, pattern);
   const at::Tensor probs = tap.pass(Point::attn_probs, slice, before);
   if (same && (!edited || are_same(probs, before))) return {};
-  if (tap.wants_attention_sums()) tap.show_attention_sums(slice, ops::attention_sums(probs));
+  if (tap.wants_attention_sums()) tap.show_attention_sums(slice, ops::attention_sums(logits, probs));
   return ops::attend(probs, v);
 }
 

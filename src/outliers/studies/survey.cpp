@@ -16,6 +16,7 @@
 #include "outliers/run/progress_observer.h"
 #include "outliers/run/runner.h"
 #include "outliers/studies/first_nonfinite.h"
+#include "outliers/studies/first_overflow.h"
 #include "outliers/studies/lifecycle.h"
 #include "outliers/studies/subjects.h"
 #include "outliers/studies/summary.h"
@@ -101,11 +102,14 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
     run::ProgressObserver progress("measuring", config.layers, subjects.runs, is_root);
     std::vector<run::Observer*> observers = {&set, &finite, &progress};
     if (follows) observers.push_back(&trace);
-    times = run::forward(model, subjects.runs, observers, run_options);
+    run::RunOptions of_survey = run_options;
+    of_survey.logits = set.wants_own_points();
+    times = run::forward(model, subjects.runs, observers, of_survey);
   }
 
   const auto begin = std::chrono::steady_clock::now();
   if (options.ranks != nullptr) finite.merge(*options.ranks);
+  set.on_run_end();
   Survey survey;
   if (!is_root) return survey;
   results::Results& results = survey.results;
@@ -119,6 +123,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   set.finish(results);
   if (first) first->before = largest_before(*finite.first(), results, subjects.measured, *subjects.names);
   summarise(results);
+  results.summary.first_overflow = first_overflows(results, subjects.measured, *subjects.names);
   results.definitions = definitions(results.criteria, chosen);
   for (const measures::Input& input : subjects.measured) {
     if (!input.is_prompt()) survey.arrays.emplace_back(input.name + ".ids", input.ids);

@@ -28,7 +28,7 @@ struct SurveyOptions {
   int64_t tokens = 0;  ///< of a window; 0: 1024, or the model's positions where they are fewer
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< of text::make_windows
-  std::vector<std::string> measures;  ///< as measures::choose_measures(); none: all
+  std::vector<std::string> measures;  ///< as measures::choose_measures()
   /// A second run over the prompts, where activations and attention are measured.
   bool lifecycle = true;
   LifecycleChoice look_at;

@@ -79,7 +79,7 @@ class Weights : public Measure {
 
   /// Each rank sees the experts that its own sequences chose; the rest is rank 0's.
   Wants wants(int64_t layer) const override {
-    return {.weights = context().is_root() || models::is_routed(config(), layer)};
+    return {.weights = layer >= 0 && (context().is_root() || models::is_routed(config(), layer))};
   }
   void add_weight(int64_t, const run::LayerWeight& weight) override {
     if (!context().is_root() && weight.expert < 0) return;

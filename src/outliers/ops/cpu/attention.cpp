@@ -94,6 +94,8 @@ struct Job {
   // Per task: column sums of its queries. [tasks per head, B, H, S] and [tasks per head, B, H].
   float* key_sums = nullptr;
   float* sink_sums = nullptr;
+  // Likewise, of each head: its largest and smallest score.
+  float *logit_max = nullptr, *logit_min = nullptr;
 };
 
 int64_t whole_vectors(int64_t n) {
@@ -134,6 +136,14 @@ class Tile {
     compute_scores();
     exponentiate();
     multiply_values();
+  }
+
+  /// Raises and lowers a head's largest and smallest score to the tile's.
+  void add_extremes(float* largest, float* smallest) const {
+    for (int64_t lane = 0; lane < lanes_; ++lane) {
+      *largest = std::max(*largest, highest_[lane / kWidth][lane % kWidth]);
+      *smallest = std::min(*smallest, lowest_[lane / kWidth][lane % kWidth]);
+    }
   }
 
   /// Adds the tile's column sums to key_sums [S], and its part of the first key's over the first kSinkTokens
@@ -195,8 +205,10 @@ class Tile {
   }
 
   void compute_scores() {
-    for (int n = 0; n < kVectors; ++n)
-      largest_[n] = simd::broadcast(job_.sinks ? job_.sinks[h_] : kMinusInfinity);
+    for (int n = 0; n < kVectors; ++n) {
+      largest_[n] = highest_[n] = simd::broadcast(kMinusInfinity);
+      lowest_[n] = simd::broadcast(-kMinusInfinity);
+    }
     for (int64_t key = keys_.begin; key < keys_.end; key += kRows) {
       const auto rows = static_cast<int>(std::min<int64_t>(kRows, keys_.end - key));
       // Past the diagonal the first vectors of lanes see none of these keys.
@@ -207,9 +219,13 @@ class Tile {
                                                   score_row(key) + skipped * kWidth, kLanes, job_.d, false);
       for (int r = 0; r < rows; ++r) finish_scores(key + r, skipped);
     }
+    for (int n = 0; n < kVectors; ++n) {
+      const Floats sink = simd::broadcast(job_.sinks ? job_.sinks[h_] : kMinusInfinity);
+      largest_[n] = sink > highest_[n] ? sink : highest_[n];
+    }
   }
 
-  /// Soft-cap, bias and mask of one key's scores, and the running maximum of each lane.
+  /// Soft-cap, bias and mask of one key's scores, and the running extremes of each lane.
   void finish_scores(int64_t key, int skipped) {
     float* row = score_row(key);
     const bool masked = key >= lane_end(0) || key < lane_begin(lanes_ - 1);
@@ -222,14 +238,19 @@ class Tile {
       const Ints distance =
           simd::lane_numbers() + static_cast<int32_t>(position_ + n * kWidth - key);  // query minus key
       if (job_.slopes) x -= __builtin_convertvector(distance, Floats) * job_.slopes[h_];
+      Floats low = x;
       if (masked) {
-        if (job_.pattern.causal) x = distance < 0 ? simd::broadcast(kMinusInfinity) : x;
+        Ints hidden{};
+        if (job_.pattern.causal) hidden = distance < 0;
         if (job_.pattern.window > 0) {
           const auto window = static_cast<int32_t>(std::min<int64_t>(job_.pattern.window, INT32_MAX));
-          x = distance >= window ? simd::broadcast(kMinusInfinity) : x;
+          hidden |= distance >= window;
         }
+        x = hidden ? simd::broadcast(kMinusInfinity) : x;
+        low = hidden ? simd::broadcast(-kMinusInfinity) : low;
       }
-      largest_[n] = x > largest_[n] ? x : largest_[n];
+      highest_[n] = x > highest_[n] ? x : highest_[n];
+      lowest_[n] = low < lowest_[n] ? low : lowest_[n];
       if (masked || job_.slopes || job_.pattern.softcap > 0) simd::store(row + n * kWidth, x);
     }
   }
@@ -289,7 +310,8 @@ class Tile {
   const int64_t position_;  // of the first query among the keys
   const detail::KeyRange keys_;
   const float *k_, *v_;
-  Floats largest_[kVectors], inverse_[kVectors];
+  Floats highest_[kVectors], lowest_[kVectors];   // scores of each lane
+  Floats largest_[kVectors], inverse_[kVectors];  // what joins its softmax at most, and 1 over its sum
 };
 
 /// float32 with a contiguous last axis, padded to whole vectors where `padded` asks for it.
@@ -332,6 +354,7 @@ void run_tasks(const Job& job, at::Tensor& out) {
         if (job.with_sums) {
           const int64_t row = part * job.B * job.H + head;
           tile.add_sums(job.key_sums + row * job.S, job.sink_sums + row);
+          tile.add_extremes(job.logit_max + row, job.logit_min + row);
         }
       }
     }
@@ -339,8 +362,12 @@ void run_tasks(const Job& job, at::Tensor& out) {
   at::parallel_for(0, threads_for(job), 1, [&](int64_t, int64_t) { worker(); });
 }
 
-/// Sums are undefined where nobody wants them.
-void compute(Job& job, at::Tensor& key_sums, at::Tensor& sink_sums, at::Tensor& out) {
+/// What the tasks find, each its own part; undefined where nobody wants it.
+struct Parts {
+  at::Tensor key_sums, sink_sums, logit_max, logit_min;
+};
+
+void compute(Job& job, Parts& parts, at::Tensor& out) {
   at::Tensor sinks, slopes;  // keep the pointers alive
   if (job.pattern.sinks.defined()) {
     sinks = job.pattern.sinks.to(at::kCPU, at::kFloat).contiguous();
@@ -350,10 +377,12 @@ void compute(Job& job, at::Tensor& key_sums, at::Tensor& sink_sums, at::Tensor& 
     slopes = job.pattern.alibi_slopes.to(at::kCPU, at::kFloat).contiguous();
     job.slopes = slopes.const_data_ptr<float>();
   }
-  if (key_sums.defined()) {
+  if (parts.key_sums.defined()) {
     job.with_sums = true;
-    job.key_sums = key_sums.mutable_data_ptr<float>();
-    job.sink_sums = sink_sums.mutable_data_ptr<float>();
+    job.key_sums = parts.key_sums.mutable_data_ptr<float>();
+    job.sink_sums = parts.sink_sums.mutable_data_ptr<float>();
+    job.logit_max = parts.logit_max.mutable_data_ptr<float>();
+    job.logit_min = parts.logit_min.mutable_data_ptr<float>();
   }
   switch (out.scalar_type()) {
     case at::kFloat:
@@ -382,22 +411,26 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   job.B = q.size(0), job.H = q.size(1), job.T = q.size(2), job.d = q.size(3);
   job.Hk = k.size(1), job.S = k.size(2), job.dv = v.size(3);
   const auto floats = q.options().dtype(at::kFloat);
-  at::Tensor key_sums, sink_sums;
+  Parts parts;
   if (sums) {
-    key_sums = at::zeros({tasks_per_head(job), job.B, job.H, job.S}, floats);
-    sink_sums = at::zeros({tasks_per_head(job), job.B, job.H}, floats);
+    parts.key_sums = at::zeros({tasks_per_head(job), job.B, job.H, job.S}, floats);
+    parts.sink_sums = at::zeros({tasks_per_head(job), job.B, job.H}, floats);
+    parts.logit_max = at::full({tasks_per_head(job), job.B, job.H}, kMinusInfinity, floats);
+    parts.logit_min = -parts.logit_max;
   }
   // Heads of one token lie together, so that the output projection reads it without a copy.
   at::Tensor out = at::empty({job.B, job.T, job.H, job.dv}, q.options()).transpose(1, 2);
   if (q.is_meta()) {
     at::empty({threads_for(job), job.d + job.S + whole_vectors(job.dv), kLanes}, floats);  // each a Workspace
   } else {
-    compute(job, key_sums, sink_sums, out);
+    compute(job, parts, out);
   }
   if (sums) {
-    sums->key_sums = key_sums.sum(0);
+    sums->key_sums = parts.key_sums.sum(0);
     sums->sink_rates =
-        sink_sums.sum(0) / static_cast<double>(std::max<int64_t>(1, std::min(job.T, kSinkTokens)));
+        parts.sink_sums.sum(0) / static_cast<double>(std::max<int64_t>(1, std::min(job.T, kSinkTokens)));
+    sums->logit_max = parts.logit_max.amax(0);
+    sums->logit_min = parts.logit_min.amin(0);
   }
   return out;
 }

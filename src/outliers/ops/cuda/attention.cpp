@@ -92,10 +92,15 @@ std::optional<at::Tensor> attention(const at::Tensor& q_in, const at::Tensor& k_
     const at::Tensor rows = log_sum_exp.contiguous();
     sums->key_sums = at::empty({B, H, S}, q.options().dtype(at::kFloat));
     sums->sink_rates = at::empty({B, H}, q.options().dtype(at::kFloat));
+    sums->logit_max =
+        at::full({B, H}, -std::numeric_limits<float>::infinity(), q.options().dtype(at::kFloat));
+    sums->logit_min = -sums->logit_max;
     a.log_sum_exp = rows.const_data_ptr<float>();
     a.log_sum_exp_head_stride = T;
     a.key_sums = sums->key_sums.mutable_data_ptr<float>();
     a.sink_rates = sums->sink_rates.mutable_data_ptr<float>();
+    a.logit_max = sums->logit_max.mutable_data_ptr<float>();
+    a.logit_min = sums->logit_min.mutable_data_ptr<float>();
     const cudaError_t error = attention_sums(a, c10::cuda::getCurrentCUDAStream(q.get_device()).stream());
     require(error == cudaSuccess, Cause{ErrorKind::device}, "attention on {}: {}", q.device().str(),
             cudaGetErrorString(error));

@@ -69,6 +69,43 @@ __device__ void multiply_add<__nv_bfloat16>(float (&c)[4], const uint32_t (&a)[4
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/// The extremes of a thread's scores.
+struct Extremes {
+  float largest = -INFINITY, smallest = INFINITY;
+  // Of NaN neither comparison holds.
+  __device__ void add(float x) {
+    if (x > largest) largest = x;
+    if (x < smallest) smallest = x;
+  }
+  /// Into *to_largest and *to_smallest, by every thread of the warp. Floats of one sign are ordered as
+  /// integers are; negative ones the other way round.
+  __device__ void put(float* to_largest, float* to_smallest) {
+    for (int distance = 16; distance > 0; distance /= 2) {
+      largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, distance));
+      smallest = fminf(smallest, __shfl_xor_sync(~0u, smallest, distance));
+    }
+    if (threadIdx.x % 32 != 0) return;
+    raise(to_largest, largest);
+    lower(to_smallest, smallest);
+  }
+
+ private:
+  static __device__ void raise(float* to, float x) {
+    if (__float_as_int(x) >= 0) {
+      atomicMax(reinterpret_cast<int*>(to), __float_as_int(x));
+    } else {
+      atomicMin(reinterpret_cast<unsigned*>(to), __float_as_uint(x));
+    }
+  }
+  static __device__ void lower(float* to, float x) {
+    if (__float_as_int(x) >= 0) {
+      atomicMin(reinterpret_cast<int*>(to), __float_as_int(x));
+    } else {
+      atomicMax(reinterpret_cast<unsigned*>(to), __float_as_uint(x));
+    }
+  }
+};
+
 __device__ float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -127,6 +164,7 @@ __global__ void __launch_bounds__(kWarps * 32) sums_16_bit(const AttentionSumsAr
   const float scale = a.scale * kLog2e;
   float sums[tiles][2] = {};
   float sink_sum = 0;
+  Extremes extremes;
   if (first_tile < last_tile) fetch(first_tile, 0);
   for (int tile = first_tile; tile < last_tile; ++tile) {
     const int buffer = (tile - first_tile) & 1, first_query = tile * kQueryTile;
@@ -157,7 +195,11 @@ __global__ void __launch_bounds__(kWarps * 32) sums_16_bit(const AttentionSumsAr
           const int query = first_query + n * 8 + pair * 2 + (i & 1),
                     key = warp_key + t * 16 + row + (i >> 1) * 8;
           float p = exp2_fast(scores[t][i] * scale - ((i & 1) ? base.y : base.x));
-          if (masked && !visible(a, query, key)) p = 0;
+          if (masked && !visible(a, query, key)) {
+            p = 0;
+          } else if (query < a.T && key < a.S) {
+            extremes.add(scores[t][i] * a.scale);
+          }
           sums[t][i >> 1] += p;
           if (holds_sink && key == 0 && query < a.sink_queries) sink_sum += p;
         }
@@ -180,6 +222,7 @@ __global__ void __launch_bounds__(kWarps * 32) sums_16_bit(const AttentionSumsAr
       if (pair == 0 && key < a.S) a.key_sums[head * a.S + key] = sum;
     }
   }
+  extremes.put(a.logit_max + head, a.logit_min + head);
   sink_sum = row_sum(sink_sum);
   if (first_key == 0 && threadIdx.x == 0) a.sink_rates[head] = sink_sum / static_cast<float>(a.sink_queries);
 }
@@ -197,6 +240,7 @@ __global__ void __launch_bounds__(256) sums_float(const AttentionSumsArguments a
   int first_tile, last_tile;
   query_tiles(a, first_key, min(kKeys, a.S - first_key), &first_tile, &last_tile);
   float sums[4] = {}, sink_sum = 0;
+  Extremes extremes;
   for (int tile = first_tile; tile < last_tile; ++tile) {
     const int first_query = tile * kQueryTile;
     float scores[4][4] = {};
@@ -230,7 +274,9 @@ __global__ void __launch_bounds__(256) sums_float(const AttentionSumsArguments a
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int key = first_key + key_group * 4 + i;
-        const float p = visible(a, query, key) ? expf(scores[i][j] * a.scale - base) : 0.0f;
+        const bool seen = visible(a, query, key);
+        if (seen && key < a.S) extremes.add(scores[i][j] * a.scale);
+        const float p = seen ? expf(scores[i][j] * a.scale - base) : 0.0f;
         sums[i] += p;
         if (key == 0 && query < a.sink_queries) sink_sum += p;
       }
@@ -247,6 +293,7 @@ __global__ void __launch_bounds__(256) sums_float(const AttentionSumsArguments a
     const int key = first_key + key_group * 4 + i;
     if (query_group == 0 && key < a.S) a.key_sums[head * a.S + key] = sum;
   }
+  extremes.put(a.logit_max + head, a.logit_min + head);
   sink_sum = group_sum(sink_sum);
   if (first_key == 0 && threadIdx.x == 0) a.sink_rates[head] = sink_sum / static_cast<float>(a.sink_queries);
 }

@@ -19,6 +19,7 @@ struct AttentionSumsArguments {
   int64_t log_sum_exp_head_stride;
   float* key_sums;    ///< [B,H,S], written whole
   float* sink_rates;  ///< [B,H]: mean of the first key's probabilities over the first sink_queries queries
+  float *logit_max, *logit_min;  ///< [B,H]: set to -inf and +inf, come back as the extremes of the scores
   ElementType type;
   int32_t B, H, Hk, T, S, d;
   float scale;
@@ -30,7 +31,8 @@ struct AttentionSumsArguments {
 /// Whether the kernel can read these: 16-bit types need d <= 256 in multiples of 8 and rows on 16 bytes.
 bool attention_sums_supports(const AttentionSumsArguments& arguments);
 
-/// Deterministic: each sum is formed by one block in a fixed order. Every query must see a key.
+/// Deterministic: each sum is formed by one block in a fixed order, and extremes have none. Every query must
+/// see a key.
 cudaError_t attention_sums(const AttentionSumsArguments& arguments, cudaStream_t stream);
 
 }  // namespace outliers::ops::cuda

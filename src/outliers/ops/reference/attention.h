@@ -15,10 +15,11 @@
 namespace outliers::ops::reference {
 
 struct Attention {
-  at::Tensor output;         ///< [B,H,T,d]
-  at::Tensor logits, probs;  ///< [B,H,T,S]; masked logits are -inf
-  at::Tensor key_sums;       ///< [B,H,S]
-  at::Tensor sink_rates;     ///< [B,H]
+  at::Tensor output;                ///< [B,H,T,d]
+  at::Tensor logits, probs;         ///< [B,H,T,S]; masked logits are -inf
+  at::Tensor key_sums;              ///< [B,H,S]
+  at::Tensor sink_rates;            ///< [B,H]
+  at::Tensor logit_max, logit_min;  ///< [B,H]
 };
 
 /// q [B,H,T,d], k and v [B,Hk,S,d], any floating-point type -> everything in float64 on the CPU.
@@ -37,6 +38,8 @@ inline Attention attention(const at::Tensor& q_in, const at::Tensor& k_in, const
   result.probs = at::zeros({B, H, T, S}, at::kDouble);
   result.key_sums = at::zeros({B, H, S}, at::kDouble);
   result.sink_rates = at::zeros({B, H}, at::kDouble);
+  result.logit_max = at::full({B, H}, -infinity, at::kDouble);
+  result.logit_min = at::full({B, H}, infinity, at::kDouble);
   at::Tensor sinks, slopes;
   if (pattern.sinks.defined()) sinks = pattern.sinks.to(at::kCPU, at::kDouble).contiguous();
   if (pattern.alibi_slopes.defined()) slopes = pattern.alibi_slopes.to(at::kCPU, at::kDouble).contiguous();
@@ -47,6 +50,8 @@ inline Attention attention(const at::Tensor& q_in, const at::Tensor& k_in, const
       const double* values = v.const_data_ptr<double>() + (b * Hk + h / (H / Hk)) * S * dv;
       double* key_sums = result.key_sums.mutable_data_ptr<double>() + (b * H + h) * S;
       double& sink_rate = result.sink_rates.mutable_data_ptr<double>()[b * H + h];
+      double& logit_max = result.logit_max.mutable_data_ptr<double>()[b * H + h];
+      double& logit_min = result.logit_min.mutable_data_ptr<double>()[b * H + h];
       for (int64_t i = 0; i < T; ++i) {
         const int64_t row = (b * H + h) * T + i, position = S - T + i;
         const double* query = q.const_data_ptr<double>() + row * d;
@@ -63,6 +68,8 @@ inline Attention attention(const at::Tensor& q_in, const at::Tensor& k_in, const
           if (pattern.softcap > 0) score = pattern.softcap * std::tanh(score / pattern.softcap);
           if (slopes.defined()) score += slopes.const_data_ptr<double>()[h] * (j - position);
           logits[j] = score;
+          logit_max = std::max(logit_max, score);
+          logit_min = std::min(logit_min, score);
           largest = std::max(largest, score);
         }
         double sum = sinks.defined() ? std::exp(sinks.const_data_ptr<double>()[h] - largest) : 0.0;

@@ -48,7 +48,8 @@ function summaryTable(models) {
       model, label: model.label, parameters: r.model.parameters, layers: r.model.layers, born: life?.born_layer,
       removed: life?.removed_layer, peak: life?.peak_layer, max: peak === undefined ? undefined : peak?.max ?? null,
       medians: peak === undefined ? undefined : ratioOf(peak),
-      sink: measured("attention") ? sink : undefined, weight: measured("alignment") ? alignment.weight_activation : undefined,
+      sink: measured("attention") ? sink : undefined, weight: measured("alignment") ? alignment.outlier_layers?.share : undefined,
+      every: measured("alignment") ? alignment.weight_activation : undefined,
       attention: measured("alignment") ? alignment.activation_attention : undefined,
     };
   });
@@ -65,7 +66,8 @@ function summaryTable(models) {
       ofModel("max", "largest |x|", (v, r) => cell(v, r, number)),
       ofModel("medians", "× median", (v, r) => cell(v, r, number, () => "none")),
       ofModel("sink", "sink rate", (v, r) => cell(v, r, percent)),
-      ofModel("weight", "W = x", (v, r) => cell(v, r, percent), { help: aligned("weight_activation") }),
+      ofModel("weight", "W = x", (v, r) => cell(v, r, percent), { help: aligned("outlier_layers.share") }),
+      ofModel("every", "W = x, all", (v, r) => cell(v, r, percent), { help: aligned("weight_activation") }),
       ofModel("attention", "x = attn", (v, r) => cell(v, r, percent), { help: aligned("activation_attention") }),
     ],
   });

@@ -73,6 +73,12 @@ function tiles() {
     const over = head.of_fp16_max > 1 ? ": it overflows" : " is used";
     const ends = head.nonfinite ? `, before values are not finite in layer ${FIRST?.layer}` : "";
     tile("float16 head-room", percent(head.of_fp16_max), `of the largest float16${over}; ${where}${ends}`);
+    const passed = Object.entries(INDEX.formats).filter(([name]) => R.summary.first_overflow?.[name]);
+    if (passed.length) {
+      const [name, title] = passed[0], first = R.summary.first_overflow[name];
+      const where = `${first.point} is ${number(Math.abs(first.value))} on ${R.the(first.input)}`;
+      tile(`First past ${title}`, first.layer === undefined ? "the end" : `layer ${first.layer}`, `${where}; the format ends at ${limit(first.largest)}`);
+    }
     if (finite(head.int8_step_over_median) && !FIRST) {
       const zero = head.int8_step_over_median > R.criteria.int8_zero_step;
       const note = zero ? "the median: a median value rounds to zero" : "the median value";

@@ -44,7 +44,10 @@ async function start() {
   startNames();
   startHead();
   startStrip();
+  startFindings();
   startActivations();
+  startAlignment();
+  startFormats();
   startValues();
   startMethod();
   document.documentElement.dataset.ready = "numbers";

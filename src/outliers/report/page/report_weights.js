@@ -40,6 +40,34 @@ function startWeights(all) {
   });
 }
 
+/** Of each layer whose down_in has outliers: the neuron that weights, activations and their product point at. */
+function startAlignment() {
+  const { outlier_layers: of = null, weight_activation: all } = R.summary.alignment;
+  if (!showPart("alignment-card", of !== null)) return;
+  const share = of.layers.length ? `Of these layers ${percent(of.share)} are aligned` : "There are none";
+  const overAll = finite(all) ? `; over all layers, with outliers or without, ${percent(all)}` : "";
+  $("alignment-hint").textContent = `${R.sentence("summary.alignment.outlier_layers.layers")} ${share}${overAll}.`;
+  const named = (n) => `${n.neuron}${ofExpert(n)}`, size = (v) => (finite(v) ? number(v) : "not known");
+  const help = (field) => R.clause(`summary.alignment.outlier_layers.layers[].${field}`);
+  dataTable($("alignment"), {
+    caption: "layers whose down_in has outliers", rows: of.layers, limit: 50, sort: ["order", false],
+    choose: (row) => goTo(row.layer), empty: "no layer's down_in has outliers",
+    columns: [
+      { key: "layer", text: "layer", number: true },
+      ...(R.corpora.length > 1 ? [{ key: "input", text: "corpus" }] : []),
+      { key: "max_over_mean", text: "largest / mean", number: true, show: (row) => number(row.max_over_mean), help: help("max_over_mean") },
+      { key: "aligned", text: "aligned", show: (row) => (row.aligned ? "yes" : "no"), help: help("aligned"),
+        value: (row) => (row.aligned ? "yes" : "no") },
+      { key: "weight", text: "top weight", value: (row) => row.top_weight.ratio, help: help("top_weight"),
+        show: ({ top_weight: n }) => `column ${named(n)}: max/mean ${number(n.ratio)}, reaches ${size(n.down_in)}` },
+      { key: "activation", text: "top activation", value: (row) => row.top_activation.down_in, help: help("top_activation"),
+        show: ({ top_activation: n }) => `neuron ${named(n)} reaches ${size(n.down_in)}` },
+      { key: "product", text: "top product", value: (row) => row.top_product.product, help: help("top_product"),
+        show: ({ top_product: n }) => `neuron ${named(n)}: × ${number(n.weight)} writes ${size(n.product)} to channel ${n.row}` },
+    ],
+  });
+}
+
 function matrixWords(m) {
   const whose = `${ofExpert(m)}${m.expert === undefined ? "" : ", the one of the layer's experts with the largest score"}`;
   const bad = m.nonfinite ? `; ${count(m.nonfinite)} that are NaN or infinite are left out` : "";
