@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "outliers/core/criteria.h"
+#include "outliers/results/finding.h"
 #include "outliers/results/lifecycle.h"
 #include "outliers/results/named.h"
 
@@ -392,28 +393,6 @@ struct Summary {
   Named<std::optional<Headroom>> headroom;        ///< by point
   Named<std::optional<Overflow>> first_overflow;  ///< by format, of kRanges
   std::optional<NormSummary> norms;
-};
-
-enum class Severity { note, warning, severe };
-
-/// Where a finding is; what does not apply is empty.
-struct FindingPlace {
-  std::vector<int64_t> layers;   ///< all that reach the threshold
-  std::optional<int64_t> layer;  ///< where it is worst, like all that follows
-  std::string point, module, input;
-  std::optional<int64_t> head, channel, neuron;
-  std::optional<Expert> expert;
-  std::string token_text;
-};
-
-/// What a rule says of these results (docs/rules.md).
-struct Finding {
-  std::string id;  ///< the rule's
-  Severity severity = Severity::note;
-  std::string metric;
-  FindingPlace place;
-  double value = 0, threshold = 0;
-  std::string title, text, advice, source;
 };
 
 /// What a field of these results is.
