@@ -24,7 +24,9 @@ SEEN_BY = {"schema": "every_format", "model.format": "every_format", "run.dtype"
            "findings[].severity": "every_format", "#/$defs/class": "every_family", "#/$defs/axis": "every_family",
            "#/$defs/expert": "every_family",
            "layers[].weights.modules, its names": "every_family", "layers[].weights.experts[].modules, its names": "every_family",
-           "layers[].inputs.*.norms.patches.largest.class": "every_family"}
+           "layers[].inputs.*.norms.patches.largest.class": "every_family",
+           "layers[].rounding, its names": "every_family", "lifecycle.prompts[].chosen[].what": "every_format",
+           "lifecycle.prompts[].neurons[].drives[].module": "every_format"}
 
 
 def resolved(schema, place):

@@ -157,7 +157,7 @@ class ReportTest(ProgramTest):
             "prompt.resid_out.token_max": (tiny.L, 1, prompt), "prompt.down_in.token_max": (tiny.L, 1, prompt),
             "weights.down.columns": (tiny.L, 13, tiny.D), "weights.down.column_index": (tiny.L, 13),
         }
-        self.assertEqual({name: arrays[name].shape for name in arrays.files}, shapes)
+        self.assertEqual({name: arrays[name].shape for name in arrays.files if ".life." not in name}, shapes)
         weights = tiny.weights()
         for layer in range(tiny.L):
             for batch in ("prompt", "corpus"):

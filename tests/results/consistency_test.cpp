@@ -357,35 +357,37 @@ TEST_F(Consistency, OfTheLifeCycle) {
                 "{}.disappearance.last_layer is 10, but there are only 10", path);
   EXPECT_BROKEN(life(r).disappearance->first_layer = 6,
                 "{}.disappearance.layers has 2 entries for layers 6 to 6", path);
-  TEST_F(Consistency, OfFindings) {
-    const auto second = [](Results& r) -> FindingPlace& { return (*r.findings)[1].place; };
-    const int64_t widest = std::max(width_, mlp_width_);
-    EXPECT_BROKEN(second(r).layers[1] = 12, "findings[1].place.layers[1] is 12, but there are only 12");
-    EXPECT_BROKEN(second(r).layer = 12, "findings[1].place.layer is 12, but there are only 12");
-    EXPECT_BROKEN(second(r).head = 2, "findings[1].place.head is 2, but there are only 2");
-    EXPECT_BROKEN(second(r).channel = widest, "findings[1].place.channel is {0}, but there are only {0}",
-                  widest);
-    EXPECT_BROKEN(second(r).neuron = mlp_width_, "findings[1].place.neuron is {0}, but there are only {0}",
-                  mlp_width_);
-    EXPECT_BROKEN(second(r).expert = Expert{experts_},
-                  "findings[1].place.expert is {0}, but there are only {0}", experts_);
-    EXPECT_BROKEN(second(r).input = "x", "findings[1].place.input is x, which is no input");
-  }
+}
 
-  TEST_F(Consistency, OfAlignment) {
-    const auto second = [](Results& r) -> OutlierLayer& {
-      return r.summary.alignment.outlier_layers->layers[1];
-    };
-    const std::string path = "summary.alignment.outlier_layers.layers[1]";
-    EXPECT_BROKEN(second(r).layer = 10, "{}.layer is 10, but there are only 10", path);
-    EXPECT_BROKEN(second(r).input = "x", "{}.input is x, which is no input", path);
-    EXPECT_BROKEN(second(r).top_weight.neuron = mlp_width_,
-                  "{0}.top_weight.neuron is {1}, but there are only {1}", path, mlp_width_);
-    EXPECT_BROKEN(second(r).top_activation.row = width_,
-                  "{0}.top_activation.row is {1}, but there are only {1}", path, width_);
-    EXPECT_BROKEN(second(r).top_product.expert = Expert{experts_},
-                  "{0}.top_product.expert is {1}, but there are only {1}", path, experts_);
-  }
+TEST_F(Consistency, OfFindings) {
+  const auto second = [](Results& r) -> FindingPlace& { return (*r.findings)[1].place; };
+  const int64_t widest = std::max(width_, mlp_width_);
+  EXPECT_BROKEN(second(r).layers[1] = 12, "findings[1].place.layers[1] is 12, but there are only 12");
+  EXPECT_BROKEN(second(r).layer = 12, "findings[1].place.layer is 12, but there are only 12");
+  EXPECT_BROKEN(second(r).head = 2, "findings[1].place.head is 2, but there are only 2");
+  EXPECT_BROKEN(second(r).channel = widest, "findings[1].place.channel is {0}, but there are only {0}",
+                widest);
+  EXPECT_BROKEN(second(r).neuron = mlp_width_, "findings[1].place.neuron is {0}, but there are only {0}",
+                mlp_width_);
+  EXPECT_BROKEN(second(r).expert = Expert{experts_},
+                "findings[1].place.expert is {0}, but there are only {0}", experts_);
+  EXPECT_BROKEN(second(r).input = "x", "findings[1].place.input is x, which is no input");
+}
+
+TEST_F(Consistency, OfAlignment) {
+  const auto second = [](Results& r) -> OutlierLayer& {
+    return r.summary.alignment.outlier_layers->layers[1];
+  };
+  const std::string path = "summary.alignment.outlier_layers.layers[1]";
+  EXPECT_BROKEN(second(r).layer = 10, "{}.layer is 10, but there are only 10", path);
+  EXPECT_BROKEN(second(r).input = "x", "{}.input is x, which is no input", path);
+  EXPECT_BROKEN(second(r).top_weight.neuron = mlp_width_,
+                "{0}.top_weight.neuron is {1}, but there are only {1}", path, mlp_width_);
+  EXPECT_BROKEN(second(r).top_activation.row = width_,
+                "{0}.top_activation.row is {1}, but there are only {1}", path, width_);
+  EXPECT_BROKEN(second(r).top_product.expert = Expert{experts_},
+                "{0}.top_product.expert is {1}, but there are only {1}", path, experts_);
+}
 
 }  // namespace
 }  // namespace outliers::results

@@ -87,7 +87,7 @@ TEST(ParseSites, KnowsWhichLayersAreOfExperts) {
   EXPECT_THAT(error_of("layer.1.experts.donw_in", mixture),
               HasSubstr("did you mean 'layer.1.experts.down_in'?"));
   mixture.experts.shared_width = 5;
-  EXPECT_EQ(names("layer.1.*", mixture).size(), 28u);
+  EXPECT_EQ(names("layer.1.*", mixture).size(), 29u);
 }
 
 TEST(ParseSites, ExplainsMistakes) {

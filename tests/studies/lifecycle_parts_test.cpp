@@ -30,6 +30,7 @@ class GoldenLife : public testing::TestWithParam<std::string> {
     inputs_ = {input};
     LifeTargets target;
     target.name = "prompt";
+    target.tokens = input.ids.size(1);
     target.token = kToken;
     target.channel = kChannel;
     target.born = target.removed = target.spread = last();

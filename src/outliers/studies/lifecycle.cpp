@@ -309,6 +309,7 @@ void add_lifecycle(const models::Model& model, const Subjects& subjects, const R
     if (life.choice("token")) {
       LifeTargets& target = targets.emplace_back();
       target.input = inputs.size();
+      target.tokens = input.ids.size(1);
       target.name = input.name;
       target.token = *life.choice("token");
       target.channel = *life.choice("channel");
@@ -334,6 +335,8 @@ void add_lifecycle(const models::Model& model, const Subjects& subjects, const R
   run::RunOptions run_options = options;
   run_options.ranks = nullptr;
   run_options.layers = last + 1;
+  // It takes less than the run before it, whose plan allowed for the device's own memory on the host.
+  if (!run_options.device.is_cpu()) run_options.memory_limit = 0;
   run::ProgressObserver progress("following outliers", last + 1, inputs, true);
   run::forward(model, inputs, {&parts, &progress}, run_options);
   size_t target = 0;

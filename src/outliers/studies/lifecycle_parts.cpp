@@ -38,6 +38,11 @@ constexpr Point kProducts[] = {Point::gate_out,         Point::act_out,         
                                Point::experts_gate_out, Point::experts_act_out, Point::experts_up_out,
                                Point::shared_gate_out,  Point::shared_act_out,  Point::shared_up_out};
 
+/// Whether a prompt's two maps fit.
+bool has_maps(const models::Config& config, int64_t tokens) {
+  return 2 * config.heads * tokens * tokens * 4 <= kMapBytes;
+}
+
 bool among(std::span<const Point> points, Point point) {
   return std::find(points.begin(), points.end(), point) != points.end();
 }
@@ -85,7 +90,10 @@ const LifeTargets* LifecycleParts::target(size_t input) const {
 
 bool LifecycleParts::wants(const run::Site& site, size_t input) const {
   if (site.layer < 0) return false;
-  if (target(input) == nullptr) return site.point == Point::resid_in || site.point == Point::attn_norm_out;
+  const LifeTargets* const of = target(input);
+  const bool map = site.point == Point::attn_logits || site.point == Point::attn_probs;
+  if (of != nullptr && map && !has_maps(config_, of->tokens)) return false;
+  if (of == nullptr) return site.point == Point::resid_in || site.point == Point::attn_norm_out;
   return among(kStream, site.point) || among(kAttention, site.point) || among(kProducts, site.point) ||
          MlpProducts::points().contains(site.point);
 }
@@ -132,7 +140,7 @@ void LifecycleParts::on_point(const run::Site& site, const run::Slice& slice, co
   drawn.neuron = of->neuron.value_or(drawn.neuron);
   if (born) keep_mlp(*of, "born", drawn);
   if (of->removed == site.layer) keep_mlp(*of, "removed", writers.front());
-  if (of->spread == site.layer) keep_head(*of);
+  if (of->spread == site.layer && shown_.contains(Point::attn_logits)) keep_head(*of);
   shown_.clear();
 }
 
@@ -202,10 +210,10 @@ results::LayerContributions LifecycleParts::parts_of(const Place& place) {
 
 std::optional<results::LayerSpread> LifecycleParts::spread_of(int64_t layer) const {
   const std::vector<int64_t> tokens = outlier_tokens(shown_.at(Point::resid_in), criteria_);
+  if (!shown_.contains(Point::attn_logits)) return std::nullopt;
   const at::Tensor logits = shown_.at(Point::attn_logits);
   const int64_t T = logits.size(1), groups = config_.heads / config_.kv_heads;
-  if (tokens.empty() || static_cast<int64_t>(tokens.size()) == T || 2 * logits.numel() * 4 > kMapBytes)
-    return std::nullopt;
+  if (tokens.empty() || static_cast<int64_t>(tokens.size()) == T) return std::nullopt;
   const at::Tensor probs = shown_.at(Point::attn_probs);
   at::Tensor q = shown_.at(Point::query).unsqueeze(0), k = shown_.at(Point::key).unsqueeze(0);
   if (const int r = config_.rotary_of_layer[static_cast<size_t>(layer)]; r >= 0) {
@@ -357,15 +365,17 @@ void LifecycleParts::keep_head(const LifeTargets& target) {
 
 run::ObserverMemory LifecycleParts::memory(const std::vector<run::Input>& inputs, at::ScalarType,
                                            int64_t chunk_tokens) const {
-  // float32 copies of a prompt's points, and double ones of what is worked on.
-  const int64_t D = config_.width,
-                F = models::widest_mlp(config_) * std::max<int64_t>(config_.experts.used, 1);
-  int64_t largest = 2 * chunk_tokens * D * 4;
+  // float32 copies of a prompt's points, double ones of what is worked on, and what is kept.
+  const int64_t D = config_.width, F = models::widest_mlp(config_), H = config_.heads,
+                used = std::max<int64_t>(config_.experts.used, 1);
+  int64_t largest = 2 * chunk_tokens * D * 4, kept = static_cast<int64_t>(kCompared) * D * 4;
   for (const LifeTargets& one : targets_) {
-    const int64_t T = inputs[one.input].ids.size(1), heads = config_.heads * T;
-    largest = std::max(largest, T * (12 * D + 8 * F) * 4 + heads * (T * 5 + config_.head_width * 6) * 8);
+    const int64_t T = inputs[one.input].ids.size(1), rows = std::min(results::kLifeTokens, T);
+    const int64_t maps = has_maps(config_, T) ? 5 * H * T * T * 8 : 0;
+    largest = std::max(largest, T * (12 * D + 4 * F * used + 4 * H * config_.head_width) * 4 + maps);
+    kept += 2 * rows * (4 * D + 4 * F) * 4 + 6 * results::kLifeLines * D * 4;
   }
-  return {.held = static_cast<uint64_t>(largest + (int64_t{64} << 20))};
+  return {.held = static_cast<uint64_t>(largest + kept)};
 }
 
 }  // namespace outliers::studies

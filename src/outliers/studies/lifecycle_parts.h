@@ -20,7 +20,8 @@ namespace outliers::studies {
 
 /// What is looked at of one prompt.
 struct LifeTargets {
-  size_t input = 0;  ///< its number in the run
+  size_t input = 0;    ///< its number in the run
+  int64_t tokens = 0;  ///< T
   std::string name;
   int64_t token = 0, channel = 0;  ///< the value that is taken apart
   std::optional<int64_t> neuron;   ///< of the layer of birth, to be drawn in place of the largest writer
