@@ -65,7 +65,7 @@ class FindingsPageTest(PageCase):
         for row, layer in zip(rows, of["layers"], strict=True):
             self.assertEqual(row[2], "yes" if layer["aligned"] else "no")
             self.assertIn(f"column {layer['top_weight']['neuron']}:", row[3])
-            self.assertIn(f"neuron {layer['top_activation']['neuron']} reaches", row[4])
+            self.assertIn(f"neuron {layer['top_activation']['neuron']}:", row[4])
             self.assertIn(f"to channel {layer['top_product']['row']}", row[5])
         self.assertIn(f"Of these layers {of['share'] * 100:.0f} % are aligned; over all layers", self.text("#alignment-hint"))
         self.page.click("#alignment tbody tr:last-child button.link")

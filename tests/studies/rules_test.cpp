@@ -1,8 +1,12 @@
 // Files of rules: what is read, what is refused and how, and what docs/rules.md says of them.
 #include "outliers/studies/rules.h"
 
+#include <set>
+
 #include <fmt/ranges.h>
 #include <gmock/gmock.h>
+
+#include "outliers/measures/measure.h"
 
 #include "support.h"
 
@@ -109,14 +113,22 @@ std::string table_of_docs(const std::string& name) {
   return text.substr(begin, text.find("<!-- end -->", begin) - begin);
 }
 
+/// But for the measures' values, which docs/measures.md lists.
 TEST(RulesDocs, ListEveryMetric) {
+  std::set<std::string> values;
+  for (const measures::MeasureInfo& measure : measures::measure_table()) {
+    for (const measures::Value& value : measure.values) values.insert(value.name);
+  }
+  EXPECT_TRUE(values.contains("drain_first_token"));
   std::string table = "| metric | what it is | of | words | reads |\n|---|---|---|---|---|\n";
   for (const Metric& metric : metric_table()) {
+    if (values.erase(metric.name) > 0) continue;
     table += fmt::format("| `{}` | {}{} | {} | {} | {} |\n", metric.name, metric.what,
                          metric.unit.empty() ? "" : ", in " + metric.unit, fmt::join(metric.at, ", "),
                          fmt::join(metric.words, ", "), fmt::join(metric.measures, ", "));
   }
   EXPECT_EQ(table_of_docs("metrics"), table);
+  EXPECT_THAT(values, testing::IsEmpty());  // each is a metric
 }
 
 TEST(RulesDocs, ListEveryWord) {

@@ -58,12 +58,12 @@ function startAlignment() {
       { key: "max_over_mean", text: "largest / mean", number: true, show: (row) => number(row.max_over_mean), help: help("max_over_mean") },
       { key: "aligned", text: "aligned", show: (row) => (row.aligned ? "yes" : "no"), help: help("aligned"),
         value: (row) => (row.aligned ? "yes" : "no") },
-      { key: "weight", text: "top weight", value: (row) => row.top_weight.ratio, help: help("top_weight"),
-        show: ({ top_weight: n }) => `column ${named(n)}: max/mean ${number(n.ratio)}, reaches ${size(n.down_in)}` },
+      { key: "weight", text: "top weight: max/mean", value: (row) => row.top_weight.ratio, help: help("top_weight"),
+        show: ({ top_weight: n }) => `column ${named(n)}: ${number(n.ratio)}, reaches ${size(n.down_in)}` },
       { key: "activation", text: "top activation", value: (row) => row.top_activation.down_in, help: help("top_activation"),
-        show: ({ top_activation: n }) => `neuron ${named(n)} reaches ${size(n.down_in)}` },
+        show: ({ top_activation: n }) => `neuron ${named(n)}: ${size(n.down_in)}` },
       { key: "product", text: "top product", value: (row) => row.top_product.product, help: help("top_product"),
-        show: ({ top_product: n }) => `neuron ${named(n)}: × ${number(n.weight)} writes ${size(n.product)} to channel ${n.row}` },
+        show: ({ top_product: n }) => `neuron ${named(n)}: ${size(n.product)} to channel ${n.row}` },
     ],
   });
 }
