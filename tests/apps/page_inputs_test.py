@@ -216,7 +216,7 @@ class InputsPageTest(PageCase):
         self.assertEqual(self.page.run(cells, "#rounding tbody tr"),
                          [["2", "o_in", "corpus", "int8 per tensor", "75 %", "50 %", "13 %"],
                           ["1", "up", "weights", "NVFP4", "25 %", "50 %", "13 %"]])
-        self.assertIn("First past float16\nthe end\nlogits is 70,000 on the prompt; the format ends at 65,504", self.text("#tiles"))
+        self.assertIn("First past float16the endlogits is 70,000 on the prompt; the format ends at 65,504", self.text("#tiles"))
         self.assertRegex(self.text("#words"), "past float16's 65,504 first after the last layer: logits 70,000 of token 1 \"a\"")
         self.page.size(390, 844, mobile=True)
         self.assertEqual(self.page.run(OVERFLOWING), [])
