@@ -58,9 +58,10 @@ at::Tensor masked_scores(const at::Tensor& q, const at::Tensor& k, const Attenti
 
 Extremes extremes(const at::Tensor& scores) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const at::Tensor largest = at::where(scores.isnan(), -kInfinity, scores).amax({2, 3});
-  // A masked entry is none of the smallest.
-  return {at::where(scores.isfinite(), scores, kInfinity).amin({2, 3}), largest};
+  const at::Tensor unknown = scores != scores;  // isnan() has no meta tensors
+  const at::Tensor largest = scores.masked_fill(unknown, -kInfinity).amax({2, 3});
+  const at::Tensor masked = scores == -kInfinity;
+  return {scores.masked_fill(masked.logical_or(unknown), kInfinity).amin({2, 3}), largest};
 }
 
 at::Tensor probabilities(const at::Tensor& scores, const AttentionPattern& pattern) {
