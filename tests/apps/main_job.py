@@ -25,8 +25,10 @@ SEEN_BY = {"schema": "every_format", "model.format": "every_format", "run.dtype"
            "#/$defs/expert": "every_family",
            "layers[].weights.modules, its names": "every_family", "layers[].weights.experts[].modules, its names": "every_family",
            "layers[].inputs.*.norms.patches.largest.class": "every_family",
-           "layers[].rounding, its names": "every_family", "layers[].inputs.*.rounding.*.formats, its names": "every_format",
-           "summary.first_overflow, its names": "every_format", "layers[].inputs.*.amax.*.of_largest, its names": "every_format", "lifecycle.prompts[].chosen[].what": "every_format",
+           "layers[].rounding, its names": "every_family", "layers[].rounding.*.formats, its names": "every_format",
+           "layers[].inputs.*.rounding.*.formats, its names": "every_format", "inputs[].amax.*.of_largest, its names": "every_format",
+           "summary.first_overflow, its names": "every_format", "layers[].inputs.*.amax.*.of_largest, its names": "every_format",
+           "lifecycle.prompts[].chosen[].what": "every_format",
            "lifecycle.prompts[].neurons[].drives[].module": "every_format"}
 
 
@@ -109,7 +111,8 @@ class MainJobTest(FolderTest):
         if text:
             options = ("--prompt", "warm sea.", "--corpus", self.words, "--sequences", 2, "--tokens", 12, *options)
         # Threads that wait for each other cost most of the time where tests run side by side.
-        stdout = self.succeed("report", model, "-o", out, "--threads", 1, "--measures", "all", *options, *["--no-figures"] * (figures != "report"))
+        stdout = self.succeed("report", model, "-o", out, "--threads", 1, "--measures", "all", *options,
+                              *["--no-figures"] * (figures != "report"))
         if figures == "plot" and shutil.which("gnuplot"):
             self.succeed("plot", out, "--formats", "svg")
         results = json.loads((out / "results.json").read_text())

@@ -58,10 +58,10 @@ at::Tensor masked_scores(const at::Tensor& q, const at::Tensor& k, const Attenti
 
 Extremes extremes(const at::Tensor& scores) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const at::Tensor unknown = scores != scores;  // isnan() has no meta tensors
+  const at::Tensor unknown = scores != scores;  // isnan() takes no meta tensors
   const at::Tensor largest = scores.masked_fill(unknown, -kInfinity).amax({2, 3});
   const at::Tensor masked = scores == -kInfinity;
-  return {scores.masked_fill(masked.logical_or(unknown), kInfinity).amin({2, 3}), largest};
+  return {scores.masked_fill(masked.bitwise_or(unknown), kInfinity).amin({2, 3}), largest};
 }
 
 at::Tensor probabilities(const at::Tensor& scores, const AttentionPattern& pattern) {
