@@ -79,6 +79,8 @@ class FiguresTest(ProgramTest):
             results["model"]["layers"] = layers
             results["layers"] = results["layers"][:layers]
             results["findings"] = []
+            self.without_life(results, arrays)
+            results["summary"]["first_overflow"] = {}
             del results["summary"]["alignment"]["outlier_layers"]
             reading.life(results).update(found=False, born_layer=None, peak_layer=None, removed_layer=None, massive_tokens=[])
             for room in results["summary"]["headroom"].values():
@@ -89,6 +91,12 @@ class FiguresTest(ProgramTest):
         if prompt:
             self.prompt(results, arrays, results["inputs"][0]["tokens"][:prompt])
 
+    @staticmethod
+    def without_life(results, arrays):
+        results.pop("lifecycle", None)
+        for name in [name for name in arrays if ".life." in name]:
+            del arrays[name]
+
     def prompt(self, results, arrays, tokens):
         """Gives the report a prompt of these tokens; token 0 keeps its values, the rest repeat those of the others."""
         count, kept = len(tokens), min(len(tokens), 64)
@@ -96,6 +104,11 @@ class FiguresTest(ProgramTest):
         prompt.update(tokens=tokens, ids=[5] * count, classes=["initial"] + ["other"] * (count - 1), kept_tokens=kept,
                       tokens_per_sequence=count)
         reading.life(results)["massive_tokens"] = []
+        self.without_life(results, arrays)
+        for amax in [prompt["amax"], *reading.layers(results, "prompt", "amax")]:
+            for largest in amax.values():
+                if "token" in largest:
+                    largest["token"] = min(largest["token"], count - 1)
         old = self.arrays["prompt.resid_out"].shape[1]
         index = np.array([0] + [1 + t % (old - 1) for t in range(count - 1)])
         for point in ("resid_out", "down_in"):

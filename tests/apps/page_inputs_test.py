@@ -34,6 +34,8 @@ def add_input(results, arrays, name, like, source):
 
 def leave_out(results, arrays, measure):
     results["run"]["measures"].remove(measure)
+    if measure in ("activations", "attention"):
+        results.pop("lifecycle", None)
     for layer in results["layers"]:
         for part in PARTS.get(measure, []):
             for measured in layer["inputs"].values():
@@ -41,6 +43,9 @@ def leave_out(results, arrays, measure):
         if measure == "weights":
             layer.pop("weights")
     for key in list(arrays):
+        if ".life." in key and "lifecycle" not in results:
+            del arrays[key]
+            continue
         if any(key.endswith(end) or (end.endswith(".") and key.startswith(end)) for end in ARRAYS.get(measure, [])):
             del arrays[key]
     for one in results["inputs"]:
@@ -103,7 +108,11 @@ class InputsPageTest(PageCase):
             for amax in measured["amax"].values():
                 amax.pop("token", None)
             layer["inputs"]["corpus2"]["attention"]["heads"][0]["sink_rate"] = 0.875
+        results["lifecycle"]["prompts"].append({"input": "prompt2", "episodes": [], "chosen": [], "neurons": [], "spread": []})
         for key in [key for key in arrays if key.startswith("prompt2.")]:
+            if ".life." in key:
+                del arrays[key]
+                continue
             if "channel_max" in key:
                 continue
             array = arrays[key][..., :tokens, :tokens] if "probs" in key else arrays[key]
@@ -184,6 +193,8 @@ class InputsPageTest(PageCase):
                         del layer["inputs"][gone]
                     for key in [key for key in arrays if key.startswith(gone + ".")]:
                         del arrays[key]
+                    cycle = results["lifecycle"]
+                    cycle["prompts"] = [life for life in cycle["prompts"] if life["input"] != gone]
                     results["findings"] = [one for one in results["findings"] if one["place"].get("input") != gone]
                     if gone == "corpus":
                         del results["summary"]["alignment"]["outlier_layers"]

@@ -94,7 +94,7 @@ class RealModelTest(ProgramTest):
         self.assertEqual(life["massive_channels"][0], 62)
         self.assertEqual(reading.layers(results, "prompt", "writes")[2]["largest"]["neurons"][0]["neuron"], 1980)
         self.assertIn("born        in layer 2: mlp.down_proj column 1980", stdout)
-        self.assertLessEqual(stdout.count("\n"), 36)
+        self.assertLessEqual(stdout.count("\n"), 40)
 
     def test_gemma(self):
         results, arrays, _ = self.report(GEMMA)

@@ -15,8 +15,9 @@
 namespace outliers::report {
 namespace {
 
-/// Tokens of a panel, and points of a line: the largest by abs of each part of the channels.
-constexpr int64_t kTokens = 16, kPoints = 300;
+/// Tokens of a panel, how many have labels, and points of a line: the largest by abs of each part of the
+/// channels.
+constexpr int64_t kTokens = 16, kLabels = 6, kPoints = 300;
 /// Channels with a label: at least this part of the panel's largest value, at most so many.
 constexpr double kMarkShare = 0.3;
 constexpr size_t kMarks = 2;
@@ -242,7 +243,7 @@ class Panels {
   Panels(const Sheet& sheet, std::string part, std::vector<int64_t> outliers)
       : r_(sheet.report), prompt_(*sheet.input), part_(std::move(part)), outliers_(std::move(outliers)) {
     count_ = std::min(results::kLifeTokens, std::min(prompt_.tokens_per_sequence, kTokens));
-    labels_ = labels_of(prompt_, count_, kTokens, outliers_);
+    labels_ = labels_of(prompt_, count_, kLabels, outliers_);
   }
 
   bool has(const std::string& name) const { return r_.has(full(name), &prompt_); }
