@@ -38,6 +38,31 @@ class InterveneTest(FolderTest):
         (folder / "tokenizer.json").write_text(json.dumps(tiny.letters_with_bos()))
         return folder
 
+    def test_super_weights_are_found_and_named(self):
+        def one_alone(weights):  # what the planted neurons write, to one channel each
+            for layer, neuron, channel in ((1, 5, 3), (tiny.L - 1, 9, 3)):
+                column = weights[f"model.layers.{layer}.mlp.down_proj.weight"][:, neuron]
+                column[[c for c in range(tiny.D) if c != channel]] = 0
+        model = tiny.write_model(self.dir / "super", change_weights=one_alone)
+        by_name = "weight.1.down[row=3,column=5]=zero"
+        found, named, scaled = self.intervene("super_weights=zero", by_name, "super_weights=scale(0.5);layer.0.resid_out[token=1]=zero",
+                                              model=model)["runs"][1:]
+        self.assertEqual((found["edits"], found["nll_nats"]), (by_name, named["nll_nats"]))
+        self.assertEqual(found["matched"][0]["total"], 1)
+        self.assertIn("weight.1.down[row=3,column=5]=scale(0.5)", scaled["edits"])
+        self.assertIn("layer.0.resid_out[token=1]=zero", scaled["edits"])
+        self.assertNotEqual(found["nll_nats"], scaled["nll_nats"])
+
+    def test_super_weights_that_are_not_there(self):
+        def calm(weights):
+            for layer, neuron in ((1, 5), (tiny.L - 1, 9)):
+                weights[f"model.layers.{layer}.mlp.down_proj.weight"][:, neuron] = 0
+        model = tiny.write_model(self.dir / "calm", change_weights=calm)
+        self.refuse(1, "the model has no super weights: no down projection gives more than 50", "intervene", model, "--corpus",
+                    self.corpus, "--edit", "super_weights=zero")
+        self.refuse(1, "unknown operation 'oblivion' in edit 'weight.1.down", "intervene", self.model, "--corpus", self.corpus, "--edit",
+                    "super_weights=oblivion")
+
     def test_transformers_gives_the_same(self):
         cases = json.loads((ROOT / "tests/golden/eval/interventions.json").read_text())
         self.assertGreater(sum(len(case["runs"]) for case in cases), 25)

@@ -1,6 +1,5 @@
 #include "outliers/studies/super_weights.h"
 
-#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -15,10 +14,12 @@ namespace {
 
 using run::Point;
 
-/// Of all down projections, the one with the largest output.
+/// The first layer whose down projection gives more than `spike`, where it gives most.
 class SpikeObserver : public run::Observer {
  public:
-  explicit SpikeObserver(const models::Config& config) : config_(config) {}
+  /// `known`: those that are zero by now, whose neurons' inputs are as large as before.
+  SpikeObserver(const models::Config& config, double spike, const std::vector<SuperWeight>& known)
+      : config_(config), spike_(spike), known_(known) {}
 
   bool wants(const run::Site& site, size_t) const override {
     switch (site.point) {
@@ -44,31 +45,42 @@ class SpikeObserver : public run::Observer {
   }
   void on_layer_end(int64_t) override { shown_.clear(); }
 
-  const SuperWeight& largest() const { return largest_; }
+  const std::optional<SuperWeight>& first() const { return first_; }
 
  private:
   /// out: [T,D], of experts [T,k,D].
   void look(int64_t layer, Point in, const at::Tensor& out, int64_t expert) {
     const at::Tensor sizes = measures::finite_abs(out);
     const double spike = sizes.max().item<double>();
-    if (!(spike > std::abs(largest_.down_out))) return;
+    if (first_ && first_->layer < layer) return;
+    if (!(spike > (first_ ? std::abs(first_->down_out) : spike_))) return;
     const int64_t flat = sizes.argmax().item<int64_t>(), D = out.size(-1);
     const at::Tensor rows = shown_.at(in).reshape({-1, shown_.at(in).size(-1)});
-    const int64_t route = flat / D, neuron = measures::finite_abs(rows[route]).argmax().item<int64_t>();
-    largest_ = {layer, flat % D, neuron};
-    largest_.expert = expert;
-    largest_.token = route;
+    const int64_t route = flat / D, row = flat % D;
+    int64_t token = route;
     if (in == Point::experts_down_in) {
-      largest_.expert = shown_.at(Point::experts_index).reshape({-1})[route].item<int64_t>();
-      largest_.token = route / out.size(1);
+      expert = shown_.at(Point::experts_index).reshape({-1})[route].item<int64_t>();
+      token = route / out.size(1);
     }
-    largest_.down_in = rows[route][neuron].item<double>();
-    largest_.down_out = out.reshape({-1, D})[route][flat % D].item<double>();
+    at::Tensor inputs = measures::finite_abs(rows[route]);
+    for (const SuperWeight& one : known_) {
+      if (one.layer == layer && one.row == row && one.expert == expert) inputs[one.column] = 0;
+    }
+    const int64_t neuron = inputs.argmax().item<int64_t>();
+    first_ = {layer,
+              row,
+              neuron,
+              expert,
+              token,
+              rows[route][neuron].item<double>(),
+              out.reshape({-1, D})[route][row].item<double>()};
   }
 
   const models::Config& config_;
+  double spike_;
+  const std::vector<SuperWeight>& known_;
   std::map<Point, at::Tensor> shown_;
-  SuperWeight largest_;
+  std::optional<SuperWeight> first_;
 };
 
 }  // namespace
@@ -83,15 +95,11 @@ std::vector<SuperWeight> find_super_weights(const models::Model& model, const at
   plain.logit_blocks = nullptr;
   plain.ranks = nullptr;
   while (static_cast<int64_t>(found.size()) < most) {
-    SpikeObserver spikes(model.config());
+    SpikeObserver spikes(model.config(), criteria.super_weight_spike, found);
     run::forward(model, {input}, {&spikes}, plain);
-    const SuperWeight& largest = spikes.largest();
-    if (!(std::abs(largest.down_out) > criteria.super_weight_spike)) break;
-    run::Edit zero = site_of(largest);
-    if (std::find(input.edits.begin(), input.edits.end(), zero) != input.edits.end())
-      break;  // not by this neuron
-    found.push_back(largest);
-    input.edits.push_back(std::move(zero));
+    if (!spikes.first()) break;
+    input.edits.push_back(site_of(*spikes.first()));
+    found.push_back(*spikes.first());
   }
   return found;
 }

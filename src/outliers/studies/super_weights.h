@@ -23,10 +23,11 @@ struct SuperWeight {
   double down_in = 0, down_out = 0;  ///< the spikes: of the column's neuron, and of the row's channel
 };
 
-/// As in section 3.1: of one forward pass of ids [1,T], the layer whose down projection gives the largest abs
-/// value has a super weight where that is above criteria.super_weight_spike: its row is the channel, its
+/// As in section 3.1: of a forward pass of ids [1,T], the first layer whose down projection gives an abs
+/// value above criteria.super_weight_spike has a super weight: its row is the channel of the largest, its
 /// column the neuron with the largest abs input at that token. It is set to zero, and so on, until no output
-/// is above it, or `most` are found. Throws what runs throw.
+/// is above it, or `most` are found. The first, as what later layers answer to it goes with it. Throws what
+/// runs throw.
 std::vector<SuperWeight> find_super_weights(const models::Model& model, const at::Tensor& ids,
                                             const run::RunOptions& options, const Criteria& criteria = {},
                                             int64_t most = 16);
