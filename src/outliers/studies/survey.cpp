@@ -7,6 +7,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
+#include "outliers/core/warning.h"
 #include "outliers/io/npz.h"
 #include "outliers/measures/measure_set.h"
 #include "outliers/models/describe.h"
@@ -129,7 +130,15 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
     if (!input.is_prompt()) survey.arrays.emplace_back(input.name + ".ids", input.ids);
   }
   for (auto& array : set.take_arrays()) survey.arrays.push_back(std::move(array));
-  if (follows) add_lifecycle(model, subjects, trace, options.look_at, run_options, results, survey.arrays);
+  if (follows) {
+    try {
+      add_lifecycle(model, subjects, trace, options.look_at, run_options, results, survey.arrays);
+    } catch (const Error& error) {  // what was measured is not lost for it
+      if (error.kind() != ErrorKind::memory) throw;
+      results.lifecycle.reset();
+      warn("the life cycle is left out: {}", error.what());
+    }
+  }
 
   const std::chrono::duration<double> report = std::chrono::steady_clock::now() - begin;
   results.run.seconds.report = report.count();
