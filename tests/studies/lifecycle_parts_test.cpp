@@ -93,6 +93,24 @@ TEST_P(GoldenLife, PartsAddUpToTheResidual) {
   }
 }
 
+TEST_P(GoldenLife, PartsAddUpInFloat32) {
+  LifeTargets target;
+  target.tokens = inputs_.front().ids.size(1);
+  target.token = kToken;
+  target.channel = kChannel;
+  LifecycleParts parts(*model_, {target}, criteria_);
+  run::forward(*model_, inputs_, {&parts}, {});
+  double all = parts.found(0).embedding, sizes = std::abs(all);
+  for (const results::LayerContributions& layer : parts.found(0).layers) {
+    double added =
+        sum(layer.heads) + layer.attention_bias + layer.other_neurons + layer.mlp_bias + layer.norm;
+    for (const results::Neuron& neuron : layer.neurons) added += neuron.product;
+    all += added;
+    sizes = std::max(sizes, std::abs(layer.resid_out));
+    EXPECT_NEAR(all, layer.resid_out, 1e-4 * sizes) << layer.layer;
+  }
+}
+
 TEST_P(GoldenLife, HeadsArePartsOfTheProjection) {
   for (int64_t l = 0; l < c_.layers; ++l) {
     const at::Tensor weight = model_->load(fmt::format("layer.{}.o.weight", l), at::kDouble)[kChannel];
