@@ -235,6 +235,10 @@ Results every_field(bool distinct) {
   }
   fit(results.summary);
   fit(*results.lifecycle);
+  results.super_weights->input = kPromptName;
+  for (SuperWeight& one : results.super_weights->found) one.layer = kLayers - 1;
+  results.super_weights->left.layer = kLayers - 2;
+  results.criticality->input = kCorpusName;
   for (Finding& finding : *results.findings) fit(finding.place);
   // Their values have two entries.
   for (const char* name : {kCorpusName, kPromptName})

@@ -14,7 +14,7 @@ namespace outliers::measures {
 #define OUTLIERS_MEASURES(row)                                                                  \
   row(activations) row(attention) row(attention_maps) row(weights) row(experts) row(writes)     \
       row(prompt_values) row(norms) row(alignment) row(value_drain) row(headroom) row(rounding) \
-          row(weight_rounding)
+          row(weight_rounding) row(super_weights) row(criticality)
 
 #define OUTLIERS_DECLARE(name) MeasureInfo name##_measure();
 OUTLIERS_MEASURES(OUTLIERS_DECLARE)

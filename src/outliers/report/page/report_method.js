@@ -47,6 +47,7 @@ async function start() {
   startFindings();
   startActivations();
   startAlignment();
+  startSuperWeights();
   startFormats();
   startValues();
   startMethod();
