@@ -39,8 +39,12 @@ function damageColumns(damage) {
   ];
 }
 
-/** +1.234 ± 0.012 */
-const signed = (value) => (finite(value) ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(4)}` : "not finite");
+/** +1.2340, −3e-6 */
+function signed(value) {
+  if (!finite(value) || value === 0) return finite(value) ? "0" : "not finite";
+  const size = Math.abs(value);
+  return `${value < 0 ? "−" : "+"}${size < 0.00005 ? size.toExponential(0) : size.toFixed(4)}`;
+}
 const decade = ({ log10_ppl_ratio: value, standard_error: error }) => `${signed(value)}${finite(error) ? ` ± ${error.toFixed(4)}` : ""}`;
 
 function criticalityWords({ input, ppl, tokens_scored: tokens, weights, together }) {
