@@ -48,6 +48,7 @@ async function start() {
   startActivations();
   startAlignment();
   startSuperWeights();
+  startInterventions();
   startFormats();
   startValues();
   startMethod();
