@@ -156,7 +156,7 @@ class LifecycleTest(FolderTest):
 
     def test_experts(self):
         key = "model.layers.0.mlp.experts.2.down_proj.weight"
-        folder, _ = self.planted("qwen2_moe_shared", [(key, 4, 13)], 60)
+        folder, _ = self.planted("qwen2_moe_shared", [(key, 4, 13)], 1000)
         out = self.dir / "experts"
         corpus = self.dir / "letters.txt"
         corpus.write_text("the sea was calm and the crew slept. " * 40)
@@ -181,15 +181,17 @@ class LifecycleTest(FolderTest):
         self.refuse(2, "--prompt: dinov2_head reads images", "lifecycle", folder, "-o", self.dir / "no", *images, "--prompt", "words")
 
     def test_memory_that_does_not_reach_leaves_it_out_with_a_warning(self):
-        options = ("report", self.model, "-o", self.dir / "short", "--force", "--no-figures", "--threads", 1, "--prompt", PROMPT,
-                   "--corpus", self.corpus, "--sequences", 2, "--tokens", 32)
+        model = tiny.write_model(self.dir / "long", change_config=lambda c: c.update(max_position_embeddings=2048))
+        # The two maps of a long prompt, which only the life cycle looks at whole here, are more than all else.
+        options = ("report", model, "-o", self.dir / "short", "--force", "--no-figures", "--threads", 1, "--prompt", "warm sea. " * 140,
+                   "--corpus", self.corpus, "--sequences", 2, "--tokens", 32, "--measures", "activations,attention")
         error = self.refuse(1, "of memory are too few", *options, "--no-lifecycle", "--memory", "1MB")
         needed = int(re.search(r"(\d+) MB are needed", error).group(1))
-        self.warn(["the life cycle is left out: .* MB of memory are too few to run "], *options, "--memory", f"{needed + 1}MB")
+        self.warn(["the life cycle is left out: .* MB of memory are too few to run "], *options, "--memory", f"{needed + 20}MB")
         results = reading.load(self.dir / "short")
         self.assertNotIn("lifecycle", results)
-        self.assertEqual(results["run"]["memory_limit_bytes"], (needed + 1) * 10**6)
-        self.succeed(*options, "--memory", f"{needed + 300}MB")
+        self.assertEqual(results["run"]["memory_limit_bytes"], (needed + 20) * 10**6)
+        self.succeed(*options, "--memory", f"{needed + 1000}MB")
         self.assertIn("lifecycle", reading.load(self.dir / "short"))
 
 

@@ -100,7 +100,7 @@ std::vector<Mark> named_peaks(const std::map<int64_t, double>& peaks, double max
   return marks;
 }
 
-std::string box(const char* floor) {
+std::string box_walls(const char* floor) {
   return fmt::format(
       "set object 1 polygon from x0,0,{0} to x1,0,{0} to x1,y1,{0} to x0,y1,{0} to x0,0,{0} fs solid "
       "noborder "

@@ -46,7 +46,7 @@ std::vector<std::pair<int64_t, double>> outline(const at::Tensor& values, int64_
 std::vector<Mark> named_peaks(const std::map<int64_t, double>& peaks, double max, double share, size_t most);
 /// The floor and the back walls of a box from x0, 0, `floor` to x1, y1, z1 (the script's names), its front
 /// edges, and the styles of its lines.
-std::string box(const char* floor);
+std::string box_walls(const char* floor);
 /// A line at height z along the back walls, with its number to the right.
 std::string box_line(double z, double offset);
 

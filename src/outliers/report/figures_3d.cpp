@@ -77,7 +77,7 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
       "{}\n",
       first, last, end, top, wide ? 0.18 : 0.20, wide ? 0.80 : 0.78, wide ? 0.28 : 0.24, 0.78);
   f.settings += fmt::format("set label 1 {} at screen 0.5, 0.96 center\n", script_text(l.title));
-  f.settings += box("0");
+  f.settings += box_walls("0");
   for (const double z : ticks(top)) f.settings += box_line(z, 0.6);
   for (const Line3d& line : l.lines) {
     if (!line.label.empty())

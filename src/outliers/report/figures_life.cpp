@@ -141,7 +141,7 @@ void Flow::add(const Panel& panel) {
       "1.05\n",
       first, last, end, top);
   const double tick = ticks(max > 0 ? max : 1).back();
-  panels_ += box("-z1");
+  panels_ += box_walls("-z1");
   for (const double z : {-tick, 0.0, tick}) panels_ += box_line(z, 0.4);
   const int lines = blocks_ + 3;
   panels_ += fmt::format(
