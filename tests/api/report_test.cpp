@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "outliers/io/npz.h"
 #include "outliers/outliers.h"
@@ -183,12 +184,15 @@ TEST(ApiReport, IsJudgedByRules) {
 }
 
 TEST_F(ApiReportTest, InterventionsAreReadBackAndDrawn) {
+  auto letters = nlohmann::json::parse(tests::read_file(tests::golden("text/small_byte_level.json")));
+  letters["model"]["merges"] = nlohmann::json::array();  // so that the model has all ids of the text
+  tests::write_file(scratch_ / "tokenizer.json", letters.dump());
   const Model model = open();
   const Session session;
   InterventionOptions options;
   options.edits = {"layer.0.resid_out[channel=1]=zero"};
   options.controls = 1;
-  tests::write_file(scratch_ / "digits.txt", "0123456789.ABCDEFG,HIJKLMNO;9876543210");  // ids that it has
+  tests::write_file(scratch_ / "digits.txt", "0123456789.ABCDEFG,HIJKLMNO;9876543210");
   options.windows.corpora = {scratch_ / "digits.txt"};
   options.windows.bos = eval::BosPlace::never;
   options.windows.context = 8;
