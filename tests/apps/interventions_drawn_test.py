@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny  # noqa: E402
-from program import FolderTest, main, run  # noqa: E402
+from program import FolderTest, full_disk, main, run  # noqa: E402
 
 NAMES = ["interventions_ppl", "interventions_max", "interventions_ratio"]
 BORN = "layer.1.resid_out[massive]=zero"
@@ -111,6 +111,14 @@ class InterventionsDrawnTest(FolderTest):
     def test_without_figures(self):
         out = self.intervene("bare", BORN, "--no-figures")
         self.assertEqual({path.name for path in out.iterdir()}, {"index.html", "interventions.json"})
+
+    def test_full_disk_keeps_the_numbers(self):
+        out = self.dir / "full"
+        self.refuse(1, f"cannot write {re.escape(str(out))}/index.html: File too large", "intervene", self.model, "--corpus",
+                    self.corpus, "-o", out, "--context", 40, "--threads", 1, "--no-figures", "--edit", BORN,
+                    preexec_fn=lambda: full_disk(30_000))
+        self.assertEqual([path.name for path in out.iterdir()], ["interventions.json"])
+        self.assertEqual(len(self.results(out)["runs"]), 2)
 
     def test_bad_files_are_one_line(self):
         whole = self.results(self.few)
