@@ -134,6 +134,17 @@ class InterveneTest(FolderTest):
         again = self.intervene(BORN, more=("--context", 32, "--controls", 3))
         self.assertEqual(again["runs"], result["runs"])
 
+    def test_edits_of_one_site_draw_apart(self):
+        site = "weight.1.down[row={},column={}{}]=zero"
+        both = ";".join(site.format(*place, "") for place in ((3, 5), (4, 6)))
+        result = self.intervene(both, more=("--context", 32, "--controls", 2))
+        drawn = [run["edits"] for run in result["runs"][2:]]
+        self.assertEqual(drawn, [";".join(site.format(*place, f",random={seed + 2 * i}") for i, place in enumerate(((3, 5), (4, 6))))
+                                 for seed in (1, 2)])
+        again = self.intervene(*drawn, more=("--context", 32))
+        self.assertEqual([run["nll_nats"] for run in again["runs"][1:]], [run["nll_nats"] for run in result["runs"][2:]])
+        self.assertEqual([run["seed"] for run in result["runs"][2:]], [1, 2])
+
     def test_controls_draw_elsewhere(self):
         """What capture shows of the same condition: as many values, at no token and no channel of the selected ones."""
         def capture(edit):

@@ -119,7 +119,12 @@ Runs runs_of(const models::Model& model, const InterventionOptions& options, Edi
     std::vector<run::Edit> edits = read_edits(options.edits[i]);
     add(name, edits, {name, "", 0});
     for (int64_t seed = 1; seed <= options.controls; ++seed) {
-      for (run::Edit& edit : edits) edit.selection.random = static_cast<uint64_t>(seed);
+      for (size_t e = 0; e < edits.size(); ++e) {
+        // Two draws of one site by one seed may be of the same entries.
+        const auto before = std::count_if(edits.begin(), edits.begin() + static_cast<std::ptrdiff_t>(e),
+                                          [&](const run::Edit& edit) { return edit.site == edits[e].site; });
+        edits[e].selection.random = static_cast<uint64_t>(seed + before * options.controls);
+      }
       const std::string control = fmt::format("{}-control{}", name, seed);
       add(control, edits, {control, name, seed});
     }
