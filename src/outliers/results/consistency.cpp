@@ -407,6 +407,7 @@ class Consistency {
 
 void check_consistency(const Results& results, const std::string& file) {
   Consistency(results, file).check();
+  check_features(results, file);
 }
 
 }  // namespace outliers::results

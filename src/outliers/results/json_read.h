@@ -19,6 +19,9 @@ Results from_json_1(const nlohmann::ordered_json& json, const std::string& file)
 /// an Error that names `file` and the field.
 void check_consistency(const Results& results, const std::string& file);
 
+/// The part of it that is of features (features.h).
+void check_features(const Results& results, const std::string& file);
+
 /// The criteria in force.
 nlohmann::ordered_json criteria_json();
 

@@ -70,8 +70,8 @@ results::Named<results::Definition> definitions(const Criteria& criteria,
   auto list = results::definitions(criteria);
   for (const measures::MeasureInfo* measure : chosen) {
     for (const measures::Value& value : measure->values) {
-      list[std::string(results::kValuesPath) + value.name] = {value.shape, value.title, value.definition,
-                                                              value.source};
+      list[std::string(results::kValuesPath) + value.name] = {
+          value.shape, value.title, results::filled(value.definition, criteria), value.source};
     }
   }
   return list;
