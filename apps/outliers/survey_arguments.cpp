@@ -49,6 +49,15 @@ void SurveyArguments::add_inputs(Command& command) {
                       .by_default("1024, or the positions there are")
                       .value("N");
   of_text_.insert(of_text_.end(), {corpus, text_field, tokens});
+  command
+      .add("--sink-epsilon", survey_.sink_epsilon, "a key is a sink where its mean probability is above this")
+      .not_negative()
+      .shows_default()
+      .value("P");
+  command.add("--sink-queries", survey_.sink_queries, "over so many queries, the first")
+      .between(int64_t{1}, int64_t{1} << 30)
+      .shows_default()
+      .value("N");
 }
 
 void SurveyArguments::add_machine(Command& command) {

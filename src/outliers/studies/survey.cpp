@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include <ATen/ATen.h>
 
@@ -11,6 +12,7 @@
 #include "outliers/io/npz.h"
 #include "outliers/measures/measure_set.h"
 #include "outliers/models/describe.h"
+#include "outliers/results/field.h"
 #include "outliers/results/json.h"
 #include "outliers/run/describe.h"
 #include "outliers/run/finite_watch.h"
@@ -86,7 +88,11 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   check_choice(config, options.look_at);
   Subjects subjects = subjects_of(model, options);
   if (options.ranks != nullptr) split(subjects, *options.ranks);
-  measures::MeasureSet set({config, *subjects.names, subjects.measured, options.ranks}, chosen);
+  const Criteria& criteria = options.criteria;
+  require(std::isfinite(criteria.sink_epsilon) && criteria.sink_epsilon >= 0 && criteria.sink_queries > 0,
+          Cause{ErrorKind::argument, {}}, "a sink is a mean probability above {} over {} queries",
+          criteria.sink_epsilon, criteria.sink_queries);
+  measures::MeasureSet set({config, *subjects.names, subjects.measured, options.ranks, criteria}, chosen);
   std::vector<int64_t> first_sequences;
   for (const measures::Input& input : subjects.measured) first_sequences.push_back(input.first_sequence);
   run::FiniteWatch finite(first_sequences);
@@ -96,6 +102,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   run::RunOptions run_options;
   run_options.dtype = options.dtype;
   run_options.device = options.device;
+  run_options.sink_queries = criteria.sink_queries;
   run_options.memory_limit = options.memory_limit;
   run_options.spill_directory = options.spill_directory;
   run::RunTimes times;
@@ -115,6 +122,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   if (!is_root) return survey;
   results::Results& results = survey.results;
   results.model = models::describe(model);
+  results.criteria = criteria;
   results.run = describe_run(options, times, chosen);
   results.inputs = subjects.listed;
   results.images = std::move(subjects.images);

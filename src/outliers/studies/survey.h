@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/criteria.h"
 #include "outliers/core/ranks.h"
 #include "outliers/measures/arrays.h"
 #include "outliers/models/image_processor.h"
@@ -29,6 +30,7 @@ struct SurveyOptions {
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< of text::make_windows
   std::vector<std::string> measures;  ///< as measures::choose_measures()
+  Criteria criteria;
   /// A second run over the prompts, where activations and attention are measured.
   bool lifecycle = true;
   LifecycleChoice look_at;

@@ -69,7 +69,8 @@ class ResidualSinks : public Measure {
     }
     std::stable_sort(here.residual_sinks.begin(), here.residual_sinks.end(),
                      [](const auto& a, const auto& b) { return a.share > b.share; });
-    if (config().input_norms) put("norm_gain_median", gain.nan_to_num(0, 0, 0).median().item<double>());
+    const at::Tensor known = gain.masked_select(unit_ > 0);
+    if (config().input_norms && known.numel() > 0) put("norm_gain_median", known.median().item<double>());
     const at::Tensor sparsity = at::cat(sparsities_, 1).to(at::kDouble).mean(1);
     put("normed_sparsity_spike", sparsity[0].item<double>());
     put("normed_sparsity_other", sparsity[1].item<double>());
@@ -126,7 +127,8 @@ MeasureInfo residual_sinks_measure() {
           {{"norm_gain_median", "[]", "gain of the norm, median of channels",
             "root mean square of the attention norm's output at a channel over that of its input, each "
             "token's "
-            "input scaled to unit root mean square; median over channels. Of an RMSNorm it is abs its weight",
+            "input scaled to unit root mean square; median over channels that are not 0 everywhere. Of an "
+            "RMSNorm it is abs its weight",
             "arXiv 2601.22966"},
            {"normed_sparsity_spike", "[]", "sparsity of the normed spike",
             "Hoyer's sparsity of the attention norm's output at the token of each sequence that has the "

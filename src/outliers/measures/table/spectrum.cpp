@@ -70,7 +70,8 @@ MeasureInfo spectrum_measure() {
                {"matrix_entropy_share", "[]", "matrix entropy over its largest",
                 "matrix_entropy over log min(T, D)", kSource},
                {"effective_rank", "[]", "effective rank",
-                "e^(-sum q_i log q_i) of q_i = s_i / sum s; mean over sequences", "Roy and Vetterli, 2007"}},
+                "e^(-sum q_i log q_i) of q_i = s_i / sum s; mean over sequences",
+                "Roy and Vetterli (EUSIPCO 2007)"}},
           .on_request =
               "the eigenvalues of a matrix of tokens or channels a sequence and layer: two to four times the "
               "time of a report by default",
