@@ -165,6 +165,28 @@ void fit(Summary& summary) {
     outliers.layer = kToldLayers - 1;
     outliers.input = kCorpusName;
   }
+  summary.axes->input = kCorpusName;
+  const LayerAxes axes = summary.axes->layers[0];
+  summary.axes->layers.assign(kToldLayers, axes);
+  for (size_t l = 0; l < summary.axes->layers.size(); ++l)
+    summary.axes->layers[l].layer = static_cast<int64_t>(l);
+  for (SecondarySink& sink : summary.secondary_sinks->largest) {
+    sink.input = kCorpusName;
+    sink.first_layer = 2;
+    sink.last_layer = 3;
+  }
+  for (SuperExpert& expert : *summary.super_experts) {
+    expert.input = kCorpusName;
+    expert.layer = 4;
+  }
+  InactiveHeads& heads = *summary.inactive_heads;
+  heads.input = kCorpusName;
+  heads.dormant = 1;
+  heads.dead = static_cast<int64_t>(heads.list.size()) - 1;
+  for (InactiveHead& head : heads.list) {
+    head.layer = 5;
+    head.head = kHeads - 1;
+  }
 }
 
 void fit(FindingPlace& place) {

@@ -14,8 +14,9 @@ class Features {
   void check() const {
     for (size_t i = 0; i < r_.inputs.size(); ++i) {
       if (!r_.inputs[i].int8_outliers) continue;
-      const std::string path = at(at("inputs", i) + ".int8_outliers", 0);
-      for (const Int8Outlier& x : *r_.inputs[i].int8_outliers) below(x.channel, m_.width, path + ".channel");
+      const std::vector<Int8Outlier>& list = *r_.inputs[i].int8_outliers;
+      for (size_t n = 0; n < list.size(); ++n)
+        below(list[n].channel, m_.width, at(at("inputs", i) + ".int8_outliers", n) + ".channel");
     }
     for (size_t l = 0; l < r_.layers.size(); ++l) {
       const std::string path = at("layers", l);

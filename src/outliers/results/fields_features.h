@@ -43,7 +43,7 @@ void fields(V& v, Collinearity& x) {
     x.value);
   v(field("channel", "k, the channel that it writes to").from(0), x.channel);
   v(field("rank", "i, from 0 for the largest singular value").from(0), x.rank);
-  v(field("singular_value", "s_i").from(0), x.singular_value);
+  v(field("singular_value", "s_i of that product").from(0), x.singular_value);
   v(kExpertField, x.expert);
 }
 

@@ -103,11 +103,11 @@ struct Input {
   /// Of prompts only, one entry a token.
   std::vector<int64_t> ids;
   std::vector<std::string> tokens, classes;
-  int64_t kept_tokens = 0;                                ///< whose activations arrays.npz has
-  bool attention_maps = false;                            ///< whether arrays.npz has them
-  std::optional<Extent> embedding;                        ///< of what layer 0 reads, of prompts
-  Named<Amax> amax;                                       ///< of the model's own points, by name
-  std::optional<std::vector<Int8Outlier>> int8_outliers;  ///< those in most tokens first
+  int64_t kept_tokens = 0;                                     ///< whose activations arrays.npz has
+  bool attention_maps = false;                                 ///< whether arrays.npz has them
+  std::optional<Extent> embedding;                             ///< of what layer 0 reads, of prompts
+  Named<Amax> amax;                                            ///< of the model's own points, by name
+  std::optional<std::vector<Int8Outlier>> int8_outliers = {};  ///< those in most tokens first
 
   bool is_prompt() const { return kind == InputKind::prompt; }
 };
