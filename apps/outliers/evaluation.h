@@ -1,9 +1,12 @@
 // What the commands have in common that evaluate a model on windows of text.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <fmt/ranges.h>
 
 #include "outliers/core/error.h"
 #include "outliers/core/output.h"
@@ -23,10 +26,11 @@ class Evaluation {
   void add(Command& command);
 
   /// evaluate(session, model, windows) gives the result; shorten(result) leaves out each window's numbers,
-  /// for
-  /// --json; summary(result) is what is printed else.
-  template <typename Evaluate, typename Shorten, typename Summary>
-  void run(const Evaluate& evaluate, const Shorten& shorten, const Summary& summary) const {
+  /// for --json; summary(result) is what is printed else; finish(directory), where the result's file stands,
+  /// adds what is made of it, and gives the names.
+  template <typename Evaluate, typename Shorten, typename Summary, typename Finish>
+  void run(const Evaluate& evaluate, const Shorten& shorten, const Summary& summary,
+           const Finish& finish) const {
     run_ranks([&](Ranks* ranks) {
       SessionOptions settings = compute_.session(output_.empty() ? file_ : output_);
       settings.ranks = ranks;
@@ -35,11 +39,14 @@ class Evaluation {
       if (session.is_root() && !output_.empty()) output.emplace(output_, force_, file_);
       auto result = evaluate(session, model_.open(), windows());
       if (!session.is_root()) return;
+      std::vector<std::string> files;
       if (output) {
         OutputFile file(output->temporary() / file_, false);
         file.write(results::to_text(result) + "\n");
         file.commit();
         output->commit();
+        files = finish(std::filesystem::path(output_));
+        files.push_back(file_);
       }
       if (json_) {
         shorten(result);
@@ -48,8 +55,9 @@ class Evaluation {
       }
       print(summary(result));
       if (!output) return;
-      const std::string files = printable(output_, std::string::npos) + "/" + file_;
-      print(labelled("files", files, text_columns()));
+      const std::string list =
+          fmt::format("{}/{}", printable(output_, std::string::npos), fmt::join(files, ", "));
+      print(labelled("files", list, text_columns()));
     });
   }
 

@@ -37,13 +37,18 @@ void add_intervene(CommandLine& line) {
       .shows_default()
       .value("N");
   evaluation->add(command);
-  command.runs([evaluation, intervention] {
+  auto no_figures = std::make_shared<bool>(false);
+  command.flag("--no-figures", *no_figures, "draw no figures");
+  command.runs([evaluation, intervention, no_figures] {
     const auto intervene = [&](const Session& session, const Model& model,
                                const eval::WindowOptions& windows) {
       intervention->windows = windows;
       return session.intervene(model, *intervention);
     };
-    evaluation->run(intervene, shorten, summary);
+    const auto finish = [&](const std::filesystem::path& directory) {
+      return Intervention::open(directory).write({.figures = !*no_figures});
+    };
+    evaluation->run(intervene, shorten, summary, finish);
   });
 }
 

@@ -14,7 +14,8 @@ void add_perplexity(CommandLine& line) {
     evaluation->run([](const Session& session, const Model& model,
                        const eval::WindowOptions& windows) { return session.perplexity(model, windows); },
                     [](results::Perplexity& result) { result.per_window.clear(); },
-                    [](const results::Perplexity& result) { return summary_text(result, text_columns()); });
+                    [](const results::Perplexity& result) { return summary_text(result, text_columns()); },
+                    [](const std::filesystem::path&) { return std::vector<std::string>(); });
   });
 }
 

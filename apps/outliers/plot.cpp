@@ -18,9 +18,10 @@ struct Options {
   FigureOptions figures;
 };
 
-void run(Options& options) {
+/// Draws a Report or an Intervention.
+template <typename Drawn>
+void draw(const Drawn& report, Options& options) {
   const std::filesystem::path directory = options.directory;
-  const Report report = Report::open(directory);
   std::vector<std::string>& names = options.figures.names;
   const bool all = names.empty(), page = all || std::erase(names, kPage) > 0;
   if (all || !names.empty()) {
@@ -34,13 +35,23 @@ void run(Options& options) {
   }
 }
 
+void run(Options& options) {
+  const std::filesystem::path directory = options.directory;
+  if (Intervention::is_at(directory)) {
+    draw(Intervention::open(directory), options);
+  } else {
+    draw(Report::open(directory), options);
+  }
+}
+
 }  // namespace
 
 void add_plot(CommandLine& line) {
-  Command command =
-      line.command("plot", "draw the figures and the page of a report again, from its two files alone");
+  Command command = line.command(
+      "plot", "draw the figures and the page of a report, or an intervention, again, from its files alone");
   auto options = std::make_shared<Options>();
-  command.add("DIR", options->directory, "a directory that outliers report wrote").required();
+  command.add("DIR", options->directory, "a directory that outliers report or outliers intervene wrote")
+      .required();
   command
       .add("--palette", options->figures.palette,
            "paper: the colours of 2502.06415; safe: for the colour-blind")

@@ -22,10 +22,12 @@ except ImportError:
     jsonschema = None
 
 OF_OTHERS = {"experts": "mixtral_experts", "norms": "dinov2_with_registers_shrunk"}  # the rest is made for any model
+NOT_OF_IMAGES = {"criticality"}
 # What a measure writes of an input; weights stand beside the inputs, and some write into summary and arrays.npz alone.
 PARTS = {"activations": {"resid_out", "down_in"}, "attention": {"attention"}, "attention_maps": set(), "weights": set(),
          "experts": {"experts"}, "writes": {"writes"}, "prompt_values": set(), "norms": {"norms"}, "alignment": set(),
-         "value_drain": {"values"}, "headroom": {"amax"}, "rounding": {"rounding"}, "weight_rounding": set()}
+         "value_drain": {"values"}, "headroom": {"amax"}, "rounding": {"rounding"}, "weight_rounding": set(),
+         "super_weights": set(), "criticality": set()}
 
 
 def rows(page, heading):
@@ -98,6 +100,8 @@ class MeasuresTest(FolderTest):
             for name, measured in mine["inputs"].items():
                 parts = set.union(*(PARTS[measure] for measure in measures)) - ({"writes"} if name == "corpus" else set())
                 self.assertEqual(measured, {part: whole["inputs"][name][part] for part in parts}, name)
+        for field in ("super_weights", "criticality"):
+            self.assertEqual(results.get(field), full.get(field) if field in measures else None)
         of_measures = {name for name in arrays if ".life." not in name}
         self.assertEqual(of_measures, arrays_of(measures, "images" in results))
         self.assertEqual("lifecycle" in results, {"activations", "attention"} <= set(measures))
@@ -155,8 +159,8 @@ class MeasuresTest(FolderTest):
     def test_everything_is_what_there_is_to_look_at(self):
         self.assertEqual(self.everything(None)[0]["run"]["measures"], [name for name in TABLE if name not in OF_OTHERS])
         for measure in OF_OTHERS:
-            self.assertEqual(self.everything(measure)[0]["run"]["measures"],
-                             [name for name in TABLE if name not in OF_OTHERS or name == measure])
+            others = OF_OTHERS.keys() - {measure} | (NOT_OF_IMAGES if measure == "norms" else set())
+            self.assertEqual(self.everything(measure)[0]["run"]["measures"], [name for name in TABLE if name not in others])
 
     def test_list(self):
         printed = self.succeed("report", self.models[None][0], "--measures", "list").splitlines()
@@ -176,7 +180,7 @@ class MeasuresTest(FolderTest):
         command = ("report", self.models[None][0], "-o", out, "--measures")
         self.refuse(2, r"there is no measure atention; did you mean attention\? \(--measures\)", *command, "atention")
         self.refuse(2, r"there is no measure weigths; did you mean weights\?", *command, "attention,weigths")
-        self.refuse(2, r"there is no measure of-nothing-known; there are all, activations, .*, weight_rounding \(--measures\)", *command,
+        self.refuse(2, r"there is no measure of-nothing-known; there are all, activations, .*, criticality \(--measures\)", *command,
                     "of-nothing-known")
         for measure in OF_OTHERS:
             self.refuse(1, f"the measure {measure} has nothing to look at in tiny", *command, measure)

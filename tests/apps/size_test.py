@@ -145,7 +145,7 @@ class SizeTest(ProgramTest):
         self.assertFalse((self.dir / "none").exists())
 
     def test_reads_each_byte_once(self):
-        self.succeed(*self.options("once", sequences=3))
+        self.succeed(*self.options("once", sequences=3), "--no-lifecycle")
         results, arrays = self.read("once")
         rows = np.unique(np.concatenate([arrays["corpus.ids"].flatten(), reading.the_input(results, "prompt")["ids"]])).size
         layers = sum(w.nbytes for name, w in tiny.weights().items() if ".layers." in name)
@@ -153,6 +153,9 @@ class SizeTest(ProgramTest):
         self.assertEqual(results["run"]["weight_bytes_read"], layers + rows * tiny.D * 4 + head)
         self.succeed(*self.options("without", sequences=3), "--measures", "activations")
         self.assertEqual(self.read("without")[0]["run"]["weight_bytes_read"], layers + rows * tiny.D * 4)
+        # The life cycle is a second run, of the prompt and a few tokens of the corpus, which is shorter than what it takes of one.
+        self.succeed(*self.options("twice", sequences=3))
+        self.assertEqual(self.read("twice")[0]["run"]["weight_bytes_read"], 2 * (layers + rows * tiny.D * 4) + head)
 
     def test_full_disk(self):
         least = self.needed(*self.options("none"))

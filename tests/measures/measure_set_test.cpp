@@ -67,10 +67,11 @@ TEST(ChooseMeasures, RefusesWhatItDoesNotKnow) {
 
 TEST(MeasureTable, NeedsStandBeforeThoseThatReadThem) {
   std::set<std::string> before;
+  std::vector<std::string> apart;
   for (const MeasureInfo& row : measure_table()) {
     for (const std::string& need : row.needs) EXPECT_TRUE(before.contains(need)) << row.name << " " << need;
     EXPECT_TRUE(before.insert(row.name).second) << row.name;
-    EXPECT_NE(row.make, nullptr) << row.name;
+    if (row.make == nullptr) apart.emplace_back(row.name);
     EXPECT_FALSE(std::string(row.description).empty()) << row.name;
     // As the table of fields has them: "arXiv 2402.17762".
     std::vector<std::string> sources = {row.source};
@@ -78,6 +79,7 @@ TEST(MeasureTable, NeedsStandBeforeThoseThatReadThem) {
     for (const std::string& source : sources)
       EXPECT_THAT(source, testing::Not(testing::ContainsRegex("(^|, )[0-9]"))) << row.name;
   }
+  EXPECT_THAT(apart, ElementsAre("super_weights", "criticality"));  // studies::survey makes them
 }
 
 /// What a run is asked for.

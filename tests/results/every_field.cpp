@@ -257,11 +257,38 @@ Results every_field(bool distinct) {
   }
   fit(results.summary);
   fit(*results.lifecycle);
+  results.super_weights->input = kPromptName;
+  for (SuperWeight& one : results.super_weights->found) one.layer = kLayers - 1;
+  results.super_weights->left.layer = kLayers - 2;
+  results.criticality->input = kCorpusName;
   for (Finding& finding : *results.findings) fit(finding.place);
   // Their values have two entries.
   for (const char* name : {kCorpusName, kPromptName})
     results.definitions[std::string(kValuesPath) + name] = {"[H]", "Title", "what it is", "arXiv 2402.17762"};
   return results;
+}
+
+Interventions every_intervention_field() {
+  Interventions x;
+  Filler filler(true);
+  fields(filler, x);
+  x.schema = kInterventionsSchema;
+  x.model.layers = 2;
+  x.text.windows = 2;
+  x.runs.resize(3, x.runs.back());
+  for (size_t i = 0; i < 3; ++i) {
+    x.runs[i].name = "run" + std::to_string(i);
+    x.runs[i].layers[0].layer = 0;
+    x.runs[i].layers[1].layer = 1;
+  }
+  InterventionRun &plain = x.runs[0], &edited = x.runs[1], &control = x.runs[2];
+  plain.effect.reset();
+  plain.edits.clear();
+  plain.control_of.reset();
+  edited.layers.erase(edited.layers.begin());
+  edited.control_of.reset();
+  control.control_of = edited.name;
+  return x;
 }
 
 std::vector<std::pair<std::string, std::string>> values_of(Results& results) {

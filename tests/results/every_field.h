@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "outliers/results/intervention.h"
 #include "outliers/results/results.h"
 
 namespace outliers::tests {
@@ -16,5 +17,8 @@ results::Results every_field(bool distinct);
 
 /// Each value of results by its path, as a text.
 std::vector<std::pair<std::string, std::string>> values_of(results::Results& results);
+
+/// The same of interventions: the plain run and two more, the last a control of the one before.
+results::Interventions every_intervention_field();
 
 }  // namespace outliers::tests

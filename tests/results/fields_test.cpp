@@ -48,6 +48,14 @@ template <>
 constexpr size_t members<Run>() {
   return members<Run, Anything, Anything>() - 2 + members<Program>() + members<Cost>();
 }
+template <>
+constexpr size_t members<InterventionRun>() {
+  return members<InterventionRun, Anything>() - 1 + members<Score>();
+}
+template <>
+constexpr size_t members<EvaluationRun>() {
+  return members<EvaluationRun, Anything, Anything>() - 2 + members<Program>() + members<Cost>();
+}
 
 /// Walks all types, each once.
 class MemberCounter {
@@ -98,6 +106,7 @@ static_assert(members<Expert>() == 1);
 TEST(Fields, HaveEveryMemberOfEveryType) {
   MemberCounter counter;
   counter.type<Results>();
+  counter.type<Interventions>();
   EXPECT_GT(counter.seen.size(), 40);
 }
 

@@ -12,6 +12,7 @@
 #include "outliers/report/figures.h"
 #include "outliers/report/findings_text.h"
 #include "outliers/report/gnuplot.h"
+#include "outliers/report/interventions.h"
 #include "outliers/report/page.h"
 #include "outliers/report/results.h"
 #include "outliers/report/summary_text.h"
@@ -27,9 +28,10 @@ constexpr const char* kPage = "index.html";
 constexpr const char* kFigures = "figures";
 
 /// A report without figures is still one, so what stops them is a warning. Whether there are some.
-bool try_to_draw(const std::filesystem::path& directory) {
+template <typename Drawn>
+bool try_to_draw(const Drawn& drawn) {
   try {
-    return Report::open(directory).draw() > 0;
+    return drawn.draw() > 0;
   } catch (const Interrupted&) {
     throw;
   } catch (const Error& error) {
@@ -88,7 +90,7 @@ std::vector<std::string> ReportDirectory::write(const Survey& survey, const Repo
   output.commit();
   std::vector<std::string> files = {"results.json", "arrays.npz"};
   if (options.page) files.insert(files.begin(), kPage);
-  if (options.figures && try_to_draw(state_->directory)) {
+  if (options.figures && try_to_draw(Report::open(state_->directory))) {
     files.emplace_back(kFigures);
     if (options.page) Report::open(state_->directory).write_page();  // again: it lists them
   }
@@ -144,6 +146,53 @@ size_t Report::draw(const FigureOptions& options) const {
 
 void Report::write_page() const {
   report::write_page(state_->results, state_->results.directory / kPage);
+}
+
+struct Intervention::State {
+  std::filesystem::path directory;
+  results::Interventions data;
+};
+
+Intervention::Intervention(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Intervention::~Intervention() = default;
+Intervention::Intervention(Intervention&&) noexcept = default;
+Intervention& Intervention::operator=(Intervention&&) noexcept = default;
+
+Intervention Intervention::open(const std::filesystem::path& directory) {
+  return Intervention(std::unique_ptr<State>(new State{directory, report::read_interventions(directory)}));
+}
+
+bool Intervention::is_at(const std::filesystem::path& directory) {
+  std::error_code ec;
+  return std::filesystem::exists(directory / report::kInterventionsFile, ec);
+}
+
+const results::Interventions& Intervention::results() const {
+  return state_->data;
+}
+
+std::vector<std::string> Intervention::figure_names() {
+  return report::intervention_figure_names();
+}
+
+size_t Intervention::draw(const FigureOptions& options) const {
+  const report::Palette& palette = palette_of(options.palette);
+  check_formats(options.formats);
+  const auto figures = report::make_intervention_figures(state_->data, options.names);
+  report::draw(figures, palette, options.formats, state_->directory / kFigures);
+  return figures.size();
+}
+
+void Intervention::write_page() const {
+  report::write_intervention_page(state_->data, state_->directory, state_->directory / kPage);
+}
+
+std::vector<std::string> Intervention::write(const ReportOptions& options) const {
+  std::vector<std::string> files;
+  if (options.page) files.emplace_back(kPage);
+  if (options.figures && try_to_draw(*this)) files.emplace_back(kFigures);
+  if (options.page) write_page();  // it lists the figures
+  return files;
 }
 
 struct Comparison::State {

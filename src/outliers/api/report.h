@@ -94,6 +94,32 @@ class OUTLIERS_API Report {
   std::unique_ptr<State> state_;
 };
 
+/// A finished intervention, read back: what Session::intervene() gave, with its figures and its page.
+class OUTLIERS_API Intervention {
+ public:
+  /// As Report::open().
+  static Intervention open(const std::filesystem::path& directory);
+  /// Whether `directory` has an interventions.json.
+  static bool is_at(const std::filesystem::path& directory);
+  ~Intervention();
+  Intervention(Intervention&&) noexcept;
+  Intervention& operator=(Intervention&&) noexcept;
+
+  const results::Interventions& results() const;
+  static std::vector<std::string> figure_names();
+  /// As Report::draw() and Report::write_page().
+  size_t draw(const FigureOptions& options = {}) const;
+  void write_page() const;
+  /// Both, as options says; what is there then: "index.html", "figures". Where figures cannot be drawn, a
+  /// warning says why.
+  std::vector<std::string> write(const ReportOptions& options = {}) const;
+
+ private:
+  struct State;
+  explicit Intervention(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
 /// Several reports side by side.
 class OUTLIERS_API Comparison {
  public:

@@ -163,6 +163,7 @@ struct MeasureInfo {
   /// Of one that is made only where it is named, or "all" is: what it takes. nullptr: made by default.
   const char* on_request = nullptr;
   bool (*applies)(const models::Config&) = nullptr;  ///< nullptr: to every model
+  /// nullptr: it takes runs of its own, when the pass over the model is done (studies/survey.cpp).
   std::unique_ptr<Measure> (*make)(const Context& context, size_t input) = nullptr;
 
   bool applies_to(const models::Config& config) const { return applies == nullptr || applies(config); }

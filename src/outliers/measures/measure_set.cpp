@@ -9,6 +9,7 @@ namespace outliers::measures {
 MeasureSet::MeasureSet(Context context, const std::vector<const MeasureInfo*>& chosen)
     : context_(std::move(context)) {
   for (const MeasureInfo* row : chosen) {
+    if (row->make == nullptr) continue;
     if (row->of == Of::model) members_.push_back({row->make(context_, kNone), kNone, false});
     for (size_t i = 0; i < context_.inputs.size() && row->of != Of::model; ++i) {
       const bool prompt = context_.inputs[i].is_prompt();

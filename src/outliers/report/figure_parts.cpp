@@ -1,6 +1,8 @@
 #include "outliers/report/figure_parts.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <numeric>
 
 #include <ATen/ATen.h>
@@ -115,6 +117,54 @@ void add_legend(Figure& f, const std::vector<Entry>& entries, size_t columns) {
     }
     left += widths[column] + kGap;
   }
+}
+
+std::string y_scale(const std::vector<std::vector<double>>& rows) {
+  double low = INFINITY, high = 0, least = 0;
+  for (const auto& row : rows) {
+    for (const double value : row) {
+      if (std::isfinite(value)) least = std::min(least, value);
+      if (!(value > 0) || !std::isfinite(value)) continue;
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+  }
+  if (least < 0) return fmt::format("set yrange [{:g}:{:g}]\n", least * 1.06, high * 1.06);
+  if (!(high > kLogSpan * low)) return fmt::format("set yrange [0:{:g}]\n", high > 0 ? high * 1.06 : 1);
+  return fmt::format("set logscale y; set format y '%g'\nset yrange [{:g}:{:g}]\n", low / 1.4, high * 1.4);
+}
+
+std::string layer_table(const char* head, const std::vector<std::vector<double>>& rows) {
+  std::string text = fmt::format("# layer, {}\n", head);
+  for (size_t l = 0; l < rows.size(); ++l) {
+    text += fmt::format("{}", l);
+    for (const double value : rows[l]) text += "\t" + data_number(value);
+    text += "\n";
+  }
+  return text;
+}
+
+void add_lines(Figure& f, const char* head, const std::vector<std::vector<double>>& rows,
+               const std::vector<std::string>& names, const char* colors, bool last_is_reference,
+               size_t columns) {
+  constexpr std::array kShapes = {7, 5, 9, 13, 11, 15, 2};
+  f.data = layer_table(head, rows);
+  f.settings += y_scale(rows);
+  f.plot = "  plot ";
+  std::vector<Entry> legend;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const bool reference = last_is_reference && i + 1 == names.size();
+    const int point = reference ? -1 : kShapes[i % kShapes.size()];
+    const std::string color = reference ? "series[4]" : fmt::format("{}[{}]", colors, i + 1);
+    const char* style = reference ? "lw 1 dt (4,4)" : "lw 1.1";
+    legend.push_back({names[i], color, point, style});
+    f.plot += fmt::format(
+        "{0}data using 1:{1} with lines {2} lc rgb {3}, \\\n    data using 1:{1} with points pt {4} ps {5} "
+        "lc rgb {3}",
+        i == 0 ? "" : ", \\\n    ", i + 2, style, color, reference ? 7 : point, reference ? 0.15 : 0.35);
+  }
+  f.plot += "\n";
+  add_legend(f, legend, columns);
 }
 
 int64_t label_step(int64_t count) {

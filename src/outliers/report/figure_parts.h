@@ -51,6 +51,18 @@ struct Entry {
 /// every terminal differently.
 void add_legend(Figure& f, const std::vector<Entry>& entries, size_t columns);
 
+/// A scale is logarithmic where the largest value is this many times the smallest.
+inline constexpr double kLogSpan = 1000;
+/// The scale for lines of these values: logarithmic where all are positive and span more than kLogSpan.
+std::string y_scale(const std::vector<std::vector<double>>& rows);
+/// Rows [layer][series] as data.
+std::string layer_table(const char* head, const std::vector<std::vector<double>>& rows);
+/// Lines of the columns of such rows, at most as many as there are colours, with a legend in rows of
+/// `columns`; the last series may be a reference.
+void add_lines(Figure& f, const char* head, const std::vector<std::vector<double>>& rows,
+               const std::vector<std::string>& names, const char* colors, bool last_is_reference = true,
+               size_t columns = 4);
+
 /// Labels of an axis of `count` whole numbers stand this far apart.
 int64_t label_step(int64_t count);
 

@@ -14,8 +14,6 @@
 namespace outliers::report {
 namespace {
 
-/// A scale is logarithmic where the largest value is this many times the smallest.
-constexpr double kLogSpan = 1000;
 /// Lines of one figure: as many as there are colours.
 constexpr size_t kMostLines = std::size(kShownModules);
 
@@ -35,55 +33,6 @@ Figure over_layers(const Sheet& sheet, const std::string& shows, const std::stri
       static_cast<double>(layers) - 0.5, label_step(layers));
   if (untold) f.settings += untold_layers(sheet.data());
   return f;
-}
-
-/// The scale for lines of these values: logarithmic where all are positive and span more than kLogSpan.
-std::string y_scale(const std::vector<std::vector<double>>& rows) {
-  double low = INFINITY, high = 0, least = 0;
-  for (const auto& row : rows) {
-    for (const double value : row) {
-      if (std::isfinite(value)) least = std::min(least, value);
-      if (!(value > 0) || !std::isfinite(value)) continue;
-      low = std::min(low, value);
-      high = std::max(high, value);
-    }
-  }
-  if (least < 0) return fmt::format("set yrange [{:g}:{:g}]\n", least * 1.06, high * 1.06);
-  if (!(high > kLogSpan * low)) return fmt::format("set yrange [0:{:g}]\n", high > 0 ? high * 1.06 : 1);
-  return fmt::format("set logscale y; set format y '%g'\nset yrange [{:g}:{:g}]\n", low / 1.4, high * 1.4);
-}
-
-std::string table(const char* head, const std::vector<std::vector<double>>& rows) {
-  std::string text = fmt::format("# layer, {}\n", head);
-  for (size_t l = 0; l < rows.size(); ++l) {
-    text += fmt::format("{}", l);
-    for (const double value : rows[l]) text += "\t" + data_number(value);
-    text += "\n";
-  }
-  return text;
-}
-
-/// Lines of the columns of rows [layer][series]; the last series may be a reference.
-void add_lines(Figure& f, const char* head, const std::vector<std::vector<double>>& rows,
-               const std::vector<std::string>& names, const char* colors, bool last_is_reference = true) {
-  constexpr std::array kShapes = {7, 5, 9, 13, 11, 15, 2};
-  f.data = table(head, rows);
-  f.settings += y_scale(rows);
-  f.plot = "  plot ";
-  std::vector<Entry> legend;
-  for (size_t i = 0; i < names.size(); ++i) {
-    const bool reference = last_is_reference && i + 1 == names.size();
-    const int point = reference ? -1 : kShapes[i % kShapes.size()];
-    const std::string color = reference ? "series[4]" : fmt::format("{}[{}]", colors, i + 1);
-    const char* style = reference ? "lw 1 dt (4,4)" : "lw 1.1";
-    legend.push_back({names[i], color, point, style});
-    f.plot += fmt::format(
-        "{0}data using 1:{1} with lines {2} lc rgb {3}, \\\n    data using 1:{1} with points pt {4} ps {5} "
-        "lc rgb {3}",
-        i == 0 ? "" : ", \\\n    ", i + 2, style, color, reference ? 7 : point, reference ? 0.15 : 0.35);
-  }
-  f.plot += "\n";
-  add_legend(f, legend, 4);
 }
 
 double entry(const std::vector<double>& list, size_t i) {
@@ -131,7 +80,7 @@ Figure index_by_layer(const Sheet& sheet, const std::string& shows, const char* 
   for (const auto& [count, index] : often) marks.push_back({index, index, fmt::format("{:g}", index)});
   const auto last = static_cast<double>(std::max<int64_t>(end - 1, 1));
   spread(marks, 0.075 * last, last);
-  f.data = table("the first indices", rows) + "\n\n" + mark_block(marks);
+  f.data = layer_table("the first indices", rows) + "\n\n" + mark_block(marks);
   f.settings +=
       fmt::format("set yrange [0:{:g}]; set rmargin at screen {}\n", last, marks.empty() ? 0.97 : 0.87);
   f.plot = "  plot ";
@@ -250,7 +199,7 @@ std::optional<Figure> heads_by_layer(const Sheet& sheet) {
     for (const results::Head& head : layer->heads) shares.push_back(head.outlier_share);
     rows.push_back(extent_of(shares));
   }
-  f.data = table("mean, least, most", rows);
+  f.data = layer_table("mean, least, most", rows);
   f.settings += "set yrange [-0.02:1.02]; set ytics 0.2\n";
   f.plot =
       "  plot data using 1:2:3:4 with yerrorbars pt 7 ps 0.1 lw 1 lc rgb series[2], \\\n"

@@ -1,10 +1,15 @@
+#include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include <fmt/format.h>
 
+#include "outliers/core/display.h"
+#include "outliers/core/error.h"
 #include "outliers/core/table.h"
 #include "outliers/report/evaluation_text.h"
 #include "outliers/report/format.h"
+#include "outliers/report/interventions.h"
 
 namespace outliers::report {
 namespace {
@@ -73,6 +78,34 @@ std::string matched_words(const results::InterventionRun& run) {
 }
 
 }  // namespace
+
+std::string interventions_sentence(const results::Interventions& r) {
+  const results::InterventionRun& plain = r.runs.front();
+  const auto ppl = [](const results::InterventionRun& run) {
+    return std::isfinite(run.ppl)        ? number(run.ppl)
+           : std::isfinite(run.nll_nats) ? fmt::format("10^{:.0f}", run.nll_nats / std::numbers::ln10)
+                                         : "not finite";
+  };
+  std::string text = fmt::format("Perplexity is {} over {} tokens", ppl(plain), count(r.text.tokens_scored));
+  const results::InterventionRun* most = nullptr;
+  for (const results::InterventionRun& run : r.runs) {
+    if (!run.effect || run.control_of || std::isnan(run.nll_nats)) continue;
+    if (most == nullptr || run.nll_nats > most->nll_nats) most = &run;
+  }
+  if (most == nullptr) return text + ".";
+  text += fmt::format(". {} makes it {}", shorten(printable(most->edits, std::string::npos), 80), ppl(*most));
+  double largest = -INFINITY;
+  int64_t controls = 0;
+  for (const results::InterventionRun& run : r.runs) {
+    if (run.control_of != most->name) continue;
+    ++controls;
+    if (std::isfinite(run.ppl)) largest = std::max(largest, run.ppl);
+  }
+  if (std::isfinite(largest))
+    text += fmt::format("; {} random edit{} of as many values at most {}", controls, controls == 1 ? "" : "s",
+                        number(largest));
+  return text + ".";
+}
 
 std::string interventions_text(const results::Interventions& r, size_t table_width, size_t width) {
   std::vector<std::vector<std::string>> rows;

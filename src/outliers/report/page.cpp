@@ -5,7 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "outliers/core/error.h"
 #include "outliers/core/output.h"
+#include "outliers/core/warning.h"
+#include "outliers/report/interventions.h"
 #include "outliers/report/measured.h"
 #include "outliers/report/page_arrays.h"
 #include "outliers/report/page_text.h"
@@ -43,24 +46,11 @@ results::Results digest(results::Results r, int64_t tokens) {
   return r;
 }
 
-/// The figures beside the page: name -> formats.
-std::map<std::string, std::vector<std::string>> figures(const std::filesystem::path& directory) {
-  std::map<std::string, std::vector<std::string>> found;
-  std::error_code ec;
-  for (const auto& entry : std::filesystem::directory_iterator(directory / "figures", ec)) {
-    const std::string format = entry.path().extension().string();
-    if (format == ".pdf" || format == ".svg" || format == ".png")
-      found[entry.path().stem().string()].push_back(format.substr(1));
-  }
-  for (auto& [name, formats] : found) std::sort(formats.begin(), formats.end());
-  return found;
-}
-
 /// What the page has beside the results: figures, the order of what it shows, and the outlier keys of each
 /// input and layer, counted by class.
 ordered_json index_of(const Results& results) {
   ordered_json index = shown_order();
-  index["figures"] = figures(results.directory);
+  index["figures"] = figures_beside(results.directory);
   ordered_json& classes = index["outlier_classes"] = ordered_json::object();
   for (const results::Input& input : results.data.inputs) {
     for (const results::Attention* layer : attention_layers(results.data, input)) {
@@ -82,7 +72,41 @@ std::string answer(const results::Results& r) {
   return html;
 }
 
+/// The interventions in its directory, for the page; null where there are none, and where they are of another
+/// model or damaged, which is warned of.
+std::string interventions_of(const Results& results) {
+  const std::filesystem::path directory = results.directory / kInterventionsDirectory;
+  std::error_code ec;
+  if (!std::filesystem::exists(directory / kInterventionsFile, ec)) return "null";
+  try {
+    const results::Interventions found = read_interventions(directory);
+    const results::Model &mine = results.data.model, &theirs = found.model;
+    require(mine.name == theirs.name && mine.family == theirs.family && mine.layers == theirs.layers &&
+                mine.parameters == theirs.parameters,
+            "{} is of another model than the report, {}", (directory / kInterventionsFile).string(),
+            printable(theirs.name));
+    return html_json_text(interventions_digest(found));
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& error) {
+    warn("interventions are left out of the page: {}", error.what());
+    return "null";
+  }
+}
+
 }  // namespace
+
+std::map<std::string, std::vector<std::string>> figures_beside(const std::filesystem::path& directory) {
+  std::map<std::string, std::vector<std::string>> found;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(directory / "figures", ec)) {
+    const std::string format = entry.path().extension().string();
+    if (format == ".pdf" || format == ".svg" || format == ".png")
+      found[entry.path().stem().string()].push_back(format.substr(1));
+  }
+  for (auto& [name, formats] : found) std::sort(formats.begin(), formats.end());
+  return found;
+}
 
 void write_page(const Results& results, const std::filesystem::path& path) {
   const results::Results& r = results.data;
@@ -94,6 +118,7 @@ void write_page(const Results& results, const std::filesystem::path& path) {
                                         {"answer", answer(r)},
                                         {"results", html_json_text(results::to_text(digest(r, tokens), -1))},
                                         {"index", html_json(index_of(results))},
+                                        {"interventions", interventions_of(results)},
                                         {"arrays_index", html_json(arrays.index)},
                                         {"arrays", packed(arrays.bytes)}}));
   file.commit();

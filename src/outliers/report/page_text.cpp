@@ -13,12 +13,15 @@
 #define OUTLIERS_EMBED(name, file)                                                          \
   __asm__(".pushsection .rodata\n.global outliers_" #name "_begin\n.global outliers_" #name \
           "_end\noutliers_" #name "_begin:\n.incbin \"" file "\"\noutliers_" #name "_end:\n.popsection\n")
-OUTLIERS_EMBED(report_page, OUTLIERS_REPORT_PAGE);
-OUTLIERS_EMBED(compare_page, OUTLIERS_COMPARE_PAGE);
+OUTLIERS_EMBED(report_page, OUTLIERS_PAGES "report.html");
+OUTLIERS_EMBED(compare_page, OUTLIERS_PAGES "compare.html");
+OUTLIERS_EMBED(intervention_page, OUTLIERS_PAGES "interventions.html");
 extern "C" const char outliers_report_page_begin[];
 extern "C" const char outliers_report_page_end[];
 extern "C" const char outliers_compare_page_begin[];
 extern "C" const char outliers_compare_page_end[];
+extern "C" const char outliers_intervention_page_begin[];
+extern "C" const char outliers_intervention_page_end[];
 
 namespace outliers::report {
 
@@ -32,6 +35,11 @@ std::string_view report_template() {
 std::string_view compare_template() {
   return {outliers_compare_page_begin,
           static_cast<size_t>(outliers_compare_page_end - outliers_compare_page_begin)};
+}
+
+std::string_view intervention_template() {
+  return {outliers_intervention_page_begin,
+          static_cast<size_t>(outliers_intervention_page_end - outliers_intervention_page_begin)};
 }
 
 std::string fill_template(std::string_view html, const std::map<std::string, std::string>& values) {

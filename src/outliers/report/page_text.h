@@ -10,9 +10,10 @@
 
 namespace outliers::report {
 
-/// page/report.html and page/compare.html with their style and scripts in place.
+/// page/report.html, page/compare.html and page/interventions.html with their style and scripts in place.
 std::string_view report_template();
 std::string_view compare_template();
+std::string_view intervention_template();
 
 /// `html` with each {{name}} of `values` replaced, in one pass: a value's own braces stay what they are.
 std::string fill_template(std::string_view html, const std::map<std::string, std::string>& values);

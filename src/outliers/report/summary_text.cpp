@@ -15,6 +15,7 @@
 #include "outliers/report/life_text.h"
 #include "outliers/report/lifecycle_text.h"
 #include "outliers/report/measured.h"
+#include "outliers/report/super_weights_text.h"
 #include "outliers/report/words.h"
 
 namespace outliers::report {
@@ -403,9 +404,9 @@ Lines nonfinite(const results::Results& r) {
 
 Lines summary_lines(const results::Results& r, bool whole) {
   return line("measured", measured(r)) + life_lines(r) + line("", "") + episode_lines(r) +
-         (whole ? lifecycle_lines(r) : Lines()) + places(r) + further_prompts(r) + weights(r) + attention(r) +
-         alignment(r) + feature_lines(r) + headroom(r) + overflow(r) + rounding(r) + norms(r) + nonfinite(r) +
-         finding_lines(r) + cost(r);
+         (whole ? lifecycle_lines(r) : Lines()) + places(r) + further_prompts(r) + weights(r) +
+         super_weight_lines(r) + attention(r) + alignment(r) + feature_lines(r) + headroom(r) + overflow(r) +
+         rounding(r) + norms(r) + nonfinite(r) + finding_lines(r) + cost(r);
 }
 
 std::string summary_text(const results::Results& r, size_t width, bool whole) {

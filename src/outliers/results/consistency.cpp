@@ -3,16 +3,15 @@
 
 #include <fmt/format.h>
 
-#include "outliers/core/error.h"
+#include "outliers/results/consistency_rules.h"
 #include "outliers/results/json_read.h"
 
 namespace outliers::results {
 namespace {
 
-class Consistency {
+class Consistency : ConsistencyRules {
  public:
-  Consistency(const Results& results, const std::string& file)
-      : r_(results), m_(results.model), file_(file) {}
+  using ConsistencyRules::ConsistencyRules;
 
   void check() const {
     inputs();
@@ -26,27 +25,6 @@ class Consistency {
   }
 
  private:
-  template <typename... Args>
-  void require(bool holds, fmt::format_string<Args...> format, Args&&... args) const {
-    if (!holds) fail("{}: {}", file_, fmt::format(format, std::forward<Args>(args)...));
-  }
-  void count(size_t entries, int64_t wanted, const std::string& path, const std::string& as) const {
-    require(static_cast<int64_t>(entries) == wanted, "{} has {} entries, but {} says {}", path, entries, as,
-            wanted);
-  }
-  void below(int64_t value, int64_t limit, const std::string& path) const {
-    require(value < limit, "{} is {}, but there are only {}", path, value, limit);
-  }
-  void below(const std::optional<int64_t>& value, int64_t limit, const std::string& path) const {
-    if (value) below(*value, limit, path);
-  }
-  void expert(const std::optional<Expert>& x, const std::string& path) const {
-    if (!x) return;
-    require(m_.experts.has_value(), "{} stands where the model has no experts", path);
-    if (!x->is_shared()) below(x->number, m_.experts->count, path);
-  }
-  static std::string at(const std::string& path, size_t i) { return fmt::format("{}[{}]", path, i); }
-
   void inputs() const {
     std::set<std::string> names;
     for (size_t i = 0; i < r_.inputs.size(); ++i) {
@@ -397,10 +375,6 @@ class Consistency {
                                                                         {&x.output_share, "output_share"}};
     for (const auto& [list, name] : lists) count(list->size(), m_.heads, path + "." + name, "model.heads");
   }
-
-  const Results& r_;
-  const Model& m_;
-  const std::string& file_;
 };
 
 }  // namespace
@@ -408,6 +382,7 @@ class Consistency {
 void check_consistency(const Results& results, const std::string& file) {
   Consistency(results, file).check();
   check_features(results, file);
+  check_super_weights(results, file);
 }
 
 }  // namespace outliers::results

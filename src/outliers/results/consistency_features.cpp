@@ -1,15 +1,15 @@
 // Counts and places of what stands out by the definitions of papers.
 #include <fmt/format.h>
 
-#include "outliers/core/error.h"
+#include "outliers/results/consistency_rules.h"
 #include "outliers/results/json_read.h"
 
 namespace outliers::results {
 namespace {
 
-class Features {
+class Features : ConsistencyRules {
  public:
-  Features(const Results& results, const std::string& file) : r_(results), m_(results.model), file_(file) {}
+  using ConsistencyRules::ConsistencyRules;
 
   void check() const {
     for (size_t i = 0; i < r_.inputs.size(); ++i) {
@@ -44,24 +44,11 @@ class Features {
   }
 
  private:
-  template <typename... Args>
-  void require(bool holds, fmt::format_string<Args...> format, Args&&... args) const {
-    if (!holds) fail("{}: {}", file_, fmt::format(format, std::forward<Args>(args)...));
-  }
-  void below(int64_t value, int64_t limit, const std::string& path) const {
-    require(value < limit, "{} is {}, but there are only {}", path, value, limit);
-  }
-  void expert(const std::optional<Expert>& x, const std::string& path) const {
-    if (!x) return;
-    require(m_.experts.has_value(), "{} stands where the model has no experts", path);
-    if (!x->is_shared()) below(x->number, m_.experts->count, path);
-  }
   const Input& known(const std::string& name, const std::string& path) const {
     const Input* input = r_.input(name);
     require(input != nullptr, "{}.input is {}, which is no input", path, printable(name, 40));
     return *input;
   }
-  static std::string at(const std::string& path, size_t i) { return fmt::format("{}[{}]", path, i); }
 
   void axes(const Axes& x, const std::string& path) const {
     known(x.input, path);
@@ -91,10 +78,6 @@ class Features {
             "{}.list has {} entries for {} dormant and {} dead heads", path, x.list.size(), x.dormant,
             x.dead);
   }
-
-  const Results& r_;
-  const Model& m_;
-  const std::string& file_;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "outliers/results/fields_measured.h"
 #include "outliers/results/fields_run.h"
 #include "outliers/results/fields_summary.h"
+#include "outliers/results/fields_super_weights.h"
 
 namespace outliers::results {
 
@@ -32,6 +33,11 @@ void fields(V& v, Results& x) {
   v(field("summary", "what they say together"), x.summary);
   v(field("lifecycle", "how outliers come, what they do to attention, and how they go (docs/lifecycle.md)"),
     x.lifecycle);
+  v(field("super_weights", "single weights whose outputs are the first to spike (measures.md)"),
+    x.super_weights);
+  v(field("criticality",
+          "what becomes of the predictions without the super weights; not there where none was found"),
+    x.criticality);
   v(field("findings", "what rules say of them, the worst first (rules.md); older reports have none"),
     x.findings);
   v(field("definitions",

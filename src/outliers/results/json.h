@@ -30,6 +30,9 @@ std::string to_text(const Model& model);
 /// another type, or out of its range. Unknown fields are left alone: later versions add some.
 OUTLIERS_API Results read(const std::filesystem::path& file);
 
+/// Reads interventions.json, as carefully.
+OUTLIERS_API Interventions read_interventions(const std::filesystem::path& file);
+
 /// Files whose fields are in the table.
 enum class File { results, perplexity, interventions };
 

@@ -229,27 +229,54 @@ Results from_json_1(const ordered_json& json, const std::string& file) {
   return results;
 }
 
-Results read(const std::filesystem::path& path) {
-  const std::string file = printable(path.string(), std::string::npos), text = read_own(path);
+namespace {
+
+/// A file of ours; `kind`: what it is not otherwise, "report"; `command`: what writes it.
+ordered_json parsed(const std::filesystem::path& path, const std::string& file, const char* kind,
+                    const char* command) {
+  const std::string text = read_own(path);
   // For each name of an object that keeps their order all before it are looked through.
   constexpr size_t most_names = 10'000;
-  require(!has_wide_object(text, most_names), "{} is no report: an object in it has more than {} names", file,
-          most_names);
-  ordered_json json;
+  require(!has_wide_object(text, most_names), "{} is no {}: an object in it has more than {} names", file,
+          kind, most_names);
   try {
     // A null stands where a number was NaN or infinite, as outliers writes it.
-    json = parse_json<ordered_json>(text, file, "null");
+    return parse_json<ordered_json>(text, file, "null");
   } catch (const Error& error) {
-    fail("{}; it is damaged or cut short: run outliers report again", error.what());
+    fail("{}; it is damaged or cut short: run {} again", error.what(), command);
   }
+}
+
+std::string schema_of(const ordered_json& json, const std::string& file, const char* kind) {
   const auto found = json.find("schema");
-  require(found != json.end() && found->is_string(), "{} is no report: it has no field schema", file);
-  const std::string schema = *found;
+  require(found != json.end() && found->is_string(), "{} is no {}: it has no field schema", file, kind);
+  return *found;
+}
+
+}  // namespace
+
+Results read(const std::filesystem::path& path) {
+  const std::string file = printable(path.string(), std::string::npos);
+  const ordered_json json = parsed(path, file, "report", "outliers report");
+  const std::string schema = schema_of(json, file, "report");
   if (schema == kOldSchema) return from_json_1(json, file);
   require(schema == kSchema,
           "{} is of {}: this program reads {} and {}; read it with the version that wrote it", file,
           printable(schema, 60), kOldSchema, kSchema);
   return from_json(json, file);
+}
+
+Interventions read_interventions(const std::filesystem::path& path) {
+  const std::string file = printable(path.string(), std::string::npos);
+  const ordered_json json = parsed(path, file, "intervention", "outliers intervene");
+  const std::string schema = schema_of(json, file, "intervention");
+  require(schema == kInterventionsSchema,
+          "{} is of {}: this program reads {}; read it with the version that wrote it", file,
+          printable(schema, 60), kInterventionsSchema);
+  Interventions interventions;
+  take(interventions, json, field(""), At{&file});
+  check_consistency(interventions, file);
+  return interventions;
 }
 
 }  // namespace outliers::results

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "outliers/results/intervention.h"
 #include "outliers/results/results.h"
 
 namespace outliers::results {
@@ -18,6 +19,7 @@ Results from_json_1(const nlohmann::ordered_json& json, const std::string& file)
 /// Whether counts and places fit each other, so that what passes can be indexed without another look. Throws
 /// an Error that names `file` and the field.
 void check_consistency(const Results& results, const std::string& file);
+void check_consistency(const Interventions& interventions, const std::string& file);
 
 /// The part of it that is of features (features.h).
 void check_features(const Results& results, const std::string& file);

@@ -16,6 +16,7 @@
 #include "outliers/results/finding.h"
 #include "outliers/results/lifecycle.h"
 #include "outliers/results/named.h"
+#include "outliers/results/super_weights.h"
 
 namespace outliers::results {
 
@@ -421,6 +422,8 @@ struct Results {
   std::vector<Layer> layers;
   Summary summary;
   std::optional<Lifecycle> lifecycle;
+  std::optional<SuperWeights> super_weights;
+  std::optional<Criticality> criticality;        ///< of those, where there are any
   std::optional<std::vector<Finding>> findings;  ///< the worst first; nothing: no rules were asked
   Named<Definition> definitions;                 ///< by the field's path
 

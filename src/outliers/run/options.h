@@ -41,6 +41,19 @@ struct RunTimes {
   double observer_seconds = 0;       ///< inside Observer calls
   uint64_t weight_bytes_read = 0;    ///< of the checkpoint's tensors, as stored
   uint64_t spilled_bytes = 0;        ///< written to disk for lack of memory
+
+  /// Adds a later run's.
+  RunTimes& operator+=(const RunTimes& more) {
+    load_seconds += more.load_seconds;
+    forward_seconds += more.forward_seconds;
+    observer_seconds += more.observer_seconds;
+    weight_bytes_read += more.weight_bytes_read;
+    spilled_bytes += more.spilled_bytes;
+    if (first_product_seconds == 0) first_product_seconds = more.first_product_seconds;
+    return *this;
+  }
+  /// Of load, forward and observers.
+  double seconds() const { return load_seconds + forward_seconds + observer_seconds; }
 };
 
 }  // namespace outliers::run

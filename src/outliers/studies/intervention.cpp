@@ -6,11 +6,10 @@
 #include <ATen/ATen.h>
 
 #include "outliers/core/error.h"
-#include "outliers/eval/branch_scores.h"
 #include "outliers/measures/measure_set.h"
 #include "outliers/models/describe.h"
 #include "outliers/run/finite_watch.h"
-#include "outliers/run/runner.h"
+#include "outliers/studies/branch_sums.h"
 #include "outliers/studies/super_weights.h"
 #include "outliers/text/token_class.h"
 
@@ -35,8 +34,10 @@ constexpr std::string_view kSuperWeights = "super_weights=";
 /// The edits of a branch, where `super weights` is found once, when it is first asked for.
 class EditReader {
  public:
-  EditReader(const models::Model& model, const eval::EvaluationOptions& options, const at::Tensor& ids)
-      : model_(model), options_(options), ids_(ids) {}
+  /// Adds to `times`.
+  EditReader(const models::Model& model, const eval::EvaluationOptions& options, const at::Tensor& ids,
+             run::RunTimes& times)
+      : model_(model), options_(options), ids_(ids), times_(times) {}
 
   std::vector<run::Edit> operator()(const std::string& text) {
     std::vector<run::Edit> edits;
@@ -67,13 +68,18 @@ class EditReader {
 
  private:
   std::vector<run::Edit> of_super_weights(const std::string& operation) {
-    if (!found_) found_ = find_super_weights(model_, ids_, eval::run_options(options_));
+    if (!found_) {
+      const Ranks* ranks = options_.windows.ranks;
+      found_ = find_super_weights(model_, {"text", ids_}, eval::run_options(options_), {}, times_,
+                                  ranks != nullptr && !ranks->is_root())
+                   .found;
+    }
     require(
         !found_->empty(), Cause{ErrorKind::argument},
         "the model has no super weights: no down projection gives more than {} on the text's first tokens",
         Criteria{}.super_weight_spike);
     std::vector<run::Edit> edits;
-    for (const SuperWeight& weight : *found_) {
+    for (const results::SuperWeight& weight : *found_) {
       // Read like any other, so that an operation is said to be wrong in the same words.
       const std::string site = run::edits_name({site_of(weight)});
       for (run::Edit& edit :
@@ -86,7 +92,8 @@ class EditReader {
   const models::Model& model_;
   const eval::EvaluationOptions& options_;
   at::Tensor ids_;  // [1,T]
-  std::optional<std::vector<SuperWeight>> found_;
+  run::RunTimes& times_;
+  std::optional<std::vector<results::SuperWeight>> found_;
 };
 
 /// Tokens of the text that super weights are looked for with.
@@ -183,7 +190,8 @@ results::Interventions intervene(const models::Model& model, const InterventionO
   // Of the first window, whatever this rank's part is, so that all find the same.
   const at::Tensor start =
       windows.ids.narrow(0, 0, 1).narrow(1, 0, std::min(kSuperWeightTokens, windows.ids.size(1)));
-  Runs runs = runs_of(model, options, EditReader(model, options.evaluation, start),
+  run::RunTimes times;
+  Runs runs = runs_of(model, options, EditReader(model, options.evaluation, start, times),
                       windows.ids.slice(0, first, last), first);
   const size_t count = runs.inputs.size();
 
@@ -194,24 +202,8 @@ results::Interventions intervene(const models::Model& model, const InterventionO
   measures::MeasureSet set({config, names, measured, ranks},
                            measures::choose_measures({"activations", "attention"}, config));
   run::FiniteWatch finite({first});  // of the plain run
-  run::RunTimes times;
-  std::vector<std::vector<double>> nll(count), kl(count), same(count);
-  {
-    run::ProgressObserver progress("intervening", config.layers + 1, runs.inputs, is_root);
-    eval::BranchScores scores(windows.scored(first, last), config.vocabulary, count, &progress);
-    run::RunOptions run_options = eval::run_options(options.evaluation);
-    run_options.logit_blocks = &scores;
-    run_options.ranks = ranks;
-    times = run::forward(model, runs.inputs, {&scores, &set, &finite, &progress}, run_options);
-    const auto sums = [&](const at::Tensor& of_tokens) {
-      return eval::gathered(eval::window_sums(windows, first, last, of_tokens), ranks);
-    };
-    for (size_t i = 0; i < count; ++i) {
-      nll[i] = sums(scores.nll_nats(i));
-      kl[i] = sums(scores.kl_nats(i));
-      same[i] = sums(scores.same_top1(i).to(at::kDouble));
-    }
-  }
+  const BranchSums sums = sum_branches(model, windows, {first, last}, runs.inputs, {&set, &finite},
+                                       "intervening", eval::run_options(options.evaluation), ranks, times);
 
   const auto begin = std::chrono::steady_clock::now();
   std::vector<std::vector<results::EditMatch>> matched;
@@ -221,11 +213,11 @@ results::Interventions intervene(const models::Model& model, const InterventionO
   results::Interventions result;
   if (!is_root) return result;
   const std::vector<results::Layer> layers = set.take_layers();
-  eval::check_finite(eval::window_scores(windows, nll.front()), finite);
+  eval::check_finite(eval::window_scores(windows, sums.nll_nats.front()), finite);
   for (size_t i = 0; i < count; ++i) {
     const run::Input& input = runs.inputs[i];
     results::InterventionRun& run = result.runs.emplace_back();
-    const std::vector<results::WindowScore> scores = eval::window_scores(windows, nll[i]);
+    const std::vector<results::WindowScore> scores = eval::window_scores(windows, sums.nll_nats[i]);
     static_cast<results::Score&>(run) = eval::score_of(scores);
     run.name = input.name;
     for (const results::WindowScore& window : scores) run.window_nll_nats.push_back(window.nll_nats);
@@ -243,11 +235,12 @@ results::Interventions intervene(const models::Model& model, const InterventionO
     require(any || run.control_of, Cause{ErrorKind::argument},
             "edit '{}' selects nothing in any of the {} windows, so there is nothing to compare",
             printable(run.edits), windows.text.windows);
-    std::vector<double> differences = nll[i];
-    for (size_t w = 0; w < differences.size(); ++w) differences[w] -= nll.front()[w];
+    std::vector<double> differences = sums.nll_nats[i];
+    for (size_t w = 0; w < differences.size(); ++w) differences[w] -= sums.nll_nats.front()[w];
     const eval::Mean difference = eval::mean_of(windows, differences);
     run.effect = results::Effect{difference.mean, difference.standard_error,
-                                 eval::mean_of(windows, kl[i]).mean, eval::mean_of(windows, same[i]).mean};
+                                 eval::mean_of(windows, sums.kl_nats[i]).mean,
+                                 eval::mean_of(windows, sums.same_top1[i]).mean};
   }
   result.model = models::describe(model);
   result.text = windows.text;

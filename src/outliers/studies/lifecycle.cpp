@@ -291,8 +291,8 @@ void check_choice(const models::Config& config, const LifecycleChoice& choice) {
 }
 
 void add_lifecycle(const models::Model& model, const Subjects& subjects, const ResidualTrace& trace,
-                   const LifecycleChoice& choice, const run::RunOptions& options, results::Results& results,
-                   measures::NamedArrays& arrays) {
+                   const LifecycleChoice& choice, const run::RunOptions& options, run::RunTimes& times,
+                   results::Results& results, measures::NamedArrays& arrays) {
   const models::Config& c = model.config();
   require(results.told_layers() == c.layers || !(choice.born || choice.removed || choice.spread),
           Cause{ErrorKind::argument}, "values are not finite from layer {} on, so no layer can be asked for",
@@ -338,7 +338,7 @@ void add_lifecycle(const models::Model& model, const Subjects& subjects, const R
   // It takes less than the run before it, whose plan allowed for the device's own memory on the host.
   if (!run_options.device.is_cpu()) run_options.memory_limit = 0;
   run::ProgressObserver progress("following outliers", last + 1, inputs, true);
-  run::forward(model, inputs, {&parts, &progress}, run_options);
+  times += run::forward(model, inputs, {&parts, &progress}, run_options);
   size_t target = 0;
   for (results::PromptLife& life : all.prompts) {
     if (life.choice("token")) complete(life, parts.found(target++));

@@ -41,10 +41,10 @@ class ResidualTrace : public run::Observer {
 /// Throws ErrorKind::argument for a choice that the model does not have.
 void check_choice(const models::Config& config, const LifecycleChoice& choice);
 
-/// Adds results.lifecycle and its arrays to a survey of the same subjects, in whose layers activations and
-/// attention were measured. Throws ErrorKind::argument for a layer of which cannot be told.
+/// Adds to `times`, and results.lifecycle and its arrays to a survey of the same subjects, in whose layers
+/// activations and attention were measured. Throws ErrorKind::argument for a layer of which cannot be told.
 void add_lifecycle(const models::Model& model, const Subjects& subjects, const ResidualTrace& trace,
-                   const LifecycleChoice& choice, const run::RunOptions& options, results::Results& results,
-                   measures::NamedArrays& arrays);
+                   const LifecycleChoice& choice, const run::RunOptions& options, run::RunTimes& times,
+                   results::Results& results, measures::NamedArrays& arrays);
 
 }  // namespace outliers::studies

@@ -18,11 +18,13 @@
 #include "outliers/run/finite_watch.h"
 #include "outliers/run/progress_observer.h"
 #include "outliers/run/runner.h"
+#include "outliers/studies/criticality.h"
 #include "outliers/studies/first_nonfinite.h"
 #include "outliers/studies/first_overflow.h"
 #include "outliers/studies/lifecycle.h"
 #include "outliers/studies/subjects.h"
 #include "outliers/studies/summary.h"
+#include "outliers/studies/super_weights.h"
 
 namespace outliers::studies {
 namespace {
@@ -49,7 +51,6 @@ results::Run describe_run(const SurveyOptions& options, const run::RunTimes& tim
   run.seed = static_cast<int64_t>(options.seed);
   for (const measures::MeasureInfo* measure : chosen) run.measures.emplace_back(measure->name);
   if (options.ranks != nullptr) run.ranks = options.ranks->size();
-  run.seconds = {times.load_seconds, times.forward_seconds, times.observer_seconds, 0};
   run.first_product_seconds = times.first_product_seconds;
   return run;
 }
@@ -57,6 +58,50 @@ results::Run describe_run(const SurveyOptions& options, const run::RunTimes& tim
 bool has(const std::vector<const measures::MeasureInfo*>& chosen, std::string_view name) {
   return std::any_of(chosen.begin(), chosen.end(),
                      [&](const auto* measure) { return measure->name == name; });
+}
+
+/// Measures that take runs of their own, after the pass, of all ranks together.
+struct LaterRuns {
+  std::optional<results::SuperWeights> super_weights;
+  std::optional<results::Criticality> criticality;
+};
+
+LaterRuns run_later(const models::Model& model, const Subjects& subjects,
+                    std::vector<const measures::MeasureInfo*>& chosen, const run::RunOptions& options,
+                    Ranks* ranks, run::RunTimes& times) {
+  LaterRuns found;
+  // What was measured before is not lost where the memory does not reach for one.
+  const auto attempt = [&](const char* name, const auto& make) {
+    if (!has(chosen, name)) return;
+    try {
+      make();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::memory || ranks != nullptr) throw;
+      std::erase_if(chosen, [&](const auto* row) {
+        return row->name == std::string_view(name) ||
+               std::find(row->needs.begin(), row->needs.end(), name) != row->needs.end();
+      });
+      warn("the measure {} is left out: {}", name, error.what());
+    }
+  };
+  attempt("super_weights", [&] {
+    const bool is_root = ranks == nullptr || ranks->is_root();
+    found.super_weights = find_super_weights(model, subjects.runs.front(), options, {}, times, !is_root);
+  });
+  attempt("criticality", [&] {
+    std::vector<results::SuperWeight>& list = found.super_weights->found;
+    if (ranks != nullptr) {  // machines that round otherwise may find others
+      ByteWriter mine;
+      mine.put(list);
+      list = ByteReader(ranks->broadcast(mine.bytes())).get_vector<results::SuperWeight>();
+    }
+    const auto corpus = std::find_if(subjects.measured.begin(), subjects.measured.end(),
+                                     [](const measures::Input& input) { return !input.is_prompt(); });
+    if (list.empty() || corpus == subjects.measured.end()) return;
+    const run::Input& run = subjects.runs[static_cast<size_t>(corpus - subjects.measured.begin())];
+    found.criticality = measure_criticality(model, run, *corpus, *found.super_weights, options, ranks, times);
+  });
+  return found;
 }
 
 std::vector<size_t> prompts_of(const Subjects& subjects) {
@@ -83,8 +128,7 @@ results::Named<results::Definition> definitions(const Criteria& criteria,
 
 Survey survey(const models::Model& model, const SurveyOptions& options) {
   const models::Config& config = model.config();
-  const std::vector<const measures::MeasureInfo*> chosen =
-      measures::choose_measures(options.measures, config);
+  std::vector<const measures::MeasureInfo*> chosen = measures::choose_measures(options.measures, config);
   check_choice(config, options.look_at);
   Subjects subjects = subjects_of(model, options);
   if (options.ranks != nullptr) split(subjects, *options.ranks);
@@ -118,6 +162,8 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   if (options.ranks != nullptr) finite.merge(*options.ranks);
   set.on_run_end();
+  run::RunTimes later;  // of runs after the pass
+  LaterRuns found = run_later(model, subjects, chosen, run_options, options.ranks, later);
   Survey survey;
   if (!is_root) return survey;
   results::Results& results = survey.results;
@@ -127,6 +173,8 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   results.inputs = subjects.listed;
   results.images = std::move(subjects.images);
   results.layers = set.take_layers();
+  results.super_weights = std::move(found.super_weights);
+  results.criticality = std::move(found.criticality);
   std::optional<results::FirstNonfinite>& first = results.summary.first_nonfinite;
   if (finite.first()) first = describe_first(*finite.first(), subjects.measured, *subjects.names);
   set.finish(results);
@@ -140,7 +188,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   for (auto& array : set.take_arrays()) survey.arrays.push_back(std::move(array));
   if (follows) {
     try {
-      add_lifecycle(model, subjects, trace, options.look_at, run_options, results, survey.arrays);
+      add_lifecycle(model, subjects, trace, options.look_at, run_options, later, results, survey.arrays);
     } catch (const Error& error) {  // what was measured is not lost for it
       if (error.kind() != ErrorKind::memory) throw;
       results.lifecycle.reset();
@@ -149,7 +197,9 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   }
 
   const std::chrono::duration<double> report = std::chrono::steady_clock::now() - begin;
-  results.run.seconds.report = report.count();
+  times += later;
+  results.run.seconds = {times.load_seconds, times.forward_seconds, times.observer_seconds,
+                         std::max(0.0, report.count() - later.seconds())};
   static_cast<results::Cost&>(results.run) = run::describe_cost(times, options.memory_limit, options.device);
   return survey;
 }

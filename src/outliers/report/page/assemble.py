@@ -14,7 +14,7 @@ import re
 import sys
 import zlib
 
-FILLED_LATER = {"title", "answer", "results", "index", "arrays_index", "arrays"}
+FILLED_LATER = {"title", "answer", "results", "index", "arrays_index", "arrays", "interventions"}
 
 
 def hash_source(script):

@@ -11,6 +11,8 @@ const moduleColour = (name) => colourAt(MODULE_COLOURS, INDEX.modules.indexOf(na
 const classColour = (name) => colourAt(CLASS_COLOURS, INDEX.classes.indexOf(name));
 /** Inputs whose activations were measured. */
 const MEASURED = R.inputs.filter(({ name }) => R.activations(name, "resid_out").length || R.activations(name, "down_in").length);
+/** What stands in interventions/ beside the report, or null. */
+const INTERVENTIONS = parseBlock("interventions-data");
 const names = (inputs) => inputs.map(({ name }) => name);
 const titles = (inputs) => inputs.map(({ name }) => [name, R.title(name)]);
 
@@ -22,6 +24,7 @@ function startLayer() {
 const state = new State({
   layer: startLayer(), prompt: firstPrompt, corpus: firstCorpus, point: "resid_out", batch: MEASURED[0]?.name ?? "", view: "3d",
   height: "linear", head: "mean", measure: "sink_rate", module: MODULES[0] ?? "", column: -1, token: 0, theme: "system", flow: "born",
+  run: INTERVENTIONS ? startRun(new Interventions(INTERVENTIONS)) : "all", number: "max",
 });
 const among = (list) => (value) => list.includes(value);
 const below = (n) => (value) => Number.isInteger(value) && value >= 0 && value < n;
@@ -31,7 +34,8 @@ const CHECKS = {
   batch: among(names(MEASURED)), view: among(["3d", "flat"]), height: among(["linear", "log"]),
   head: (v) => v === "mean" || below(H)(Number(v)), measure: among(["sink_rate", "outlier_share"]), module: among(MODULES),
   column: Number.isInteger, token: below(longest), theme: among(["system", "light", "dark"]),
-  flow: among(["born", "spread", "removed"]),
+  flow: among(["born", "spread", "removed"]), number: (v) => v in STATES,
+  run: (v) => INTERVENTIONS !== null && new Interventions(INTERVENTIONS).choices.some(([name]) => name === v),
 };
 const check = (key, value) => CHECKS[key](value);
 state.read(check);

@@ -47,6 +47,8 @@ async function start() {
   startFindings();
   startActivations();
   startAlignment();
+  startSuperWeights();
+  startInterventions();
   startFormats();
   startValues();
   startMethod();
