@@ -408,8 +408,8 @@ TEST_F(Consistency, OfFeatures) {
   const auto sink = [](Results& r) -> SecondarySink& { return r.summary.secondary_sinks->largest[1]; };
   const std::string sinks = "summary.secondary_sinks.largest[1]";
   EXPECT_BROKEN(sink(r).input = "x", "{}.input is x, which is no input", sinks);
-  EXPECT_BROKEN(sink(r).sequence = r.inputs[1].sequences, "{0}.sequence is {1}, but there are only {1}",
-                sinks, sample_.inputs[1].sequences);
+  EXPECT_BROKEN(sink(r).sequence = r.inputs[0].sequences, "{0}.sequence is {1}, but there are only {1}",
+                sinks, sample_.inputs[0].sequences);
   EXPECT_BROKEN(sink(r).key = tokens_, "{0}.key is {1}, but there are only {1}", sinks, tokens_);
   EXPECT_BROKEN(sink(r).last_layer = 10, "{}.last_layer is 10, but there are only 10", sinks);
   EXPECT_BROKEN(sink(r).first_layer = 4, "{}.first_layer is 4, but there are only 4", sinks);
@@ -426,6 +426,23 @@ TEST_F(Consistency, OfFeatures) {
                 "summary.inactive_heads.list[1].head is {0}, but there are only {0}", sample_.model.heads);
   EXPECT_BROKEN(++heads(r).dead, "summary.inactive_heads.list has {} entries for 1 dormant and {} dead heads",
                 sample_.summary.inactive_heads->list.size(), sample_.summary.inactive_heads->list.size());
+}
+
+TEST_F(Consistency, OfTheVocabulary) {
+  EXPECT_BROKEN(r.vocabulary->spiking = r.vocabulary->tokens + 1,
+                "vocabulary.spiking is {}, but vocabulary.tokens says {}", sample_.vocabulary->tokens + 1,
+                sample_.vocabulary->tokens);
+  EXPECT_BROKEN(r.vocabulary->channel = width_, "vocabulary.channel is {0}, but there are only {0}", width_);
+  EXPECT_BROKEN(r.vocabulary->layers.pop_back(),
+                "vocabulary.layers has 11 entries, but model.layers says 12");
+  EXPECT_BROKEN(r.vocabulary->layers[2].layer = 3,
+                "vocabulary.layers[2].layer is 3; layers stand in order, from 0");
+  EXPECT_BROKEN(r.vocabulary->exceptions[1].id = r.vocabulary->tokens,
+                "vocabulary.exceptions[1].id is {0}, but there are only {0}", sample_.vocabulary->tokens);
+  EXPECT_BROKEN(r.vocabulary->exceptions[1].layer = 12,
+                "vocabulary.exceptions[1].layer is 12, but there are only 12");
+  EXPECT_BROKEN(r.vocabulary->exceptions[1].channel = width_,
+                "vocabulary.exceptions[1].channel is {0}, but there are only {0}", width_);
 }
 
 TEST_F(Consistency, OfSuperWeights) {

@@ -261,6 +261,13 @@ Results every_field(bool distinct) {
   for (SuperWeight& one : results.super_weights->found) one.layer = kLayers - 1;
   results.super_weights->left.layer = kLayers - 2;
   results.criticality->input = kCorpusName;
+  VocabularySpikes& vocabulary = *results.vocabulary;
+  vocabulary.tokens = kWide * 10;
+  vocabulary.spiking = kWide;
+  const LayerSpikes spikes = vocabulary.layers[0];
+  vocabulary.layers.assign(kLayers, spikes);
+  for (size_t l = 0; l < vocabulary.layers.size(); ++l) vocabulary.layers[l].layer = static_cast<int64_t>(l);
+  for (VocabularyToken& token : vocabulary.exceptions) token.layer = kLayers - 1;
   for (Finding& finding : *results.findings) fit(finding.place);
   // Their values have two entries.
   for (const char* name : {kCorpusName, kPromptName})

@@ -78,6 +78,17 @@ std::string experts(const std::vector<results::SuperExpert>& list) {
   return "super experts " + text;
 }
 
+std::string vocabulary(const results::VocabularySpikes& v) {
+  std::string text = fmt::format("{} of {} tokens spike at position 0", percent(v.share), count(v.tokens));
+  if (v.channel) text += fmt::format(", most of them in channel {}", *v.channel);
+  if (v.exceptions.empty()) return text;
+  text += 2 * v.spiking > v.tokens ? "; not " : "; ";
+  for (size_t i = 0; i < std::min(v.exceptions.size(), kNamed); ++i)
+    text += fmt::format("{}{} (at most {})", i == 0 ? "" : ", ", quoted(v.exceptions[i].token_text),
+                        number(v.exceptions[i].max));
+  return text;
+}
+
 }  // namespace
 
 std::vector<SummaryLine> feature_lines(const results::Results& r) {
@@ -95,6 +106,7 @@ std::vector<SummaryLine> feature_lines(const results::Results& r) {
   add("heads",
       {s.inactive_heads ? heads(*s.inactive_heads) : "", s.secondary_sinks ? sinks(*s.secondary_sinks) : ""});
   if (s.super_experts) add("experts", {experts(*s.super_experts)});
+  if (r.vocabulary) add("vocabulary", {vocabulary(*r.vocabulary)});
   return lines;
 }
 

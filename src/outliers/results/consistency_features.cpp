@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include "outliers/results/consistency_rules.h"
-#include "outliers/results/json_read.h"
 
 namespace outliers::results {
 namespace {
@@ -30,6 +29,7 @@ class Features : ConsistencyRules {
           below(input.residual_sinks[i].channel, m_.width,
                 at(path + ".inputs." + name + ".residual_sinks", i) + ".channel");
     }
+    if (r_.vocabulary) vocabulary(*r_.vocabulary, "vocabulary");
     const Summary& s = r_.summary;
     if (s.axes) axes(*s.axes, "summary.axes");
     for (size_t i = 0; s.secondary_sinks && i < s.secondary_sinks->largest.size(); ++i)
@@ -48,6 +48,22 @@ class Features : ConsistencyRules {
     const Input* input = r_.input(name);
     require(input != nullptr, "{}.input is {}, which is no input", path, printable(name, 40));
     return *input;
+  }
+
+  void vocabulary(const VocabularySpikes& x, const std::string& path) const {
+    require(x.spiking <= x.tokens, "{}.spiking is {}, but {}.tokens says {}", path, x.spiking, path,
+            x.tokens);
+    if (x.channel) below(*x.channel, m_.width, path + ".channel");
+    count(x.layers.size(), m_.layers, path + ".layers", "model.layers");
+    for (size_t i = 0; i < x.layers.size(); ++i)
+      require(x.layers[i].layer == static_cast<int64_t>(i), "{}.layer is {}; layers stand in order, from 0",
+              at(path + ".layers", i), x.layers[i].layer);
+    for (size_t i = 0; i < x.exceptions.size(); ++i) {
+      const std::string of = at(path + ".exceptions", i);
+      below(x.exceptions[i].id, x.tokens, of + ".id");
+      below(x.exceptions[i].layer, m_.layers, of + ".layer");
+      below(x.exceptions[i].channel, m_.width, of + ".channel");
+    }
   }
 
   void axes(const Axes& x, const std::string& path) const {

@@ -76,4 +76,25 @@ struct InactiveHeads {
   std::vector<InactiveHead> list;
 };
 
+/// A token of the vocabulary, alone at position 0.
+struct VocabularyToken {
+  int64_t id = 0;
+  std::string token_text;
+  int64_t layer = 0, channel = 0;  ///< of its largest abs x
+  double max = 0;
+};
+
+struct LayerSpikes {
+  int64_t layer = 0;
+  double share = 0;
+};
+
+struct VocabularySpikes {
+  int64_t tokens = 0, spiking = 0;
+  double share = 0;
+  std::optional<int64_t> channel;
+  std::vector<LayerSpikes> layers;
+  std::vector<VocabularyToken> exceptions;
+};
+
 }  // namespace outliers::results

@@ -114,4 +114,38 @@ void fields(V& v, InactiveHeads& x) {
   v(field("list", "these heads"), x.list);
 }
 
+template <typename V>
+void fields(V& v, VocabularyToken& x) {
+  v(field("id", "its number in the vocabulary").from(0), x.id);
+  v(kTokenTextField, x.token_text);
+  v(field("layer", "the layer in whose output its largest abs x is").from(0), x.layer);
+  v(field("channel", "the channel of that").from(0), x.channel);
+  v(field("max", "that value").from(0), x.max);
+}
+
+template <typename V>
+void fields(V& v, LayerSpikes& x) {
+  v(field("layer").from(0), x.layer);
+  v(field("share", "share of the tokens that spike in its output").from(0).to(1), x.share);
+}
+
+template <typename V>
+void fields(V& v, VocabularySpikes& x) {
+  v(field("tokens", "how many ids there are").from(1), x.tokens);
+  v(field(
+        "spiking",
+        "how many of them, each alone in a sequence and without a BOS, have in any layer's output an abs x > "
+        "{massive_above} and > {massive_ratio} x the median of abs x over their channels",
+        "arXiv 2603.05498")
+        .from(0),
+    x.spiking);
+  v(field("share", "their share of all").from(0).to(1), x.share);
+  v(field("channel", "the channel where most of them have their largest abs x").from(0), x.channel);
+  v(field("layers", "one object a layer"), x.layers);
+  v(field(
+        "exceptions",
+        "where most spike some that do not, else some that do: those with the least and the largest values"),
+    x.exceptions);
+}
+
 }  // namespace outliers::results

@@ -21,9 +21,6 @@ Results from_json_1(const nlohmann::ordered_json& json, const std::string& file)
 void check_consistency(const Results& results, const std::string& file);
 void check_consistency(const Interventions& interventions, const std::string& file);
 
-/// The part of it that is of features (features.h).
-void check_features(const Results& results, const std::string& file);
-
 /// The criteria in force.
 nlohmann::ordered_json criteria_json();
 

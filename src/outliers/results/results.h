@@ -423,7 +423,8 @@ struct Results {
   Summary summary;
   std::optional<Lifecycle> lifecycle;
   std::optional<SuperWeights> super_weights;
-  std::optional<Criticality> criticality;        ///< of those, where there are any
+  std::optional<Criticality> criticality;  ///< of those, where there are any
+  std::optional<VocabularySpikes> vocabulary;
   std::optional<std::vector<Finding>> findings;  ///< the worst first; nothing: no rules were asked
   Named<Definition> definitions;                 ///< by the field's path
 

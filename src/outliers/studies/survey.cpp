@@ -25,6 +25,7 @@
 #include "outliers/studies/subjects.h"
 #include "outliers/studies/summary.h"
 #include "outliers/studies/super_weights.h"
+#include "outliers/studies/vocabulary.h"
 
 namespace outliers::studies {
 namespace {
@@ -64,6 +65,7 @@ bool has(const std::vector<const measures::MeasureInfo*>& chosen, std::string_vi
 struct LaterRuns {
   std::optional<results::SuperWeights> super_weights;
   std::optional<results::Criticality> criticality;
+  std::optional<results::VocabularySpikes> vocabulary;
 };
 
 LaterRuns run_later(const models::Model& model, const Subjects& subjects,
@@ -87,6 +89,10 @@ LaterRuns run_later(const models::Model& model, const Subjects& subjects,
   attempt("super_weights", [&] {
     const bool is_root = ranks == nullptr || ranks->is_root();
     found.super_weights = find_super_weights(model, subjects.runs.front(), options, {}, times, !is_root);
+  });
+  attempt("vocabulary", [&] {
+    if (ranks != nullptr && !ranks->is_root()) return;
+    found.vocabulary = spikes_of_vocabulary(model, *subjects.names, options, {}, times, false);
   });
   attempt("criticality", [&] {
     std::vector<results::SuperWeight>& list = found.super_weights->found;
@@ -175,6 +181,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   results.layers = set.take_layers();
   results.super_weights = std::move(found.super_weights);
   results.criticality = std::move(found.criticality);
+  results.vocabulary = std::move(found.vocabulary);
   std::optional<results::FirstNonfinite>& first = results.summary.first_nonfinite;
   if (finite.first()) first = describe_first(*finite.first(), subjects.measured, *subjects.names);
   set.finish(results);
