@@ -18,12 +18,12 @@ TEST(Vocabulary, FindsTheTokenThatIsPlanted) {
   EXPECT_EQ(found.tokens, tests::Planted::kVocabulary);
   EXPECT_EQ(found.spiking, 1);
   EXPECT_DOUBLE_EQ(found.share, 0.1);
-  EXPECT_EQ(found.channel, 3);
+  EXPECT_EQ(found.channel, 6);
   ASSERT_EQ(found.exceptions.size(), 1u);
   EXPECT_EQ(found.exceptions[0].id, tests::Planted::kFirst);
-  EXPECT_EQ(found.exceptions[0].layer, 0);
-  const double born = tests::Planted::kBorn * tests::Planted::born();
-  EXPECT_NEAR(found.exceptions[0].max, born, 1e-3 * born);
+  EXPECT_EQ(found.exceptions[0].layer, 1);
+  const double written = tests::Planted::kWritten * tests::Planted::taken();
+  EXPECT_NEAR(found.exceptions[0].max, written, 1e-3 * written);
   ASSERT_EQ(found.layers.size(), 2u);
   EXPECT_DOUBLE_EQ(found.layers[0].share, 0.1);
   EXPECT_GT(times.forward_seconds, 0);
