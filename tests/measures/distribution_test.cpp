@@ -26,7 +26,7 @@ TEST(Distribution, AgreesWithTransformers) {
     }
     o.expect("first_token_norm", norms.select(1, 0).mean());
     o.expect("other_token_norm", norms.slice(1, 1).mean());
-    const at::Tensor energy = x.square().sum({0, 1});
+    const at::Tensor energy = x.square().sum(at::IntArrayRef({0, 1}));
     const int64_t D = energy.numel();
     o.expect("kurtosis_channels", energy.square().mean() / energy.mean().square());
     // The mean abs difference of two channels over twice their mean.
@@ -51,9 +51,10 @@ TEST(ResidualSinks, AgreeWithTransformers) {
   const auto check = [&](const tests::OracleLayer& o) {
     const at::Tensor x = o.point("resid_in"), y = o.point("attn_norm_out");  // [N,T,D]
     const int64_t N = x.size(0), T = x.size(1), D = x.size(2);
-    const at::Tensor z = x / x.square().mean(2, true).sqrt(), rms = z.square().mean({0, 1}).sqrt(),
-                     gain = y.square().mean({0, 1}).sqrt() / rms,
-                     share = (z.abs() > 1.2).to(at::kDouble).mean({0, 1});
+    const at::Tensor z = x / x.square().mean(2, true).sqrt(),
+                     rms = z.square().mean(at::IntArrayRef({0, 1})).sqrt(),
+                     gain = y.square().mean(at::IntArrayRef({0, 1})).sqrt() / rms,
+                     share = (z.abs() > 1.2).to(at::kDouble).mean(at::IntArrayRef({0, 1}));
     std::map<int64_t, double> wanted;
     for (int64_t c = 0; c < D; ++c) {
       if (share[c].item<double>() >= 0.4) wanted[c] = share[c].item<double>();

@@ -28,7 +28,7 @@ TEST(Sinks, AgreeWithTransformers) {
         if (most > 0.3) any[h] += 1.0 / static_cast<double>(N);
       }
     }
-    const at::Tensor first = probs.select(3, 0).mean({0, 2});
+    const at::Tensor first = probs.select(3, 0).mean(at::IntArrayRef({0, 2}));
     o.expect("first_key_mass", first);
     o.expect("sink_alpha", first);
     o.expect("first_key_top", top);
@@ -72,13 +72,14 @@ TEST(Sinks, AreMeasuredOverAsManyQueriesAndAboveWhatIsAsked) {
 TEST(Heads, AgreeWithTransformers) {
   tests::for_each_oracle_layer({"heads"}, [](const tests::OracleLayer& o) {
     const at::Tensor probs = o.point("attn_probs");
-    o.expect("attention_entropy", -(probs * probs.clamp_min(1e-300).log()).sum(3).mean({0, 2}));
+    o.expect("attention_entropy",
+             -(probs * probs.clamp_min(1e-300).log()).sum(3).mean(at::IntArrayRef({0, 2})));
     const at::Tensor logits = o.point("attn_logits");
     const at::Tensor seen = probs > 0;
     o.expect("logit_max", logits.masked_fill(seen.logical_not(), -1e300).amax({0, 2, 3}));
     const int64_t H = probs.size(1);
     const auto norm = [&](const char* point) {
-      const at::Tensor norms = o.point(point).square().sum(3).sqrt().mean({0, 2});
+      const at::Tensor norms = o.point(point).square().sum(3).sqrt().mean(at::IntArrayRef({0, 2}));
       return norms.repeat_interleave(H / norms.size(0));
     };
     o.expect("query_norm", norm("query"));
@@ -93,7 +94,7 @@ TEST(Heads, AgreeWithTransformers) {
 TEST(Positions, AgreeWithTransformers) {
   tests::for_each_oracle_layer({"positions"}, [](const tests::OracleLayer& o) {
     const at::Tensor mixed = o.point("o_in");  // [N,H,T,d]
-    const at::Tensor variance = mixed.var(at::IntArrayRef({3}), 0).mean({0, 1});
+    const at::Tensor variance = mixed.var(at::IntArrayRef({3}), 0).mean(at::IntArrayRef({0, 1}));
     o.expect("mixed_variance_first", variance[0]);
     o.expect("mixed_variance_ratio", variance[0] / variance.slice(0, 1).mean(), 1e-3);
     const at::Tensor array = o.found.array("corpus.o_in.variance")[o.layer];

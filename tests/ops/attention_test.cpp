@@ -161,7 +161,8 @@ TEST(Attention, SumsHoldAllProbability) {
   // A sink takes part of every row's mass away, and what is left is what the maps say.
   in.pattern.sinks = at::full({4}, 3.0);
   attention(in.q, in.k, in.v, in.pattern, &sums);
-  const at::Tensor kept = attention_maps(in.q, in.k, in.pattern).probs.to(at::kDouble).sum({2, 3});
+  const at::Tensor kept =
+      attention_maps(in.q, in.k, in.pattern).probs.to(at::kDouble).sum(at::IntArrayRef({2, 3}));
   EXPECT_LT(kept.max().item<double>(), 149.0);
   EXPECT_LE(largest_difference(sums.key_sums.sum(-1), kept), 1e-3);
 }

@@ -26,7 +26,7 @@ void expect_formulas(const Profile& p, const at::Tensor& x_in, const std::string
   expect_near(p.channel_square, x.square().sum(1), 1e-6, what + " channel_square");
   at::Tensor unit = x.square() / square.unsqueeze(2);
   unit = unit.masked_fill(square.unsqueeze(2) == 0, 0);
-  expect_near(p.channel_unit, unit.sum({0, 1}), 1e-6, what + " channel_unit");
+  expect_near(p.channel_unit, unit.sum(at::IntArrayRef({0, 1})), 1e-6, what + " channel_unit");
   EXPECT_TRUE(at::equal(p.above, x.abs().ge(kLimits.above).sum(at::IntArrayRef({0, 1})))) << what;
   const at::Tensor limit = square.sqrt().unsqueeze(2) * kLimits.above_rms;
   EXPECT_TRUE(at::equal(p.above_rms, (x.abs() > limit).sum(at::IntArrayRef({0, 1})))) << what;

@@ -15,7 +15,8 @@ Profile profile(const at::Tensor& x_in, const ProfileLimits& limits) {
   p.variance = on_host(central.mean(2));
   p.fourth = on_host(central.square().mean(2));
   p.channel_square = on_host(squares.sum(1, false, at::kDouble));
-  p.channel_unit = on_host((squares / square).masked_fill(square == 0, 0).sum({0, 1}, false, at::kDouble));
+  p.channel_unit = on_host(
+      (squares / square).masked_fill(square == 0, 0).sum(at::IntArrayRef({0, 1}), false, at::kDouble));
   p.above = on_host(size.ge(limits.above).sum(at::IntArrayRef({0, 1})));
   p.above_rms = on_host((size > square.sqrt() * limits.above_rms).sum(at::IntArrayRef({0, 1})));
   return p;
