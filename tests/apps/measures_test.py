@@ -194,7 +194,7 @@ class MeasuresTest(FolderTest):
         command = ("report", self.models[None][0], "-o", out, "--measures")
         self.refuse(2, r"there is no measure atention; did you mean attention\? \(--measures\)", *command, "atention")
         self.refuse(2, r"there is no measure weigths; did you mean weights\?", *command, "attention,weigths")
-        self.refuse(2, r"there is no measure of-nothing-known; there are all, activations, .*, criticality \(--measures\)", *command,
+        self.refuse(2, r"there is no measure of-nothing-known; there are all, activations, .*, vocabulary \(--measures\)", *command,
                     "of-nothing-known")
         for measure in OF_OTHERS:
             self.refuse(1, f"the measure {measure} has nothing to look at in tiny", *command, measure)
