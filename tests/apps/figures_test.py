@@ -82,6 +82,8 @@ class FiguresTest(ProgramTest):
             self.without_life(results, arrays)
             results["summary"]["first_overflow"] = {}
             del results["summary"]["alignment"]["outlier_layers"]
+            for part in ("axes", "secondary_sinks", "inactive_heads"):
+                results["summary"].pop(part)
             reading.life(results).update(found=False, born_layer=None, peak_layer=None, removed_layer=None, massive_tokens=[])
             for room in results["summary"]["headroom"].values():
                 room["layer"] = 0
@@ -151,7 +153,7 @@ class FiguresTest(ProgramTest):
         self.assertEqual(files, {f"{n}.{e}" for n in names for e in ("gp", "dat", "pdf", "svg", "png")})
         for path in (self.report / "figures").iterdir():
             head = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}.get(path.suffix, b"")
-            self.assertTrue(path.read_bytes().startswith(head) and path.stat().st_size > 100, path.name)
+            self.assertTrue(path.read_bytes().startswith(head) and path.stat().st_size > (100 if head else 20), path.name)
         self.assert_legible(self.report)
 
     def test_scripts_can_be_run_by_hand(self):

@@ -246,7 +246,7 @@ class InputsPageTest(PageCase):
         self.quiet(out)
 
     def test_a_value_has_its_chart(self):
-        out = self.edited("values", add_values)
+        out = self.edited("more-values", add_values)
         self.open(out)
         cards = self.page.run("return [...document.querySelectorAll('#values-cards > details')].map((f) => f.dataset.value)")
         self.assertEqual(cards[:4] + cards[-2:],
