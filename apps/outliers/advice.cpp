@@ -42,6 +42,8 @@ const char* option_of(Setting setting) {
       return "--seed";
     case Setting::sequences:
       return "--sequences";
+    case Setting::stride:
+      return "--stride";
     case Setting::text_field:
       return "--text-field";
     case Setting::tokens:

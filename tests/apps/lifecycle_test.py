@@ -2,6 +2,7 @@
 """`outliers lifecycle` on a model whose outliers are planted, against NumPy (tiny_forward.py)."""
 import json
 import pathlib
+import re
 import shutil
 import sys
 
@@ -11,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import reading  # noqa: E402
 import tiny  # noqa: E402
 import tiny_forward  # noqa: E402
+from main_job import golden_model  # noqa: E402
 from program import FolderTest, main  # noqa: E402
 
 PROMPT = "warm sea."
@@ -126,6 +128,71 @@ class LifecycleTest(FolderTest):
         self.assertEqual((life["episodes"], life["chosen"], life["spread"]), ([], [], []))
         self.assertNotIn("emergence", life)
         self.assertNotIn("written  ", stdout)
+
+    def planted(self, name, weights, scale):
+        """A golden model in which one entry of each of these down projections is so many times larger."""
+        folder, more = golden_model(name, self.dir)
+        tensors = {key: array.copy() for key, (_, array) in tiny.read_safetensors(folder / "model.safetensors").items()}
+        for key, row, column in weights:
+            tensors[key][row, column] = scale
+        tiny.write_safetensors(folder / "model.safetensors", tensors)
+        return folder, more
+
+    def check_life(self, out, prompt):
+        """The sums, in the files and on the page, of a report whose prompt has an outlier."""
+        results = reading.load(out)
+        life = reading.lifecycle(results, prompt)
+        self.assertGreater(len(life["episodes"]), 0)
+        emergence = life["emergence"]
+        self.assertAlmostEqual(emergence["sum"] / emergence["residual"], 1, delta=1e-4)
+        before = emergence["embedding"]
+        for layer in emergence["layers"]:
+            self.assertAlmostEqual(before + reading.parts(layer), layer["resid_out"], delta=1e-4 * max(1, abs(layer["resid_out"])))
+            before = layer["resid_out"]
+        arrays = dict(np.load(out / "arrays.npz"))
+        self.assertTrue(any(name.startswith(f"{prompt}.life.") for name in arrays))
+        self.assertIn('"lifecycle"', (out / "index.html").read_text())
+        return results, life
+
+    def test_experts(self):
+        key = "model.layers.0.mlp.experts.2.down_proj.weight"
+        folder, _ = self.planted("qwen2_moe_shared", [(key, 4, 13)], 1000)
+        out = self.dir / "experts"
+        corpus = self.dir / "letters.txt"
+        corpus.write_text("the sea was calm and the crew slept. " * 40)
+        stdout = " ".join(self.succeed("lifecycle", folder, "-o", out, "--no-figures", "--prompt", "The sea was.", "--threads", 1).split())
+        results, life = self.check_life(out, "prompt")
+        self.assertEqual((life["episodes"][0]["channel"], life["episodes"][0]["born_layer"]), (4, 0))
+        leader = life["emergence"]["layers"][0]["neurons"][0]
+        self.assertEqual((leader["neuron"], leader["expert"]), (13, 2))
+        self.assertAlmostEqual(leader["product"], leader["down_in"] * leader["weight"] * leader["expert_weight"],
+                               delta=1e-4 * abs(leader["product"]))
+        self.assertIn("written", stdout)
+        self.assertRegex(stdout, "neuron 13 of expert 2|expert 2's neuron 13")
+
+    def test_images(self):
+        folder, images = self.planted("dinov2_head", [("dinov2.encoder.layer.0.mlp.fc2.weight", 3, 5)], 200)
+        out = self.dir / "of_images"
+        self.succeed("lifecycle", folder, "-o", out, "--no-figures", *images, "--threads", 1)
+        results, life = self.check_life(out, "prompt")
+        self.assertEqual(results["inputs"][0]["kind"], "prompt")
+        self.assertEqual(life["episodes"][0]["channel"], 3)
+        self.assertIn(life["episodes"][0]["class"], ("cls", "patch", "register"))
+        self.refuse(2, "--prompt: dinov2_head reads images", "lifecycle", folder, "-o", self.dir / "no", *images, "--prompt", "words")
+
+    def test_memory_that_does_not_reach_leaves_it_out_with_a_warning(self):
+        model = tiny.write_model(self.dir / "long", change_config=lambda c: c.update(max_position_embeddings=2048))
+        # The two maps of a long prompt, which only the life cycle looks at whole here, are more than all else.
+        options = ("report", model, "-o", self.dir / "short", "--force", "--no-figures", "--threads", 1, "--prompt", "warm sea. " * 140,
+                   "--corpus", self.corpus, "--sequences", 2, "--tokens", 32, "--measures", "activations,attention")
+        error = self.refuse(1, "of memory are too few", *options, "--no-lifecycle", "--memory", "1MB")
+        needed = int(re.search(r"(\d+) MB are needed", error).group(1))
+        self.warn(["the life cycle is left out: .* MB of memory are too few to run "], *options, "--memory", f"{needed + 20}MB")
+        results = reading.load(self.dir / "short")
+        self.assertNotIn("lifecycle", results)
+        self.assertEqual(results["run"]["memory_limit_bytes"], (needed + 20) * 10**6)
+        self.succeed(*options, "--memory", f"{needed + 1000}MB")
+        self.assertIn("lifecycle", reading.load(self.dir / "short"))
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ class PerplexityTest(FolderTest):
         refuse(r"the corpus short.txt has 9 tokens, fewer than one window of 64; .* \(--context, --corpus\)", corpus=short)
         refuse(r"gives 36 windows of 64 tokens, and 99 were asked for.* \(--sequences, --context, --corpus\)", "--sequences", 99)
         refuse(r"a window should have 65 tokens, but .* has 64 positions; ask for fewer \(--context\)", "--context", 65)
-        refuse("windows that start 33 tokens apart leave some out, .*; ask for 32 at most", "--context", 32, "--stride", 33)
+        refuse(r"windows that start 33 tokens apart leave some out, .*; ask for 32 at most \(--stride\)", "--context", 32, "--stride", 33)
         refuse("ask for 31 at most", "--context", 32, "--stride", 32, "--bos", "every")
         refuse("a window of 2 tokens has none to score|--context", "--context", 1, code=2)
         refuse("--bos", "--bos", "always", code=2)

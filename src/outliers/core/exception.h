@@ -42,6 +42,7 @@ enum class Setting {
   revision,
   seed,
   sequences,
+  stride,
   text_field,
   tokens,
 };

@@ -88,7 +88,7 @@ Layout lay_out(const models::Model& model, const WindowOptions& options) {
           "a window of {} tokens has none to score; ask for at least {}", layout.context, before + 1);
   layout.stride = options.stride > 0 ? options.stride : layout.body;
   require(
-      layout.stride <= layout.body, Cause{ErrorKind::argument},
+      layout.stride <= layout.body, Cause{ErrorKind::argument, {Setting::stride}},
       "windows that start {} tokens apart leave some out, for a window has {} tokens of the text; ask for "
       "{} at most",
       layout.stride, layout.body, layout.body);

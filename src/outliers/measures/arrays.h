@@ -1,6 +1,7 @@
 // The arrays of a report while they grow by a layer at a time.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,10 @@
 #include "outliers/results/named.h"
 
 namespace outliers::measures {
+
+/// What is kept of prompts takes at most this: all their attention maps, what is kept to follow values
+/// through the residual stream, and the two maps of the layer whose spread is drawn.
+inline constexpr int64_t kPromptBytes = int64_t{256} << 20;
 
 using NamedArrays = std::vector<std::pair<std::string, at::Tensor>>;
 

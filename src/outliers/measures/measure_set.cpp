@@ -18,6 +18,11 @@ MeasureSet::MeasureSet(Context context, const std::vector<const MeasureInfo*>& c
   }
 }
 
+MeasureSet::MeasureSet(Context context, const Make& make) : context_(std::move(context)) {
+  for (size_t i = 0; i < context_.inputs.size(); ++i)
+    members_.push_back({make(context_, i), i, context_.inputs[i].is_prompt()});
+}
+
 template <typename Action>
 void MeasureSet::each(int64_t layer, size_t input, const Action& action) const {
   for (const Member& member : members_) {

@@ -2,6 +2,7 @@
 // end of a layer, and has the measures write their results in the order of the table.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,9 @@ class MeasureSet : public run::Observer {
   /// What `context` refers to outlives the set. The run's inputs are the context's, of corpora with ranks
   /// this rank's part.
   MeasureSet(Context context, const std::vector<const MeasureInfo*>& chosen);
+  /// One of each input, as `make` gives it.
+  using Make = std::function<std::unique_ptr<Measure>(const Context& context, size_t input)>;
+  MeasureSet(Context context, const Make& make);
 
   bool wants(const run::Site& site, size_t input) const override;
   bool wants_attention_sums(int64_t layer, size_t input) const override;

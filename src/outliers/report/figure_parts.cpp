@@ -69,6 +69,62 @@ void spread(std::vector<Mark>& marks, double distance, double end) {
   }
 }
 
+std::vector<std::pair<int64_t, double>> outline(const at::Tensor& values, int64_t parts) {
+  const at::Tensor x = values.to(at::kDouble).contiguous();
+  const double* data = x.const_data_ptr<double>();
+  const int64_t count = x.numel();
+  parts = std::min(count, parts);
+  std::vector<std::pair<int64_t, double>> points;
+  for (int64_t p = 0; p < parts; ++p) {
+    const int64_t begin = count * p / parts, end = count * (p + 1) / parts;
+    int64_t best = -1;
+    for (int64_t i = begin; i < end; ++i) {
+      if (std::isfinite(data[i]) && (best < 0 || std::abs(data[i]) > std::abs(data[best]))) best = i;
+    }
+    points.emplace_back(best < 0 ? begin : best, best < 0 ? NAN : data[best]);
+  }
+  return points;
+}
+
+std::vector<Mark> named_peaks(const std::map<int64_t, double>& peaks, double max, double share, size_t most) {
+  std::vector<std::pair<double, int64_t>> largest;
+  for (const auto& [channel, value] : peaks) {
+    if (value > 0 && value >= share * max) largest.emplace_back(-value, channel);
+  }
+  std::sort(largest.begin(), largest.end());
+  if (largest.size() > 4 * most) largest.clear();
+  largest.resize(std::min(largest.size(), most));
+  std::vector<Mark> marks;
+  for (const auto& [value, channel] : largest)
+    marks.push_back({static_cast<double>(channel), static_cast<double>(channel), fmt::format("{}", channel)});
+  return marks;
+}
+
+std::string box_walls(const char* floor) {
+  return fmt::format(
+      "set object 1 polygon from x0,0,{0} to x1,0,{0} to x1,y1,{0} to x0,y1,{0} to x0,0,{0} fs solid "
+      "noborder "
+      "fc rgb '#f7f7f7' back\n"
+      "set object 2 polygon from x0,y1,{0} to x1,y1,{0} to x1,y1,z1 to x0,y1,z1 to x0,y1,{0} fs solid "
+      "noborder "
+      "fc rgb '#f2f2f2' back\n"
+      "set object 3 polygon from x0,0,{0} to x0,y1,{0} to x0,y1,z1 to x0,0,z1 to x0,0,{0} fs solid noborder "
+      "fc "
+      "rgb '#fafafa' back\n"
+      "set style arrow 1 nohead ls 100 back\n"
+      "set style arrow 2 nohead lc rgb '#444444' lw 0.7\n"
+      "set arrow from x0,0,{0} to x1,0,{0} as 2; set arrow from x1,0,{0} to x1,y1,{0} as 2; set arrow from "
+      "x1,y1,{0} to x1,y1,z1 as 2\n",
+      floor);
+}
+
+std::string box_line(double z, double offset) {
+  return fmt::format(
+      "set arrow from x0,y1,{0:g} to x1,y1,{0:g} as 1; set arrow from x0,0,{0:g} to x0,y1,{0:g} as 1\n"
+      "set label '{1}' at x1,y1,{0:g} left offset {2:g},0\n",
+      z, tick_text(z), offset);
+}
+
 std::string text_block(const char* head, const std::vector<std::pair<double, std::string>>& rows) {
   std::string text = fmt::format("# {}\n", head);
   for (const auto& [at, label] : rows) text += fmt::format("{:g}\t{}\n", at, data_text(label));

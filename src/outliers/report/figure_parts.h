@@ -1,6 +1,7 @@
 // What figures are put together from.
 #pragma once
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,18 @@ struct Mark {
 };
 /// Moves labels apart to `distance`, keeping their order and staying within 0..end.
 void spread(std::vector<Mark>& marks, double distance, double end);
+
+/// The largest value by abs of each of `parts` parts of values [C], signed, at its own place; a part without
+/// a finite value is a gap.
+std::vector<std::pair<int64_t, double>> outline(const at::Tensor& values, int64_t parts);
+/// Of peaks by channel, those to name: at least `share` of the largest one, `max`, and at most `most`, the
+/// largest. None where very many are, as in a figure that is flat.
+std::vector<Mark> named_peaks(const std::map<int64_t, double>& peaks, double max, double share, size_t most);
+/// The floor and the back walls of a box from x0, 0, `floor` to x1, y1, z1 (the script's names), its front
+/// edges, and the styles of its lines.
+std::string box_walls(const char* floor);
+/// A line at height z along the back walls, with its number to the right.
+std::string box_line(double z, double offset);
 
 /// A block of places and texts; one that shows nothing where there are none, so that indices stay.
 std::string text_block(const char* head, const std::vector<std::pair<double, std::string>>& rows);

@@ -33,23 +33,6 @@ struct Lines3d {
   std::string plain;          // the palette's colour for lines without outliers
 };
 
-// The largest abs of each part, at its own place; a part without a finite value is a gap.
-std::vector<std::pair<int64_t, double>> outline(const at::Tensor& values) {
-  const at::Tensor x = values.to(at::kDouble).abs().contiguous();
-  const double* data = x.data_ptr<double>();
-  const int64_t count = x.numel(), parts = std::min(count, kPoints3d);
-  std::vector<std::pair<int64_t, double>> points;
-  for (int64_t p = 0; p < parts; ++p) {
-    const int64_t begin = count * p / parts, end = count * (p + 1) / parts;
-    int64_t best = -1;
-    for (int64_t i = begin; i < end; ++i) {
-      if (std::isfinite(data[i]) && (best < 0 || data[i] > data[best])) best = i;
-    }
-    points.emplace_back(best < 0 ? begin : best, best < 0 ? NAN : data[best]);
-  }
-  return points;
-}
-
 Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
   Figure f{std::move(name), std::move(shows)};
   const bool wide = l.lines.size() > 12;
@@ -61,7 +44,7 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
   double max = 0;
   std::string lines;
   for (const Line3d& line : l.lines) {
-    for (const auto& [channel, value] : outline(line.values)) {
+    for (const auto& [channel, value] : outline(line.values.abs(), kPoints3d)) {
       lines += fmt::format("{:g}\t{}\t{}\t{}\n", line.x, channel, data_number(value), line.outlier ? 1 : 0);
       if (!std::isfinite(value)) continue;
       max = std::max(max, value);
@@ -70,18 +53,7 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
     }
     lines += "\n\n";
   }
-  std::vector<std::pair<double, int64_t>> largest;
-  for (const auto& [channel, value] : peaks) {
-    if (value > 0 && value >= kMarkShare * max) largest.emplace_back(-value, channel);
-  }
-  std::sort(largest.begin(), largest.end());
-  // A flat figure has no outlier channels to name.
-  if (largest.size() > 4 * kMarks) largest.clear();
-  largest.resize(std::min(largest.size(), kMarks));
-  std::vector<Mark> marks;
-  for (const auto& [value, channel] : largest) {
-    marks.push_back({static_cast<double>(channel), static_cast<double>(channel), fmt::format("{}", channel)});
-  }
+  std::vector<Mark> marks = named_peaks(peaks, max, kMarkShare, kMarks);
   const auto end = static_cast<double>(std::max<int64_t>(l.length - 1, 1));
   spread(marks, (wide ? 0.1 : 0.2) * end, 0.86 * end);  // above stands the 0 of the third axis
 
@@ -102,34 +74,17 @@ Figure draw_3d(std::string name, std::string shows, const Lines3d& l) {
       "unset border; unset xtics; unset ytics; unset ztics; unset key\n"
       "set xyplane 0\nset view 62, 36, 1, 1.05\n"
       "set lmargin at screen {}; set rmargin at screen {}; set bmargin at screen {}; set tmargin at screen "
-      "{}\n"
-      "set object 1 polygon from x0,0,0 to x1,0,0 to x1,y1,0 to x0,y1,0 to x0,0,0 fs solid noborder fc rgb "
-      "'#f7f7f7' back\n"
-      "set object 2 polygon from x0,y1,0 to x1,y1,0 to x1,y1,z1 to x0,y1,z1 to x0,y1,0 fs solid noborder fc "
-      "rgb "
-      "'#f2f2f2' back\n"
-      "set object 3 polygon from x0,0,0 to x0,y1,0 to x0,y1,z1 to x0,0,z1 to x0,0,0 fs solid noborder fc rgb "
-      "'#fafafa' back\n"
-      "set style arrow 1 nohead ls 100 back\n"
-      "set style arrow 2 nohead lc rgb '#444444' lw 0.7\n",
+      "{}\n",
       first, last, end, top, wide ? 0.18 : 0.20, wide ? 0.80 : 0.78, wide ? 0.28 : 0.24, 0.78);
   f.settings += fmt::format("set label 1 {} at screen 0.5, 0.96 center\n", script_text(l.title));
-  for (const double z : ticks(top)) {
-    f.settings += fmt::format(
-        "set arrow from x0,y1,{0:g} to x1,y1,{0:g} as 1; set arrow from x0,0,{0:g} to x0,y1,{0:g} as 1\n"
-        "set label '{1}' at x1,y1,{0:g} left offset 0.6,0\n",
-        z, tick_text(z));
-  }
+  f.settings += box_walls("0");
+  for (const double z : ticks(top)) f.settings += box_line(z, 0.6);
   for (const Line3d& line : l.lines) {
     if (!line.label.empty())
       f.settings += fmt::format("set arrow from {0:g},y1,0 to {0:g},y1,z1 as 1\n", line.x);
   }
   for (const Mark& m : marks)
     f.settings += fmt::format("set arrow from x0,{0:g},0 to x1,{0:g},0 as 1\n", m.at);
-  f.settings +=
-      "set arrow from x0,0,0 to x1,0,0 as 2; set arrow from x1,0,0 to x1,y1,0 as 2; set arrow from x1,y1,0 "
-      "to "
-      "x1,y1,z1 as 2\n";
   f.plot = fmt::format(
       "  splot data index 3:{} using 1:2:3:(int($4) == 1 ? outlier : {}) with lines lw 1.3 lc rgb variable, "
       "\\\n"

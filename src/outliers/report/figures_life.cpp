@@ -41,21 +41,6 @@ struct Panel {
   const char* plain = "plain";
 };
 
-std::vector<std::pair<int64_t, double>> outline(const at::Tensor& values) {
-  const at::Tensor wide = values.to(at::kDouble).contiguous();
-  const double* data = wide.const_data_ptr<double>();
-  const int64_t count = wide.numel(), parts = std::min(count, kPoints);
-  std::vector<std::pair<int64_t, double>> points;
-  for (int64_t p = 0; p < parts; ++p) {
-    const int64_t begin = count * p / parts, end = count * (p + 1) / parts;
-    int64_t best = begin;
-    for (int64_t i = begin; i < end; ++i)
-      if (!(std::abs(data[i]) <= std::abs(data[best]))) best = i;
-    points.emplace_back(best, data[best]);
-  }
-  return points;
-}
-
 /// A diagram while it grows: the background's arrows and boxes first, then a plot a panel.
 class Flow {
  public:
@@ -126,7 +111,7 @@ void Flow::add(const Panel& panel) {
   std::map<int64_t, double> peaks;
   std::string rows;
   for (const Line& line : panel.lines) {
-    for (const auto& [channel, value] : outline(line.values)) {
+    for (const auto& [channel, value] : outline(line.values, kPoints)) {
       rows += fmt::format("{:g}\t{}\t{}\t{}\n", line.x, channel, data_number(value), line.outlier ? 1 : 0);
       if (!std::isfinite(value)) continue;
       max = std::max(max, std::abs(value));
@@ -137,15 +122,7 @@ void Flow::add(const Panel& panel) {
   const int64_t length = panel.lines.front().values.numel();
   const double top = max > 0 ? max * 1.05 : 1, end = static_cast<double>(std::max<int64_t>(length - 1, 1)),
                first = panel.lines.front().x - 0.7, last = panel.lines.back().x + 0.7;
-  std::vector<std::pair<double, int64_t>> largest;
-  for (const auto& [channel, value] : peaks)
-    if (value > 0 && value >= kMarkShare * max) largest.emplace_back(-value, channel);
-  std::sort(largest.begin(), largest.end());
-  if (largest.size() > 4 * kMarks) largest.clear();  // a flat panel has none to name
-  largest.resize(std::min(largest.size(), kMarks));
-  std::vector<Mark> marks;
-  for (const auto& [value, channel] : largest)
-    marks.push_back({static_cast<double>(channel), static_cast<double>(channel), fmt::format("{}", channel)});
+  std::vector<Mark> marks = named_peaks(peaks, max, kMarkShare, kMarks);
   spread(marks, 0.3 * end, 0.9 * end);
 
   f_.data += fmt::format("# {}\n", panel.title);
@@ -161,28 +138,11 @@ void Flow::add(const Panel& panel) {
   panels_ += fmt::format(
       "x0 = {:g}; x1 = {:g}; y1 = {:g}; z1 = {:g}\n"
       "set xrange [x0:x1]; set yrange [0:y1]; set zrange [-z1:z1]; set xyplane at -z1; set view 62, 36, 1.3, "
-      "1.05\n"
-      "set object 1 polygon from x0,0,-z1 to x1,0,-z1 to x1,y1,-z1 to x0,y1,-z1 to x0,0,-z1 fs solid "
-      "noborder fc rgb "
-      "'#f7f7f7' back\n"
-      "set object 2 polygon from x0,y1,-z1 to x1,y1,-z1 to x1,y1,z1 to x0,y1,z1 to x0,y1,-z1 fs solid "
-      "noborder fc rgb "
-      "'#f2f2f2' back\n"
-      "set object 3 polygon from x0,0,-z1 to x0,y1,-z1 to x0,y1,z1 to x0,0,z1 to x0,0,-z1 fs solid noborder "
-      "fc rgb "
-      "'#fafafa' back\n"
-      "set style arrow 1 nohead ls 100 back\nset style arrow 2 nohead lc rgb '#444444' lw 0.7\n",
+      "1.05\n",
       first, last, end, top);
   const double tick = ticks(max > 0 ? max : 1).back();
-  for (const double z : {-tick, 0.0, tick}) {
-    panels_ += fmt::format(
-        "set arrow from x0,y1,{0:g} to x1,y1,{0:g} as 1; set arrow from x0,0,{0:g} to x0,y1,{0:g} as 1\n"
-        "set label '{1}' at x1,y1,{0:g} left offset 0.4,0\n",
-        z, tick_text(z));
-  }
-  panels_ +=
-      "set arrow from x0,0,-z1 to x1,0,-z1 as 2; set arrow from x1,0,-z1 to x1,y1,-z1 as 2; set arrow from "
-      "x1,y1,-z1 to x1,y1,z1 as 2\n";
+  panels_ += box_walls("-z1");
+  for (const double z : {-tick, 0.0, tick}) panels_ += box_line(z, 0.4);
   const int lines = blocks_ + 3;
   panels_ += fmt::format(
       "splot data index {}:{} using 1:2:3:(int($4) == 1 ? outlier : {}) with lines lw 1 lc rgb variable "

@@ -39,16 +39,6 @@ void project_into(at::Tensor& out, const at::Tensor& x, const at::Tensor& weight
   }
 }
 
-/// The points of one MLP.
-struct MlpPoints {
-  Point gate_out, act_out, up_out, down_in;
-};
-constexpr MlpPoints kOwn = {Point::gate_out, Point::act_out, Point::up_out, Point::down_in},
-                    kShared = {Point::shared_gate_out, Point::shared_act_out, Point::shared_up_out,
-                               Point::shared_down_in},
-                    kExpert = {Point::experts_gate_out, Point::experts_act_out, Point::experts_up_out,
-                               Point::experts_down_in};
-
 /// What is to be shown of one pass through an MLP, [n,F] each; undefined where nobody asks.
 struct MlpProducts {
   at::Tensor gate_out, act_out, up_out, down_in;
@@ -256,7 +246,7 @@ std::vector<int64_t> routes_of(const at::Tensor& expert_of, const models::Expert
 at::Tensor mlp_part(const models::Config& c, const LayerWeights& w, const at::Tensor& x, const Slice& slice,
                     const Tap& tap) {
   const at::Tensor input = x.reshape({x.size(0) * x.size(1), -1});
-  return whole_mlp(c, w.mlp, input, kOwn, x.size(0), slice, tap).view({x.size(0), x.size(1), -1});
+  return whole_mlp(c, w.mlp, input, kOwnMlp, x.size(0), slice, tap).view({x.size(0), x.size(1), -1});
 }
 
 at::Tensor experts_part(const models::Config& c, const LayerWeights& w, Experts& experts, const at::Tensor& x,
@@ -292,7 +282,7 @@ at::Tensor experts_part(const models::Config& c, const LayerWeights& w, Experts&
   const auto add = [&](at::Tensor out, const at::Tensor& rows) {
     sum.index_add_(0, rows.div(k, "floor"), out.mul_(select(weight_of, rows)));
   };
-  if (is_edited(tap, kExpert) || tap.edits(Point::experts_down_out)) {
+  if (is_edited(tap, kExpertMlp) || tap.edits(Point::experts_down_out)) {
     std::vector<Passing> groups;
     for (size_t i = 0; i < chosen.size(); ++i) {
       const at::Tensor tokens = rows_of[i].div(k, "floor");
@@ -301,7 +291,7 @@ at::Tensor experts_part(const models::Config& c, const LayerWeights& w, Experts&
     const auto pass = [&](Point point, const at::Tensor& product) {
       return tap.pass(point, slice, product.view({B, T, k, -1}), index).reshape({n * k, -1});
     };
-    const at::Tensor out = pass(Point::experts_down_out, EditedMlp(c, groups, n * k)(kExpert, pass));
+    const at::Tensor out = pass(Point::experts_down_out, EditedMlp(c, groups, n * k)(kExpertMlp, pass));
     for (const at::Tensor& rows : rows_of) add(select(out, rows), rows);
   } else {
     std::map<Point, at::Tensor> whole;  // [n*k, ...]
@@ -314,8 +304,8 @@ at::Tensor experts_part(const models::Config& c, const LayerWeights& w, Experts&
       const at::Tensor& rows = rows_of[i];
       MlpProducts shown;
       at::Tensor out =
-          run_mlp(c, experts[chosen[i]], select(input, rows.div(k, "floor")), tap, kExpert, shown);
-      shown.for_each(kExpert, [&](Point point, const at::Tensor& product) { keep(point, product, rows); });
+          run_mlp(c, experts[chosen[i]], select(input, rows.div(k, "floor")), tap, kExpertMlp, shown);
+      shown.for_each(kExpertMlp, [&](Point point, const at::Tensor& product) { keep(point, product, rows); });
       if (tap.wants(Point::experts_down_out)) keep(Point::experts_down_out, out, rows);
       add(std::move(out), rows);
     }
@@ -327,7 +317,7 @@ at::Tensor experts_part(const models::Config& c, const LayerWeights& w, Experts&
         tap.pass(Point::shared_weight, slice, at::linear(input, w.shared_gate).sigmoid_().view({B, T, 1}))
             .reshape({n, 1});
     const at::Tensor out = tap.pass(Point::shared_down_out, slice,
-                                    whole_mlp(c, w.mlp, input, kShared, B, slice, tap).view({B, T, -1}))
+                                    whole_mlp(c, w.mlp, input, kSharedMlp, B, slice, tap).view({B, T, -1}))
                                .reshape({n, -1});
     sum.addcmul_(out, weight);
   }

@@ -82,6 +82,16 @@ struct SiteName {
   std::string layers, point;
 };
 OUTLIERS_API SiteName split_site_name(const std::string& name);
+/// The points of one MLP: a layer's own, the one that all tokens share, or those of a token's experts.
+struct MlpPoints {
+  Point gate_out, act_out, up_out, down_in;
+};
+inline constexpr MlpPoints kOwnMlp = {Point::gate_out, Point::act_out, Point::up_out, Point::down_in},
+                           kSharedMlp = {Point::shared_gate_out, Point::shared_act_out, Point::shared_up_out,
+                                         Point::shared_down_in},
+                           kExpertMlp = {Point::experts_gate_out, Point::experts_act_out,
+                                         Point::experts_up_out, Point::experts_down_in};
+
 /// Where in the run a tensor belongs: sequences [first_sequence, first_sequence + x.size(0)) of
 /// inputs[input].
 struct Slice {

@@ -7,6 +7,7 @@
 
 #include "outliers/core/error.h"
 #include "outliers/measures/measure_set.h"
+#include "outliers/measures/residual_state.h"
 #include "outliers/models/describe.h"
 #include "outliers/run/finite_watch.h"
 #include "outliers/studies/branch_sums.h"
@@ -163,10 +164,11 @@ double sink_rate(const results::Attention& attention) {
   return sum / static_cast<double>(attention.heads.size());
 }
 
-void describe_layers(const std::vector<results::Layer>& layers, int64_t first,
+/// Before its first layer a run is the plain one.
+void describe_layers(const std::vector<results::Layer>& layers, int64_t first, const std::string& plain,
                      results::InterventionRun& run) {
   for (const results::Layer& layer : layers) {
-    const results::LayerInput& part = *layer.inputs.find(run.name);
+    const results::LayerInput& part = *layer.inputs.find(layer.layer < first ? plain : run.name);
     const double rate = sink_rate(*part.attention);
     run.sink_rate += rate / static_cast<double>(layers.size());
     if (layer.layer < first) continue;
@@ -199,8 +201,10 @@ results::Interventions intervene(const models::Model& model, const InterventionO
   std::vector<measures::Input> measured;
   for (const run::Input& input : runs.inputs)
     measured.push_back({input.name, results::InputKind::corpus, windows.ids, first});
-  measures::MeasureSet set({config, names, measured, ranks},
-                           measures::choose_measures({"activations", "attention"}, config));
+  measures::MeasureSet set(
+      {config, names, measured, ranks}, [&](const measures::Context& context, size_t input) {
+        return measures::residual_state(context, input, first_layer(runs.inputs[input], config));
+      });
   run::FiniteWatch finite({first});  // of the plain run
   const BranchSums sums = sum_branches(model, windows, {first, last}, runs.inputs, {&set, &finite},
                                        "intervening", eval::run_options(options.evaluation), ranks, times);
@@ -221,7 +225,7 @@ results::Interventions intervene(const models::Model& model, const InterventionO
     static_cast<results::Score&>(run) = eval::score_of(scores);
     run.name = input.name;
     for (const results::WindowScore& window : scores) run.window_nll_nats.push_back(window.nll_nats);
-    describe_layers(layers, first_layer(input, config), run);
+    describe_layers(layers, first_layer(input, config), runs.inputs.front().name, run);
     if (i == 0) continue;
     const Branch& branch = runs.branches[i - 1];
     run.edits = run::edits_name(input.edits);

@@ -17,8 +17,6 @@
 namespace outliers::studies {
 namespace {
 
-/// All prompts' residual streams together take at most this; of long ones the first tokens are kept.
-constexpr int64_t kTraceBytes = int64_t{256} << 20;
 /// Of each corpus, what is looked at for constancy: its first windows, cut.
 constexpr int64_t kProbeSequences = 8, kProbeTokens = 128;
 
@@ -264,7 +262,8 @@ bool ResidualTrace::wants(const run::Site& site, size_t input) const {
 
 int64_t ResidualTrace::kept(int64_t tokens) const {
   const int64_t row = (config_.layers + 1) * config_.width * 4 * static_cast<int64_t>(rows_.size());
-  return std::clamp<int64_t>(kTraceBytes / row, 1, tokens);
+  // Of long prompts the first tokens.
+  return std::clamp<int64_t>(measures::kPromptBytes / row, 1, tokens);
 }
 
 void ResidualTrace::on_point(const run::Site&, const run::Slice& slice, const at::Tensor& x) {

@@ -24,8 +24,6 @@ using run::Point;
 constexpr int64_t kNeurons = 5, kChannels = 5, kTokens = 3;
 /// Neurons of the layer of birth whose values are explained: those of at least this part of the largest.
 constexpr double kDriven = 0.1;
-/// Attention maps of a prompt take at most this; a longer one has no spread.
-constexpr int64_t kMapBytes = int64_t{256} << 20;
 /// Outlier tokens of a layer that are compared with each other.
 constexpr size_t kCompared = 256;
 
@@ -38,9 +36,9 @@ constexpr Point kProducts[] = {Point::gate_out,         Point::act_out,         
                                Point::experts_gate_out, Point::experts_act_out, Point::experts_up_out,
                                Point::shared_gate_out,  Point::shared_act_out,  Point::shared_up_out};
 
-/// Whether a prompt's two maps fit.
+/// Whether a prompt's two maps fit; a longer one has no spread.
 bool has_maps(const models::Config& config, int64_t tokens) {
-  return 2 * config.heads * tokens * tokens * 4 <= kMapBytes;
+  return 2 * config.heads * tokens * tokens * 4 <= measures::kPromptBytes;
 }
 
 bool among(std::span<const Point> points, Point point) {
@@ -61,15 +59,9 @@ std::vector<double> mean_where(const at::Tensor& x, const at::Tensor& where) {
   return measures::numbers(sums / where.flatten(1).sum(1));
 }
 
-/// The points of one MLP, or of one expert for the tokens that pass it.
-struct NeuronPoints {
-  Point gate_out, act_out, up_out, down_in;
-};
-NeuronPoints points_of(const results::Neuron& neuron) {
-  if (!neuron.expert) return {Point::gate_out, Point::act_out, Point::up_out, Point::down_in};
-  if (neuron.expert->is_shared())
-    return {Point::shared_gate_out, Point::shared_act_out, Point::shared_up_out, Point::shared_down_in};
-  return {Point::experts_gate_out, Point::experts_act_out, Point::experts_up_out, Point::experts_down_in};
+const run::MlpPoints& points_of(const results::Neuron& neuron) {
+  if (!neuron.expert) return run::kOwnMlp;
+  return neuron.expert->is_shared() ? run::kSharedMlp : run::kExpertMlp;
 }
 
 }  // namespace
@@ -263,7 +255,7 @@ std::optional<results::LayerSpread> LifecycleParts::spread_of(int64_t layer) con
 results::DrivenNeuron LifecycleParts::driven(const results::Neuron& neuron, int64_t token) const {
   results::DrivenNeuron driven;
   static_cast<results::Neuron&>(driven) = neuron;
-  const NeuronPoints points = points_of(neuron);
+  const run::MlpPoints& points = points_of(neuron);
   const int64_t n = neuron.neuron, expert = neuron.expert ? neuron.expert->number : run::kNoExpert;
   const auto value = [&](Point point) { return of_neurons(point, neuron)[token][n].item<double>(); };
   if (config_.gated_mlp) driven.gate_out = value(points.gate_out);
@@ -306,7 +298,7 @@ at::Tensor LifecycleParts::of_neurons(Point point, const results::Neuron& neuron
 }
 
 void LifecycleParts::keep_mlp(const LifeTargets& target, const char* part, const results::Neuron& neuron) {
-  const NeuronPoints points = points_of(neuron);
+  const run::MlpPoints& points = points_of(neuron);
   const int64_t F = models::widest_mlp(config_),
                 rows = std::min(results::kLifeTokens, shown_.at(Point::resid_in).size(0));
   const auto add = [&](const char* name, at::Tensor x) {

@@ -1,14 +1,10 @@
 // Statistics of the residual stream and of the down projection's input, over all tokens.
-#include "outliers/stats/activations.h"
-
 #include <map>
 
 #include "outliers/core/thresholds.h"
-#include "outliers/measures/kept_tensors.h"
 #include "outliers/measures/measure.h"
+#include "outliers/measures/point_statistics.h"
 #include "outliers/measures/tensors.h"
-#include "outliers/stats/magnitudes.h"
-#include "outliers/stats/partial.h"
 
 namespace outliers::measures {
 namespace {
@@ -17,37 +13,6 @@ using run::Point;
 
 /// Entries of massive_tokens at most.
 constexpr size_t kMassiveTexts = 100;
-
-/// One point of a layer.
-class PointStatistics {
- public:
-  explicit PointStatistics(const Criteria& criteria) : accumulator_({.criteria = criteria}) {}
-
-  void add(const at::Tensor& x, int64_t first_sequence, Spill* spill) {
-    accumulator_.add(x, first_sequence);
-    // Of 16-bit dtypes the first look is exact.
-    if (x.scalar_type() == at::kFloat) kept_.add(x, spill);
-  }
-  void save(ByteWriter& out) const { accumulator_.save(out); }
-  void merge(ByteReader& in) { accumulator_.merge(stats::ActivationAccumulator::load(in)); }
-
-  /// The bins of the histogram that are to be counted key by key.
-  std::vector<int64_t> question() { return accumulator_.refinement_bins(); }
-  /// [bins][keys]
-  std::vector<std::vector<int64_t>> answer(const std::vector<int64_t>& bins) const {
-    stats::KeySums sums(bins);
-    if (!bins.empty()) kept_.for_each([&](const at::Tensor& x) { sums.add(x); });
-    return sums.counts();
-  }
-  void hear(const std::vector<std::vector<int64_t>>& counts) {
-    if (!counts.empty()) accumulator_.refine(counts);
-  }
-  stats::ActivationSummary finish() const { return accumulator_.finish(); }
-
- private:
-  stats::ActivationAccumulator accumulator_;
-  KeptTensors kept_;
-};
 
 /// Where the MLP is of experts, down_in is measured with the experts of a token side by side: [b,T,k*Fe], and
 /// the shared one's Fs behind them. Here is which neuron of which expert a channel of that is.
@@ -192,18 +157,14 @@ class Activations : public Measure {
     ByteReader bins(question);
     ByteWriter counts;
     for (const PointStatistics* point : {&resid_out_, &down_in_}) {
-      const auto all = point->answer(bins.get_vector<int64_t>());
-      counts.put(all.size());
-      for (const std::vector<int64_t>& of_bin : all) counts.put(of_bin);
+      point->answer(bins, counts);
     }
     return counts.bytes();
   }
   void hear(const std::string& answer) override {
     ByteReader in(answer);
     for (PointStatistics* point : {&resid_out_, &down_in_}) {
-      std::vector<std::vector<int64_t>> counts(in.get<size_t>());
-      for (std::vector<int64_t>& of_bin : counts) of_bin = in.get_vector<int64_t>();
-      point->hear(counts);
+      point->hear(in);
     }
   }
 
@@ -234,7 +195,7 @@ class Activations : public Measure {
 
   Memory memory(const Load& load) const override {
     // Of each point a histogram, and kept keys or their counts.
-    constexpr int64_t kFloat = sizeof(float), kHistograms = int64_t{10} << 20;
+    constexpr int64_t kFloat = sizeof(float);
     const models::Experts& experts = config().experts;
     const int64_t L = config().layers, D = config().width, F = models::widest_mlp(config());
     const int64_t side_by_side = experts.used * experts.width + experts.shared_width;
@@ -242,10 +203,8 @@ class Activations : public Measure {
     const auto e = static_cast<int64_t>(c10::elementSize(load.dtype));
     Memory memory;
     memory.arrays = L * (D + F + 2 * load.all()) * kFloat;
-    for (const int64_t channels : {D, widest}) {
-      const int64_t keys = std::min(stats::Magnitudes::kKeptLimit, load.all() * channels);
-      memory.held += kHistograms + (load.dtype == at::kFloat ? keys * kFloat : 0);
-    }
+    for (const int64_t channels : {D, widest})
+      memory.held += PointStatistics::held_bytes(load.dtype, load.all() * channels);
     if (load.dtype == at::kFloat) {
       memory.spillable = load.all() * widest * e;  // resid_out in memory is the hidden states
       memory.on_disk = load.all() * (D + widest) * e;
@@ -263,7 +222,7 @@ class Activations : public Measure {
   void measure_embedding(const at::Tensor& x) {
     PointStatistics embedding(context().criteria);
     embedding.add(x, 0, nullptr);
-    embedding.hear(embedding.answer(embedding.question()));
+    embedding.look_again();
     const stats::ActivationSummary summary = embedding.finish();
     embedding_ = {summary.max, summary.median};
   }

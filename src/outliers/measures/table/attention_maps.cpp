@@ -7,9 +7,6 @@
 namespace outliers::measures {
 namespace {
 
-/// The maps of all layers and prompts together take at most this.
-constexpr int64_t kMapBytes = int64_t{256} << 20;
-
 class AttentionMaps : public Measure {
  public:
   using Measure::Measure;
@@ -34,11 +31,12 @@ class AttentionMaps : public Measure {
   }
 
  private:
+  /// Whether the maps of all layers and prompts together do.
   bool fits() const {
     const int64_t prompts = std::count_if(context().inputs.begin(), context().inputs.end(),
                                           [](const Input& one) { return one.is_prompt(); });
     const int64_t P = input().ids.size(1), probs = config().layers * config().heads * P * P;
-    return probs <= kMapBytes / static_cast<int64_t>(sizeof(float)) / prompts;
+    return probs <= kPromptBytes / static_cast<int64_t>(sizeof(float)) / prompts;
   }
 
   at::Tensor probs_, mean_;  // [H,P,P], [P,P]

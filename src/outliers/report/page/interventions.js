@@ -111,7 +111,8 @@ function perplexityChart(host, all) {
     // Within half a decade there are no round numbers of a log scale.
     const marks = ticks(x.low, x.high, x.high / x.low > 3, 4), room = Math.max(1, Math.floor(marks.length / Math.max(1, width / 70)));
     for (const v of marks) root.append(svg("line", { class: "gridline", x1: x(v), x2: x(v), y1: top, y2: bottom }));
-    marks.filter((_, i) => i % room === 0).forEach((v) => root.append(svg("text", { x: x(v), y: bottom + 16, "text-anchor": "middle" }, axisNumber(v))));
+    const named = (v) => (x.high / x.low > 3 ? axisNumber(v) : grouped(String(Number(v.toPrecision(6)))));
+    marks.filter((_, i) => i % room === 0).forEach((v) => root.append(svg("text", { x: x(v), y: bottom + 16, "text-anchor": "middle" }, named(v))));
     root.append(svg("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }));
     root.append(svg("text", { class: "axis-title", x: right, y: height - 6, "text-anchor": "end" }, "perplexity, log scale"));
     const plain = x(pplOf(all.plain));
