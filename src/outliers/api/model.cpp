@@ -27,6 +27,10 @@ std::filesystem::path fetch(const std::string& source, const std::string& revisi
   return io::resolve_model(source, revision, file);
 }
 
+std::vector<std::filesystem::path> fetch_data_set(const std::string& address) {
+  return io::fetch_data_set(address);
+}
+
 std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& path) {
   return models::open_tokenizer(path);
 }

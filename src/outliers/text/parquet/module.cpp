@@ -83,6 +83,8 @@ class File : public arrow::io::RandomAccessFile {
 /// The first line of what Arrow says, without its own prefixes.
 std::string in_one_line(std::string what) {
   what.erase(std::min(what.find('\n'), what.size()));
+  // A footer may be plain where columns are not.
+  if (what.find("decrypt") != std::string::npos) return "its text is encrypted";
   for (const std::string prefix :
        {"IOError: ", "Invalid: ", "Parquet error: ", "Parquet/Thrift error: ", "Serialized page header"}) {
     if (what.rfind(prefix, 0) == 0 && prefix.back() == ' ') what.erase(0, prefix.size());
@@ -195,12 +197,7 @@ class ArrowParquetFile : public ParquetFile {
   }
 
   void open_group() {
-    const auto metadata = reader_->metadata()->RowGroup(group_);
-    rows_ = metadata->num_rows();
-    for (const int column : chosen_) {
-      if (metadata->ColumnChunk(column)->crypto_metadata() != nullptr)
-        throw std::runtime_error("its text is encrypted");
-    }
+    rows_ = reader_->metadata()->RowGroup(group_)->num_rows();
     cursors_.clear();
     const auto group = reader_->RowGroup(group_);
     for (const int column : chosen_) cursors_.emplace_back(*group, column);
