@@ -134,6 +134,11 @@ def find_program(named):
     raise Failure(f"no program {named}" if named else "there is no program yet: run scripts/build.sh, or name one with --program")
 
 
+def changed(path):
+    """When a file or folder was last changed; 0 for a name on the Hub."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+
+
 class Study:
     """A script's run: its options, the program, the model's published facts, and the rows."""
 
@@ -198,7 +203,8 @@ class Study:
         while True:
             out = self.work / (command + (f"-{number}" if number else ""))
             made_by = out.with_name(out.name + ".command.json")
-            wanted = [command, self.args.model, *map(str, words), self.args.device, self.args.dtype]
+            wanted = [command, self.args.model, *map(str, words), self.args.device, self.args.dtype,
+                      *map(changed, (self.program, self.args.model))]
             if not made_by.exists():
                 break
             if json.loads(made_by.read_text()) == wanted and (out / file).exists():
