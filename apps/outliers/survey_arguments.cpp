@@ -32,12 +32,14 @@ void SurveyArguments::add_inputs(Command& command) {
       command
           .add_repeated(
               "--corpus", [this](const std::string& path) { corpora_.push_back(path); },
-              "text to measure on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd; - is "
-              "standard input (default: one that comes along); may be repeated")
+              "text to measure on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd, "
+              "Parquet, "
+              "or hf://datasets/OWNER/NAME/FILE on the Hub; - is standard input (default: one that comes "
+              "along); may be repeated")
           .value("FILE");
   Option text_field = command
                           .add("--text-field", survey_.text_field,
-                               "reads the corpus as JSON lines and takes this field of each row "
+                               "reads the corpus as JSON lines or Parquet and takes this field of each row "
                                "(default: text, else content)")
                           .value("NAME");
   command.add("--sequences", survey_.sequences, "windows of the corpus, or images at most")

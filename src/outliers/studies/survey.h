@@ -23,7 +23,7 @@ namespace outliers::studies {
 struct SurveyOptions {
   /// Each is looked at token by token; none: that of 2502.06415.
   std::vector<std::string> prompts;
-  std::vector<std::filesystem::path> corpora;  ///< as text::read_corpus; none: text::default_corpus()
+  std::vector<std::filesystem::path> corpora;  ///< as models::open_corpus; none: text::default_corpus()
   std::string text_field;                      ///< of text::read_corpus
   int64_t sequences = 4;                       ///< of each corpus
   int64_t tokens = 0;  ///< of a window; 0: 1024, or the model's positions where they are fewer
