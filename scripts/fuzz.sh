@@ -34,7 +34,8 @@ seed() {
       printf '{"feature_extractor_type": "CLIPFeatureExtractor", "size": 8, "crop_size": 11, "resample": 1}' >"$to/clip" ;;
     npz) cp tests/golden/io/numpy*.npz "$to" ;;
     sentencepiece) cp tests/golden/text/*.model "$to" ;;
-    report|results) scripts/build.sh fuzz outliers; "$(python_with_torch)" tests/fuzz/seeds.py "$target" "$to" build/fuzz/outliers ;;
+    interventions|report|results) scripts/build.sh fuzz outliers
+      "$(python_with_torch)" tests/fuzz/seeds.py "$target" "$to" build/fuzz/outliers ;;
     corpus|vocab_merges) "$(python_with_torch)" tests/fuzz/seeds.py "$target" "$to" ;;
     tokenizer_json) find tests/golden/text -name '*.json' -size -64k -exec cp {} "$to" \; ;;
     rules) cp src/outliers/studies/data/rules.toml "$to" ;;

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "outliers/io/npz.h"
 #include "outliers/outliers.h"
@@ -180,6 +181,38 @@ TEST(ApiReport, IsJudgedByRules) {
   tests::write_file(scratch / "bad.toml", "rule");
   EXPECT_EQ(kind_of(scratch / "bad.toml"), ErrorKind::input);
   EXPECT_EQ(kind_of(scratch / "nowhere.toml"), ErrorKind::file);
+}
+
+TEST_F(ApiReportTest, InterventionsAreReadBackAndDrawn) {
+  auto letters = nlohmann::json::parse(tests::read_file(tests::golden("text/small_byte_level.json")));
+  letters["model"]["merges"] = nlohmann::json::array();  // so that the model has all ids of the text
+  tests::write_file(scratch_ / "tokenizer.json", letters.dump());
+  const Model model = open();
+  const Session session;
+  InterventionOptions options;
+  options.edits = {"layer.0.resid_out[channel=1]=zero"};
+  options.controls = 1;
+  tests::write_file(scratch_ / "digits.txt", "0123456789.ABCDEFG,HIJKLMNO;9876543210");
+  options.windows.corpora = {scratch_ / "digits.txt"};
+  options.windows.bos = eval::BosPlace::never;
+  options.windows.context = 8;
+  options.windows.sequences = 2;
+  const results::Interventions found = session.intervene(model, options);
+  const std::filesystem::path directory = scratch_ / "interventions";
+  std::filesystem::create_directory(directory);
+  EXPECT_FALSE(Intervention::is_at(directory));
+  EXPECT_THAT(tests::error_of([&] { Intervention::open(directory); }),
+              HasSubstr("it has no interventions.json; make one with outliers intervene"));
+  tests::write_file(directory / "interventions.json", results::to_text(found));
+  ASSERT_TRUE(Intervention::is_at(directory));
+  const Intervention read = Intervention::open(directory);
+  EXPECT_EQ(results::to_text(read.results()), results::to_text(found));
+  EXPECT_THAT(read.write({.figures = false}), ElementsAre("index.html"));
+  EXPECT_TRUE(std::filesystem::exists(directory / "index.html"));
+  EXPECT_THAT(Intervention::figure_names(),
+              ElementsAre("interventions_ppl", "interventions_max", "interventions_ratio"));
+  EXPECT_THAT(tests::error_of([&] { read.draw({.names = {"interventions_pl"}}); }),
+              HasSubstr("did you mean interventions_ppl?"));
 }
 
 }  // namespace

@@ -119,6 +119,7 @@ class SuperWeightsTest(FolderTest):
         self.assertRegex(text, r"super layer 0 expert 2's down\[4, 13\] = .* \(reads .*, the row gives .*\); layer 1 the shared expert's")
         self.assertRegex(text, r"without them the largest output of a down projection is [\d.]+ in layer \d")
         self.assertRegex(text, r"without perplexity of corpus [\d.]+; without all 2 super weights x .* \(20 random ones at most x ")
+        self.assertIn("of one alone at most, without layer", text)
         self.report(CASES[1], measure="super_weights")
         self.assertNotIn("random ones", self.stdout)
 

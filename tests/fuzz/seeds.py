@@ -47,7 +47,20 @@ def results(program):
         yield f"golden-{golden.name}", (golden / "results.json").read_bytes()
 
 
+def interventions(program):
+    """Of an edit with a control, on a few tokens."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        text = folder / "corpus.txt"
+        text.write_text("The sea was calm. The crew slept.")
+        subprocess.run([program, "intervene", tiny.write_model(folder / "tiny"), "-o", folder / "out", "--corpus", text, "--context", "8",
+                        "--edit", "layer.1.resid_out[massive]=zero;weight.2.down=zero", "--controls", "1", "--no-figures"], check=True,
+                       stdout=subprocess.DEVNULL)
+        yield "interventions", json.dumps(json.loads((folder / "out/interventions.json").read_text()), separators=(",", ":")).encode()
+
+
 if __name__ == "__main__":
     target, to = sys.argv[1:3]
-    for name, content in {"corpus": corpus, "vocab_merges": vocab_merges, "report": report, "results": results}[target](*sys.argv[3:]):
+    seeds = {"corpus": corpus, "vocab_merges": vocab_merges, "interventions": interventions, "report": report, "results": results}
+    for name, content in seeds[target](*sys.argv[3:]):
         (pathlib.Path(to) / name).write_bytes(content)

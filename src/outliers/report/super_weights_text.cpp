@@ -55,9 +55,14 @@ std::string lost_text(const results::Results& r) {
   const results::Criticality& c = *r.criticality;
   const std::vector<results::SuperWeight>& found = r.super_weights->found;
   std::string text = fmt::format("perplexity of {} {}; ", input_words(r, c.input), number(c.ppl));
-  if (c.together)
-    return text + fmt::format("without all {} super weights {}; without {} alone {}", found.size(),
-                              damage_text(*c.together), place(found.front()), damage_text(c.weights.front()));
+  if (c.together) {
+    size_t worst = 0;
+    for (size_t i = 1; i < c.weights.size(); ++i)
+      if (c.weights[i].log10_ppl_ratio > c.weights[worst].log10_ppl_ratio) worst = i;
+    return text + fmt::format("without all {} super weights {}; of one alone at most, without {}, {}",
+                              found.size(), damage_text(*c.together), place(found[worst]),
+                              damage_text(c.weights[worst]));
+  }
   return text + "without the super weight " + damage_text(c.weights.front());
 }
 
