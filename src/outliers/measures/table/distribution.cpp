@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "outliers/core/thresholds.h"
 #include "outliers/measures/measure.h"
 #include "outliers/measures/tensors.h"
 #include "outliers/stats/profile.h"
@@ -46,12 +47,17 @@ class Distribution : public Measure {
     squares_.push_back(in.get_tensor());
   }
 
-  void end_layer(results::Layer& layer, Arrays&) override {
+  void end_layer(results::Layer& layer, Arrays& arrays) override {
     results::LayerInput& here = part(layer);
     const auto put = [&](const char* name, double value) { here.values[name] = {value}; };
     const at::Tensor tokens = at::cat(tokens_, 1).mean(1);  // [6]
     const auto of_tokens = [&](int64_t i) { return tokens[i].item<double>(); };
-    if (here.resid_out) put("kurtosis_excess", here.resid_out->kurtosis_pearson - 3);
+    if (here.resid_out) {
+      put("kurtosis_excess", here.resid_out->kurtosis_pearson - 3);
+      const at::Tensor& max = arrays.last(input().name + ".resid_out.token_max");
+      const double above = outlier_token_threshold(here.resid_out->mean, context().criteria);
+      put("outlier_tokens", max.gt(above).to(at::kDouble).mean().item<double>());
+    }
     put("kurtosis_first_token", of_tokens(0));
     put("kurtosis_other_tokens", of_tokens(1));
     const at::Tensor energy = at::cat(squares_).sum(0);  // [C]
@@ -99,7 +105,10 @@ MeasureInfo distribution_measure() {
       .source = "arXiv 2506.19697, arXiv 2410.17174, arXiv 2405.19279, arXiv 2510.06477",
       .needs = {"activations"},
       .values =
-          {{"kurtosis_excess", "[]", "excess kurtosis",
+          {{"outlier_tokens", "[]", "share of outlier tokens",
+            "share of tokens whose largest abs x is above {outlier_token_ratio} x the mean of abs x",
+            "arXiv 2502.06415, section 3.2"},
+           {"kurtosis_excess", "[]", "excess kurtosis",
             "kurtosis_pearson of resid_out less 3, which a normal distribution has", "arXiv 2506.19697"},
            {"kurtosis_first_token", "[]", "kurtosis of the first token",
             "E(x-mu)^4 / (E(x-mu)^2)^2 over the channels of the first token; mean over sequences",
