@@ -49,7 +49,12 @@ set(OUTLIERS_SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})  # bef
 set_target_properties(outliers_shared PROPERTIES OUTPUT_NAME outliers VERSION ${PROJECT_VERSION}
   SOVERSION ${OUTLIERS_SOVERSION} LINKER_LANGUAGE CXX LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
 # Installed, both find LibTorch where it was; by its name, as CMake leaves out what lies in the source tree, like .venv.
-set_target_properties(outliers outliers_shared PROPERTIES INSTALL_RPATH ${TORCH_INSTALL_PREFIX}/lib INSTALL_RPATH_USE_LINK_PATH ON)
+outliers_finds_modules(outliers_shared ${CMAKE_BINARY_DIR}/lib)
+# And both find the module that reads Parquet files beside the library.
+file(RELATIVE_PATH libraries_from_programs ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+set_target_properties(outliers PROPERTIES INSTALL_RPATH "$ORIGIN/${libraries_from_programs};${TORCH_INSTALL_PREFIX}/lib")
+set_target_properties(outliers_shared PROPERTIES INSTALL_RPATH "$ORIGIN;${TORCH_INSTALL_PREFIX}/lib")
+set_target_properties(outliers outliers_shared PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/outliers)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/outliersConfig.cmake.in ${CMAKE_BINARY_DIR}/outliersConfig.cmake
@@ -60,6 +65,9 @@ configure_file(${PROJECT_SOURCE_DIR}/cmake/outliers.pc.in ${CMAKE_BINARY_DIR}/ou
 
 install(TARGETS outliers RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS outliers_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(OUTLIERS_WITH_PARQUET)
+  install(TARGETS outliers_parquet LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(FILES ${CMAKE_BINARY_DIR}/outliersConfig.cmake ${CMAKE_BINARY_DIR}/outliersConfigVersion.cmake
   DESTINATION ${package_dir})
 install(FILES ${CMAKE_BINARY_DIR}/outliers.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -24,6 +24,13 @@ if(OUTLIERS_TESTS)
   target_compile_options(outliers_tests_pch PRIVATE ${OUTLIERS_TESTS_OPTIMISATION})
 endif()
 
+# outliers_finds_modules(TARGET FOLDER): what stands in FOLDER of the build finds modules, which are loaded when they are
+# needed; by a relative path, so that a build can be moved.
+function(outliers_finds_modules target folder)
+  file(RELATIVE_PATH modules ${folder} ${CMAKE_BINARY_DIR}/lib)
+  set_property(TARGET ${target} APPEND PROPERTY BUILD_RPATH "$ORIGIN/${modules}")
+endfunction()
+
 # outliers_room(NAME [FAST] SOURCES ... [PLAIN ...] [DEPENDS rooms...] [LINK libraries...]). PLAIN: sources
 # without arithmetic on tensors, which read and write one file a run: optimising them only costs minutes. FAST: a room that computes.
 function(outliers_room name)
@@ -85,6 +92,7 @@ function(outliers_test file)
   cmake_path(GET CMAKE_CURRENT_SOURCE_DIR FILENAME room)
   set(target ${room}_${stem})
   add_executable(${target} ${file})
+  outliers_finds_modules(${target} ${CMAKE_CURRENT_BINARY_DIR})
   outliers_test_target(${target} DEPENDS ${arg_DEPENDS} LINK outliers_tests_main ${arg_LINK})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)

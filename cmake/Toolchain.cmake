@@ -34,7 +34,8 @@ endif()
 if(OUTLIERS_SANITIZE)
   target_compile_options(outliers_flags INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${OUTLIERS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all>)
-  target_link_options(outliers_flags INTERFACE -fsanitize=${OUTLIERS_SANITIZE})
+  # The sanitizer's dlopen stands between: of its callers only a program's DT_RPATH is searched then, not DT_RUNPATH.
+  target_link_options(outliers_flags INTERFACE -fsanitize=${OUTLIERS_SANITIZE} LINKER:--disable-new-dtags)
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
     # GCC 13 finds it in std::regex's own std::function once it is instrumented.
     target_compile_options(outliers_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>)

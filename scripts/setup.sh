@@ -30,6 +30,8 @@ if [ -n "${OUTLIERS_PYTHON:-}" ]; then
   [ -n "${OUTLIERS_PLOTLY_JS:-}" ] || "$OUTLIERS_PYTHON" -c 'import plotly' 2>/dev/null ||
     die "OUTLIERS_PYTHON=$OUTLIERS_PYTHON has no plotly, whose plotly.js the page embeds; install it" \
       "($OUTLIERS_PYTHON -m pip install $plotly), or set OUTLIERS_PLOTLY_JS to a plotly.min.js"
+  "$OUTLIERS_PYTHON" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("pyarrow") is None)' ||
+    say "OUTLIERS_PYTHON=$OUTLIERS_PYTHON has no pyarrow, so Parquet files cannot be read as corpora"
   [ ${#missing[@]} -eq 0 ] || say "OUTLIERS_PYTHON is set, so nothing is installed; if the build stops: apt-get install ${missing[*]}"
   exit 0
 fi

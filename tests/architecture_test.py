@@ -93,7 +93,7 @@ CODE, SCRIPTS = {".cpp", ".h", ".cu", ".js", ".py", ".sh", ".css"}, {".py", ".sh
 LONG_FILES = set()
 LONG_LINES = set()
 long_files, long_lines = set(), set()
-for folder in ("apps", "bench", "examples", "scripts", "src", "tests"):
+for folder in ("apps", "bench", "examples", "repro", "scripts", "src", "tests"):
     for path in sorted((ROOT / folder).rglob("*")):
         if path.suffix not in CODE or not path.is_file():
             continue

@@ -11,14 +11,18 @@ namespace outliers::apps {
 void Evaluation::add(Command& command) {
   constexpr int64_t most = int64_t{1} << 30;
   command
-      .add("--corpus", corpora_,
-           "text to evaluate on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd; - is "
-           "standard input; several are joined by a blank line (default: one that comes along)")
+      .add(
+          "--corpus", corpora_,
+          "text to evaluate on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd, Parquet, "
+          "or "
+          "hf://datasets/OWNER/NAME/FILE on the Hub; - is standard input; several are joined by a blank line "
+          "(default: one that comes along)")
       .several(1)
       .value("FILE...");
   command
       .add("--text-field", windows_.text_field,
-           "reads the corpus as JSON lines and takes this field of each row (default: text, else content)")
+           "reads the corpus as JSON lines or Parquet and takes this field of each row (default: text, else "
+           "content)")
       .value("NAME");
   command.add("--context", windows_.context, "tokens of a window, a BOS counted")
       .between(int64_t{2}, most)

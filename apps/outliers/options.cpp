@@ -143,6 +143,10 @@ Option Command::add(const char* names, uint64_t& value, const std::string& use) 
   return Option(command_->add_option(names, value, use));
 }
 
+Option Command::add(const char* names, double& value, const std::string& use) {
+  return Option(command_->add_option(names, value, use));
+}
+
 Option Command::add(const char* names, std::optional<int64_t>& value, const std::string& use) {
   return Option(command_->add_option(names, value, use));
 }

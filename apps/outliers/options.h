@@ -62,6 +62,7 @@ class Command {
   Option add(const char* names, int& value, const std::string& use);
   Option add(const char* names, int64_t& value, const std::string& use);
   Option add(const char* names, uint64_t& value, const std::string& use);
+  Option add(const char* names, double& value, const std::string& use);
   Option add(const char* names, std::optional<int64_t>& value, const std::string& use);
   Option add(const char* names, std::optional<double>& value, const std::string& use);
   /// An option whose text is handed on.

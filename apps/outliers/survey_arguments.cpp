@@ -32,12 +32,14 @@ void SurveyArguments::add_inputs(Command& command) {
       command
           .add_repeated(
               "--corpus", [this](const std::string& path) { corpora_.push_back(path); },
-              "text to measure on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd; - is "
-              "standard input (default: one that comes along); may be repeated")
+              "text to measure on: plain text or JSON lines (.jsonl), also compressed by gzip or zstd, "
+              "Parquet, "
+              "or hf://datasets/OWNER/NAME/FILE on the Hub; - is standard input (default: one that comes "
+              "along); may be repeated")
           .value("FILE");
   Option text_field = command
                           .add("--text-field", survey_.text_field,
-                               "reads the corpus as JSON lines and takes this field of each row "
+                               "reads the corpus as JSON lines or Parquet and takes this field of each row "
                                "(default: text, else content)")
                           .value("NAME");
   command.add("--sequences", survey_.sequences, "windows of the corpus, or images at most")
@@ -49,6 +51,15 @@ void SurveyArguments::add_inputs(Command& command) {
                       .by_default("1024, or the positions there are")
                       .value("N");
   of_text_.insert(of_text_.end(), {corpus, text_field, tokens});
+  command
+      .add("--sink-epsilon", survey_.sink_epsilon, "a key is a sink where its mean probability is above this")
+      .not_negative()
+      .shows_default()
+      .value("P");
+  command.add("--sink-queries", survey_.sink_queries, "over so many queries, the first")
+      .between(int64_t{1}, int64_t{1} << 30)
+      .shows_default()
+      .value("N");
 }
 
 void SurveyArguments::add_machine(Command& command) {

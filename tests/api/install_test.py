@@ -112,6 +112,30 @@ class InstallTest(FolderTest):
         self.run_command(self.prefix / "bin/outliers", "plot", out, "--only", "page")
         self.assertTrue((out / "index.html").exists())
 
+    @unittest.skipUnless(os.environ.get("OUTLIERS_WITH_PARQUET"), "this build has no pyarrow")
+    def test_parquet(self):
+        corpus = ROOT / "tests/golden/text/parquet/good_zstd_v2.parquet"
+        printed = self.run_command(self.prefix / "bin/outliers", "perplexity", self.model, "--corpus", corpus, "--context", 32, "--json")
+        self.assertEqual(json.loads(printed)["text"]["corpora"], [corpus.name])
+        # And by the library, whose own path leads to the module.
+        source = self.dir / "windows.cpp"
+        source.write_text("""#include <cstdio>
+#include <outliers/outliers.h>
+int main(int, char** arguments) {
+  outliers::WindowOptions options;
+  options.sequences = 2;
+  options.tokens = 16;
+  const auto model = outliers::Model::open(arguments[1]);
+  const at::Tensor ids = model.windows(arguments[2], options).ids;
+  for (int64_t i = 1; i < 9; ++i) std::putchar(static_cast<int>(ids[0][i].item<int64_t>()));
+}
+""")
+        environment = os.environ | {"PKG_CONFIG_PATH": str(next(self.prefix.rglob("pkgconfig")))}
+        flags = self.run_command("pkg-config", "--cflags", "--libs", "outliers", env=environment).split()
+        program = self.dir / "windows"
+        self.run_command(COMPILER, "-std=c++20", source, *flags, "-o", program)
+        self.assertEqual(self.run_command(program, self.model, corpus), "One row.")
+
     def test_pkg_config(self):
         environment = os.environ | {"PKG_CONFIG_PATH": str(next(self.prefix.rglob("pkgconfig")))}
         flags = self.run_command("pkg-config", "--cflags", "--libs", "outliers", env=environment).split()

@@ -20,10 +20,11 @@ def commit_of(text):
 
 
 class Repository:
-    """Files by revision; a revision's commit is made up from its name and content."""
+    """Files by revision; a revision's commit is made up from its name and content. A data set's name begins with datasets/."""
 
     def __init__(self, name, files, gated=False, private=False, large=100000, xet=False):
         self.name, self.gated, self.private, self.large, self.xet = name, gated, private, large, xet
+        self.kind = "" if name.startswith("datasets/") else "models/"
         self.commits, self.revisions = {}, {}
         self.push("main", files)
 
@@ -107,10 +108,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     return
             if self.listener == "cdn":
                 self.send_blob(path)
-            elif path.startswith("/api/models/"):
-                self.api(path[len("/api/models/"):])
-            elif path.startswith("/api/resolve-cache/models/"):
-                repository, rest = self.split(path[len("/api/resolve-cache/models/"):], "")
+            elif path.startswith(("/api/models/", "/api/datasets/")):
+                self.api(path[len("/api/"):].removeprefix("models/"))
+            elif path.startswith("/api/resolve-cache/"):
+                repository, rest = self.split(path[len("/api/resolve-cache/"):].removeprefix("models/"), "")
                 commit, _, name = rest.partition("/")
                 self.send_small(repository, commit, urllib.parse.unquote(name))
             else:
@@ -183,7 +184,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if repository.is_large(data):
                 entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
             siblings.append(entry)
-        self.answer(200, json.dumps({"_id": "1", "id": repository.name, "modelId": repository.name, "sha": commit, "siblings": siblings,
+        self.answer(200, json.dumps({"_id": "1", "id": repository.name.removeprefix("datasets/"), "sha": commit, "siblings": siblings,
                                      "gated": "manual" if repository.gated else False, "private": repository.private,
                                      "disabled": False, "downloads": 0, "likes": 0, "tags": []}).encode(), Content_Type="application/json")
 
@@ -206,8 +207,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.answer(302, b"moved", Location=f"{self.owner.cdn_url}/{repository.name}/{commit}/{urllib.parse.quote(name)}?Signature=s",
                         X_Linked_Etag=f'"{sha}"', X_Linked_Size=str(len(data)), X_Repo_Commit=commit, ETag='"pointer"', **xet)
         else:
-            self.answer(307, b"moved", Location=f"/api/resolve-cache/models/{repository.name}/{commit}/{urllib.parse.quote(name)}",
-                        X_Repo_Commit=commit)
+            place = f"{repository.kind}{repository.name}/{commit}/{urllib.parse.quote(name)}"
+            self.answer(307, b"moved", Location=f"/api/resolve-cache/{place}", X_Repo_Commit=commit)
 
     def send_small(self, repository, commit, name):
         data = repository.commits[commit][name]

@@ -22,12 +22,19 @@ except ImportError:
     jsonschema = None
 
 OF_OTHERS = {"experts": "mixtral_experts", "norms": "dinov2_with_registers_shrunk"}  # the rest is made for any model
-NOT_OF_IMAGES = {"criticality"}
+NOT_OF_IMAGES = {"criticality", "vocabulary"}
 # What a measure writes of an input; weights stand beside the inputs, and some write into summary and arrays.npz alone.
 PARTS = {"activations": {"resid_out", "down_in"}, "attention": {"attention"}, "attention_maps": set(), "weights": set(),
          "experts": {"experts"}, "writes": {"writes"}, "prompt_values": set(), "norms": {"norms"}, "alignment": set(),
          "value_drain": {"values"}, "headroom": {"amax"}, "rounding": {"rounding"}, "weight_rounding": set(),
-         "super_weights": set(), "criticality": set()}
+         "super_weights": set(), "criticality": set(), "sinks": {"values"}, "heads": {"values"}, "distribution": {"values"},
+         "residual_sinks": {"values", "residual_sinks"}, "int8_outliers": {"values"}, "positions": {"values"}, "spectrum": {"values"},
+         "collinearity": set(), "vocabulary": set()}
+# What of the summary is there where all of these measures are.
+TOLD = {"lives": {"activations"}, "headroom": {"activations"}, "sink_rate": {"attention"}, "alignment": {"alignment"}, "norms": {"norms"},
+        "first_overflow": {"headroom"}, "secondary_sinks": {"attention"}, "super_experts": {"experts", "activations"},
+        "inactive_heads": {"heads", "sinks"}}
+AXES = {"spike": "activations", "sink": "attention", "drain": "value_drain"}
 
 
 def rows(page, heading):
@@ -94,13 +101,17 @@ class MeasuresTest(FolderTest):
         full, full_arrays = self.everything(of)
         self.assertEqual(results["run"]["measures"], measures)
         for mine, whole in zip(results["layers"], full["layers"], strict=True):
-            for part, by in (("weights", "weights"), ("rounding", "weight_rounding")):
+            for part, by in (("weights", "weights"), ("rounding", "weight_rounding"), ("collinearity", "collinearity")):
                 self.assertEqual(mine.get(part), whole[part] if by in measures else None)
             self.assertEqual(mine["inputs"].keys(), whole["inputs"].keys())
             for name, measured in mine["inputs"].items():
                 parts = set.union(*(PARTS[measure] for measure in measures)) - ({"writes"} if name == "corpus" else set())
-                self.assertEqual(measured, {part: whole["inputs"][name][part] for part in parts}, name)
-        for field in ("super_weights", "criticality"):
+                both = whole["inputs"][name]
+                # Each measure's values are some of all.
+                wanted = {part: both[part] for part in parts if part in both and part != "values"}
+                wanted |= {"values": {one: both["values"][one] for one in measured["values"]}} if "values" in parts else {}
+                self.assertEqual(measured, wanted, name)
+        for field in ("super_weights", "criticality", "vocabulary"):
             self.assertEqual(results.get(field), full.get(field) if field in measures else None)
         of_measures = {name for name in arrays if ".life." not in name}
         self.assertEqual(of_measures, arrays_of(measures, "images" in results))
@@ -109,12 +120,15 @@ class MeasuresTest(FolderTest):
             np.testing.assert_array_equal(array, full_arrays[name], name)
         none = {"first_nonfinite": None, "lives": [], "headroom": {}, "sink_rate": None,
                 "alignment": {"weight_activation": None, "activation_attention": None}}
-        told = {"lives": "activations", "headroom": "activations", "sink_rate": "attention", "alignment": "alignment", "norms": "norms",
-                "first_overflow": "headroom"}
-        self.assertEqual(results["summary"], none | {field: full["summary"][field] for field, by in told.items() if by in measures})
+        told = {field for field, by in TOLD.items() if by <= set(measures) and field in full["summary"]}
+        axes = [{axis: layer[axis] if by in measures else None for axis, by in AXES.items()} for layer in full["summary"]["axes"]["layers"]]
+        found = [{axis: layer[axis] for axis in AXES} for layer in results["summary"].pop("axes", {"layers": []})["layers"]]
+        self.assertEqual(found, axes if set(AXES.values()) & set(measures) else [])
+        self.assertEqual(results["summary"], none | {field: full["summary"][field] for field in told})
         for one, whole in zip(results["inputs"], full["inputs"], strict=True):
             self.assertEqual(one["attention_maps"], "attention_maps" in measures and one["kind"] == "prompt")
             self.assertEqual(one.get("amax"), whole["amax"] if "headroom" in measures else None)
+            self.assertEqual(one.get("int8_outliers"), whole["int8_outliers"] if "int8_outliers" in measures else None)
             self.assertEqual(one.get("kept_tokens", 0), whole["kept_tokens"] if "prompt_values" in measures else 0)
         values = {path.rsplit(".", 1)[1] for path, one in results["definitions"].items() if "shape" in one}
         self.assertEqual(values, set().union(*(measured.get("values", {}) for layer in results["layers"]
@@ -180,7 +194,7 @@ class MeasuresTest(FolderTest):
         command = ("report", self.models[None][0], "-o", out, "--measures")
         self.refuse(2, r"there is no measure atention; did you mean attention\? \(--measures\)", *command, "atention")
         self.refuse(2, r"there is no measure weigths; did you mean weights\?", *command, "attention,weigths")
-        self.refuse(2, r"there is no measure of-nothing-known; there are all, activations, .*, criticality \(--measures\)", *command,
+        self.refuse(2, r"there is no measure of-nothing-known; there are all, activations, .*, vocabulary \(--measures\)", *command,
                     "of-nothing-known")
         for measure in OF_OTHERS:
             self.refuse(1, f"the measure {measure} has nothing to look at in tiny", *command, measure)

@@ -137,6 +137,9 @@ class PageTest(Case):
         cls.addClassCleanup(cls.page.close)
 
     def texts_of(self, selectors):
+        # Charts of values are drawn when they are opened, each with its numbers.
+        self.page.run("for (const d of document.querySelectorAll('details.value')) d.open = true")
+        self.page.wait("return [...document.querySelectorAll('details.value')].every((d) => d.querySelector('details.numbers'))")
         self.page.run("for (const d of document.querySelectorAll('details')) d.open = true; for (const b of "
                       "document.querySelectorAll('button.more')) for (let i = 0; i < 5 && !b.hidden; ++i) b.click()")
         self.page.wait("return [...document.querySelectorAll('details.numbers')].every((d) => d.querySelectorAll('tbody tr').length > 0)")

@@ -15,9 +15,10 @@ from page_case import CANVAS_COLOURS, OVERFLOWING, SECTIONS, PageCase  # noqa: E
 from program import main  # noqa: E402
 
 # What a report has not that was made without a measure: parts of layers' inputs, and ends of arrays' names.
-PARTS = {"activations": ["resid_out", "down_in"], "attention": ["attention"], "writes": ["writes"], "value_drain": ["values"],
-         "headroom": ["amax"]}
-ARRAYS = {"activations": [".channel_max", ".token_max"], "attention": [".key_scores"], "attention_maps": [".probs", ".probs_mean"],
+VALUES = ["value_drain", "sinks", "heads", "distribution", "residual_sinks", "int8_outliers", "positions"]
+PARTS = {"activations": ["resid_out", "down_in"], "attention": ["attention"], "writes": ["writes"], "headroom": ["amax"],
+         "values": ["values", "residual_sinks"]}
+ARRAYS = {"values": [".o_in.variance"], "activations": [".channel_max", ".token_max"], "attention": [".key_scores"], "attention_maps": [".probs", ".probs_mean"],
           "prompt_values": ["prompt.resid_out", "prompt.down_in"], "weights": ["weights."]}
 
 
@@ -33,7 +34,10 @@ def add_input(results, arrays, name, like, source):
 
 
 def leave_out(results, arrays, measure):
-    results["run"]["measures"].remove(measure)
+    """A measure, or all that give values."""
+    for name in VALUES if measure == "values" else [measure]:
+        results["run"]["measures"].remove(name)
+    results["summary"].pop("axes", None)
     if measure in ("activations", "attention"):
         results.pop("lifecycle", None)
     for layer in results["layers"]:
@@ -61,9 +65,13 @@ def leave_out(results, arrays, measure):
             del one["amax"]
     if measure == "attention":
         results["summary"]["sink_rate"] = None
+        results["summary"].pop("secondary_sinks", None)
     if measure == "alignment":
         results["summary"]["alignment"] = {"weight_activation": None, "activation_attention": None}
-    if measure == "value_drain":
+    if measure == "values":
+        results["summary"].pop("inactive_heads", None)
+        for one in results["inputs"]:
+            one.pop("int8_outliers", None)
         results["definitions"] = {path: one for path, one in results["definitions"].items() if "shape" not in one}
 
 
@@ -160,7 +168,7 @@ class InputsPageTest(PageCase):
     def test_what_was_not_measured_is_not_there(self):
         hidden = {"activations": ["activation-lines-card", "massive-card", "strip-card"], "attention": ["heads-card", "attention-corpus"],
                   "attention_maps": [], "prompt_values": ["prompt-3d-card"], "weights": ["weights"], "writes": [],
-                  "alignment": [], "value_drain": ["values"], "headroom": ["formats"]}
+                  "alignment": [], "values": ["values"], "headroom": ["formats"]}
         for measure, parts in hidden.items():
             with self.subTest(measure):
                 out = self.edited(measure, lambda results, arrays: leave_out(results, arrays, measure))
@@ -172,7 +180,7 @@ class InputsPageTest(PageCase):
 
     def test_with_nothing_measured_no_section_is_empty(self):
         def edit(results, arrays):
-            for measure in list(results["run"]["measures"]):
+            for measure in [*(set(results["run"]["measures"]) - set(VALUES)), "values"]:
                 leave_out(results, arrays, measure)
         out = self.edited("nothing", edit)
         self.open(out)
@@ -200,6 +208,10 @@ class InputsPageTest(PageCase):
                         del results["summary"]["alignment"]["outlier_layers"]
                     lives = [life for life in results["summary"]["lives"] if life["input"] != gone]
                     results["summary"].update(headroom={}, first_overflow={}, lives=lives)
+                    for part in ("axes", "inactive_heads"):
+                        if results["summary"][part]["input"] == gone:
+                            del results["summary"][part]
+                    results["summary"]["secondary_sinks"] = {"count": 0, "largest": []}
                 out = self.edited(f"without-{gone}", edit)
                 self.open(out)
                 height = "return document.getElementById(arguments[0]).offsetHeight"
@@ -234,10 +246,14 @@ class InputsPageTest(PageCase):
         self.quiet(out)
 
     def test_a_value_has_its_chart(self):
-        out = self.edited("values", add_values)
+        out = self.edited("more-values", add_values)
         self.open(out)
-        self.assertEqual(self.page.run("return [...document.querySelectorAll('#values-cards figure')].map((f) => f.dataset.value)"),
+        cards = self.page.run("return [...document.querySelectorAll('#values-cards > details')].map((f) => f.dataset.value)")
+        self.assertEqual(cards[:4] + cards[-2:],
                          ["drain_top_key", "drain_first_token", "drain_smallest", "drain_largest", "gate_norm", "sharpness"])
+        self.assertEqual(self.page.run("return document.querySelectorAll('#values-cards svg').length"), 0)  # drawn when it is opened
+        self.page.run("for (const card of document.querySelectorAll('#values-cards > details')) card.open = true")
+        self.page.wait("return document.querySelector(\"[data-value='sharpness'] canvas\")")
         for said in ("Norm of the gate", "What gate_norm is <b>", "arXiv 1234.56789"):
             self.assertIn(said, self.text("[data-value='gate_norm']"))
         points = self.page.run("return [...document.querySelectorAll(arguments[0])].map((p) => p.getAttribute('d'))",

@@ -156,6 +156,7 @@ class ReportTest(ProgramTest):
             "prompt.resid_out.channel_max": (tiny.L, tiny.D), "prompt.down_in.channel_max": (tiny.L, tiny.F),
             "prompt.resid_out.token_max": (tiny.L, 1, prompt), "prompt.down_in.token_max": (tiny.L, 1, prompt),
             "weights.down.columns": (tiny.L, 13, tiny.D), "weights.down.column_index": (tiny.L, 13),
+            "corpus.o_in.variance": (tiny.L, 40), "prompt.o_in.variance": (tiny.L, prompt),
         }
         self.assertEqual({name: arrays[name].shape for name in arrays.files if ".life." not in name}, shapes)
         weights = tiny.weights()

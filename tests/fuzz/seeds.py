@@ -13,10 +13,12 @@ import tiny  # noqa: E402
 
 
 def corpus():
-    """The first byte is the kind of file: .jsonl, .txt, and both compressed."""
+    """The first byte is the kind of file: .jsonl, .txt, and both compressed. Parquet is known by its own first bytes."""
     lines = b'{"text": "The sea was calm.\\n"}\n{"text": "na\\u00efve", "meta": {"n": [1, null]}}\n'
     for kind, content in enumerate((lines, b"The sea was calm.\n\nna\xc3\xafve", gzip.compress(lines), gzip.compress(b"The sea."))):
         yield str(kind), bytes([kind]) + content
+    for name in ("plain", "zstd_v2", "two_columns", "delta_byte_array"):
+        yield name, bytes([1]) + (TESTS / f"golden/text/parquet/good_{name}.parquet").read_bytes()
 
 
 def vocab_merges():

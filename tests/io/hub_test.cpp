@@ -34,6 +34,25 @@ TEST(HubName, Parts) {
   }
 }
 
+TEST(HubName, OfADataSet) {
+  const auto parts = [](const std::string& text) {
+    const HubName name = parse_hub_address("hf://datasets/" + text);
+    EXPECT_TRUE(name.data_set);
+    return std::vector{name.repository, name.revision, name.file, name.text()};
+  };
+  EXPECT_THAT(parts("a/b/c.txt"), ElementsAre("a/b", "main", "c.txt", "hf://datasets/a/b/c.txt"));
+  EXPECT_THAT(parts("a/b/x/*@1.txt"), ElementsAre("a/b", "main", "x/*@1.txt", "hf://datasets/a/b/x/*@1.txt"));
+  EXPECT_THAT(parts("a/b@v1/c"), ElementsAre("a/b", "v1", "c", "hf://datasets/a/b@v1/c"));
+  EXPECT_THAT(parts("a/b@refs%2Fpr%2F3/c"),
+              ElementsAre("a/b", "refs/pr/3", "c", "hf://datasets/a/b@refs/pr/3/c"));
+  EXPECT_THAT(
+      parts("a/b@refs/convert/parquet/d/c"),
+      ElementsAre("a/b", "refs/convert/parquet", "d/c", "hf://datasets/a/b@refs/convert/parquet/d/c"));
+  for (const char* text :
+       {"a", "a/b", "a/b/", "a/b@", "a/b@v1", "a/b@v1/", "a/b@refs/pr/3", "a/../c", "/a/b", "a/b@%2e%2e/c"})
+    EXPECT_THROW(parts(text), Error) << text;
+}
+
 TEST(HubName, OfAPathInTheCache) {
   EXPECT_EQ(hub_name_of("/c/hub/models--Qwen--Qwen2.5-0.5B/snapshots/0123/model.safetensors"),
             "Qwen/Qwen2.5-0.5B");

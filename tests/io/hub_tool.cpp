@@ -1,5 +1,6 @@
 // `outliers fetch` without the rest of the program, which takes longer to start than most of these tests to
-// run: hub_tool MODEL [--revision R] [--file F] prints the path, or one line and the exit code.
+// run: hub_tool MODEL [--revision R] [--file F], or hub_tool hf://..., prints the paths,
+// or one line and the exit code.
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -19,6 +20,10 @@ int main(int argc, char** argv) {
     value = &value == &model ? argument : argv[++i];
   }
   try {
+    if (outliers::io::is_hub_address(model)) {
+      for (const auto& path : outliers::io::fetch_data_set(model)) std::puts(path.c_str());
+      return 0;
+    }
     std::puts(outliers::io::resolve_model(model, revision, file).c_str());
     return 0;
   } catch (const outliers::Error& error) {

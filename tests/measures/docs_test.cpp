@@ -4,6 +4,7 @@
 
 #include "outliers/core/formats.h"
 #include "outliers/measures/measure.h"
+#include "outliers/results/field.h"
 
 #include "support.h"
 
@@ -43,8 +44,8 @@ TEST(MeasuresDocs, ListEveryValue) {
   std::string table = "| value | shape | definition | source |\n|---|---|---|---|\n";
   for (const MeasureInfo& row : measure_table()) {
     for (const Value& value : row.values)
-      table +=
-          fmt::format("| `{}` | {} | {} | {} |\n", value.name, value.shape, value.definition, value.source);
+      table += fmt::format("| `{}` | {} | {} | {} |\n", value.name, value.shape,
+                           results::filled(value.definition, {}), value.source);
   }
   EXPECT_THAT(docs(), testing::HasSubstr(table));
 }

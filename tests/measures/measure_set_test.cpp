@@ -79,7 +79,7 @@ TEST(MeasureTable, NeedsStandBeforeThoseThatReadThem) {
     for (const std::string& source : sources)
       EXPECT_THAT(source, testing::Not(testing::ContainsRegex("(^|, )[0-9]"))) << row.name;
   }
-  EXPECT_THAT(apart, ElementsAre("super_weights", "criticality"));  // studies::survey makes them
+  EXPECT_THAT(apart, ElementsAre("super_weights", "criticality", "vocabulary"));  // studies::survey makes them
 }
 
 /// What a run is asked for.
@@ -113,6 +113,14 @@ TEST(MeasureSet, AsksForNothingThatNoMeasureWants) {
       {"prompt_values", {}},
       {"alignment", {{}, false, true}},
       {"value_drain", {{"value"}, true, false}},
+      {"sinks", {{}, true, false}},
+      {"heads", {{"query", "key", "value", "o_in"}, true, false}},
+      {"distribution", {{"resid_out"}, false, false}},
+      {"residual_sinks", {{"resid_in", "attn_norm_out"}, false, false}},
+      {"int8_outliers", {{"attn_norm_out", "mlp_norm_out"}, false, false}},
+      {"positions", {{"o_in"}, false, false}},
+      {"spectrum", {{"resid_out"}, false, false}},
+      {"collinearity", {{}, false, true}},
       {"headroom",
        {{"attn_norm_out",
          "query",
@@ -166,15 +174,23 @@ TEST(MeasureSet, AsksForNothingThatNoMeasureWants) {
 }
 
 /// The parts of a layer that a measure fills in, by name.
-const std::map<std::string, std::vector<std::string>> kParts = {{"activations", {"resid_out", "down_in"}},
-                                                                {"attention", {"attention"}},
-                                                                {"weights", {"weights"}},
-                                                                {"experts", {"experts"}},
-                                                                {"writes", {"writes"}},
-                                                                {"norms", {"norms"}},
-                                                                {"value_drain", {"values"}},
-                                                                {"headroom", {"amax"}},
-                                                                {"rounding", {"rounding"}}};
+const std::map<std::string, std::vector<std::string>> kParts = {
+    {"activations", {"resid_out", "down_in"}},
+    {"attention", {"attention"}},
+    {"weights", {"weights"}},
+    {"experts", {"experts"}},
+    {"writes", {"writes"}},
+    {"norms", {"norms"}},
+    {"value_drain", {"values"}},
+    {"sinks", {"values"}},
+    {"heads", {"values"}},
+    {"distribution", {"values"}},
+    {"residual_sinks", {"values", "residual_sinks"}},
+    {"int8_outliers", {"values"}},
+    {"positions", {"values"}},
+    {"spectrum", {"values"}},
+    {"headroom", {"amax"}},
+    {"rounding", {"rounding"}}};
 
 TEST(MeasureSet, FindsTheSameWhoeverLooksBeside) {
   for (const char* name : {"llama_untied", "qwen2_moe_mixed", "vit_rectangle"}) {
@@ -195,7 +211,8 @@ TEST(MeasureSet, FindsTheSameWhoeverLooksBeside) {
       for (size_t l = 0; l < together["layers"].size(); ++l) {
         const json &here = apart["layers"][l], &there = together["layers"][l];
         for (const auto& [part, by] :
-             {std::pair("weights", "weights"), std::pair("rounding", "weight_rounding")}) {
+             {std::pair("weights", "weights"), std::pair("rounding", "weight_rounding"),
+              std::pair("collinearity", "collinearity")}) {
           const bool chosen = std::string_view(measure->name) == by ||
                               (std::string_view(by) == "weights" && parts.contains("weights"));
           EXPECT_EQ(here.contains(part), chosen) << measure->name;
@@ -205,6 +222,12 @@ TEST(MeasureSet, FindsTheSameWhoeverLooksBeside) {
         for (const run::Input& input : inputs) {
           for (const auto& [part, value] : here["inputs"][input.name].items()) {
             EXPECT_TRUE(parts.contains(part)) << name << " " << measure->name << " " << part;
+            if (part == "values") {  // each measure's are some of all
+              for (const auto& [number, one] : value.items())
+                EXPECT_EQ(one, there["inputs"][input.name]["values"][number])
+                    << name << " " << measure->name << " " << input.name << " " << number;
+              continue;
+            }
             EXPECT_EQ(value, there["inputs"][input.name][part])
                 << name << " " << measure->name << " " << input.name << " " << part;
           }

@@ -46,12 +46,15 @@ struct Measured {
 
 /// `names` as choose_measures() takes them.
 inline Measured measure(const models::Model& model, const std::vector<run::Input>& inputs,
-                        const std::vector<std::string>& names, const run::RunOptions& options = {}) {
+                        const std::vector<std::string>& names, run::RunOptions options = {},
+                        const Criteria& criteria = {}) {
   const Numbers numbers;
-  measures::MeasureSet set({model.config(), numbers, measured_inputs(inputs)},
+  measures::MeasureSet set({model.config(), numbers, measured_inputs(inputs), nullptr, criteria},
                            measures::choose_measures(names, model.config()));
+  options.sink_queries = criteria.sink_queries;
   run::forward(model, inputs, {&set}, options);
   Measured measured;
+  measured.results.criteria = criteria;
   for (const measures::Input& input : measured_inputs(inputs)) {
     results::Input& listed = measured.results.inputs.emplace_back();
     listed.name = input.name;

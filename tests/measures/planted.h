@@ -91,6 +91,9 @@ class Planted {
     return tensors_.at(fmt::format("model.layers.{}.{}.weight", layer, module));
   }
 
+  /// Any tensor by its name in the checkpoint.
+  at::Tensor tensor(const std::string& name) { return tensors_.at(name); }
+
   /// kFirst, and then others, with kSink at `sink` (0: none): int64 [kTokens].
   static at::Tensor sequence(int64_t sink) {
     at::Tensor ids = at::arange(kTokens, at::kLong).remainder(kVocabulary - kOthers) + kOthers;

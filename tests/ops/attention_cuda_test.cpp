@@ -52,12 +52,13 @@ TEST_F(CudaAttention, AgreesWithTheFormula) {
     pattern.window = c.window;
     pattern.scale = 1.0 / std::sqrt(static_cast<double>(c.d));
     if (c.sinks) pattern.sinks = at::linspace(-1, 2, c.H, at::kFloat);
-    const reference::Attention want = reference::attention(q, k, v, pattern);
+    constexpr int64_t kSinkQueries = 50;
+    const reference::Attention want = reference::attention(q, k, v, pattern, kSinkQueries);
     for (const at::ScalarType type : {at::kFloat, at::kHalf, at::kBFloat16}) {
       SCOPED_TRACE(fmt::format("B={} H={} Hk={} T={} S={} d={} {} causal={} window={} sinks={}", c.B, c.H,
                                c.Hk, c.T, c.S, c.d, toString(type), c.causal, c.window, c.sinks));
       const auto place = [&](const at::Tensor& x) { return x.to(at::kCUDA, type); };
-      AttentionSums sums, again;
+      AttentionSums sums{.sink_queries = kSinkQueries}, again = sums;
       const at::Tensor got = attention(place(q), place(k), place(v), pattern, &sums);
       attention(place(q), place(k), place(v), pattern, &again);
       EXPECT_EQ(got.scalar_type(), type);
@@ -65,10 +66,16 @@ TEST_F(CudaAttention, AgreesWithTheFormula) {
       EXPECT_LE(largest_difference(got, want.output), tolerance);
       EXPECT_LE(largest_difference(sums.key_sums, want.key_sums), 1e-4);
       EXPECT_LE(largest_difference(sums.sink_rates, want.sink_rates), 1e-5);
+      const int64_t keys = sums.sink_means.size(2);
+      EXPECT_LE(largest_difference(sums.sink_means, want.sink_means.slice(2, 0, keys)), 1e-4);
+      EXPECT_LE(largest_difference(sums.entropy, want.entropy), 2e-5);
+      EXPECT_LE(largest_difference(sums.first_is_top, want.first_is_top), 1e-6);
       EXPECT_LE(largest_difference(sums.logit_max, want.logit_max), 2e-5);
       EXPECT_LE(largest_difference(sums.logit_min, want.logit_min), 2e-5);
       EXPECT_TRUE(at::equal(sums.key_sums, again.key_sums));
       EXPECT_TRUE(at::equal(sums.sink_rates, again.sink_rates));
+      EXPECT_TRUE(at::equal(sums.entropy, again.entropy));
+      EXPECT_TRUE(at::equal(sums.first_is_top, again.first_is_top));
       EXPECT_TRUE(at::equal(sums.logit_max, again.logit_max));
       EXPECT_TRUE(at::equal(sums.logit_min, again.logit_min));
     }

@@ -80,10 +80,10 @@ double sum_tolerance(at::ScalarType type, int64_t T) {
   return type == at::kDouble ? 1e-12 : 2e-6 * std::sqrt(static_cast<double>(T)) + 2e-6;
 }
 
-void compare_with(const reference::Attention& want, const Case& c) {
+void compare_with(const reference::Attention& want, const Case& c, int64_t sink_queries) {
   SCOPED_TRACE(describe(c));
   const Inputs in = make_inputs(c);
-  AttentionSums sums;
+  AttentionSums sums{.sink_queries = sink_queries};
   const at::Tensor with_sums = attention(in.q, in.k, in.v, in.pattern, &sums);
   const at::Tensor without = attention(in.q, in.k, in.v, in.pattern);
   EXPECT_EQ(with_sums.scalar_type(), c.type);
@@ -94,19 +94,28 @@ void compare_with(const reference::Attention& want, const Case& c) {
   EXPECT_EQ(sums.sink_rates.scalar_type(), type);
   EXPECT_LE(largest_difference(sums.key_sums, want.key_sums), sum_tolerance(c.type, c.shape.T));
   EXPECT_LE(largest_difference(sums.sink_rates, want.sink_rates), sum_tolerance(c.type, 1));
+  // Of the keys that are left out, none of those queries sees any.
+  const int64_t keys = sums.sink_means.size(2);
+  EXPECT_LE(largest_difference(sums.sink_means, want.sink_means.slice(2, 0, keys)),
+            sum_tolerance(c.type, sink_queries));
+  EXPECT_EQ(want.sink_means.slice(2, keys).sum().item<double>(), 0);
+  EXPECT_EQ(sums.entropy.scalar_type(), type);
+  EXPECT_LE(largest_difference(sums.entropy, want.entropy), type == at::kDouble ? 1e-12 : 1e-5);
+  EXPECT_EQ(sums.first_is_top.scalar_type(), type);
+  EXPECT_LE(largest_difference(sums.first_is_top, want.first_is_top), type == at::kDouble ? 1e-12 : 1e-6);
   EXPECT_EQ(sums.logit_max.scalar_type(), type);
   EXPECT_LE(largest_difference(sums.logit_max, want.logit_max), type == at::kDouble ? 1e-12 : 1e-5);
   EXPECT_LE(largest_difference(sums.logit_min, want.logit_min), type == at::kDouble ? 1e-12 : 1e-5);
 }
 
 /// All dtypes against one run of the formula: make_inputs' values are the same in each.
-void compare(Case c) {
+void compare(Case c, int64_t sink_queries = 64) {
   c.type = at::kDouble;
   const Inputs in = make_inputs(c);
-  const reference::Attention want = reference::attention(in.q, in.k, in.v, in.pattern);
+  const reference::Attention want = reference::attention(in.q, in.k, in.v, in.pattern, sink_queries);
   for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16}) {
     c.type = type;
-    compare_with(want, c);
+    compare_with(want, c, sink_queries);
   }
 }
 
@@ -133,6 +142,15 @@ TEST(Attention, AgreesWithTheFormulaForEveryOption) {
   }
 }
 
+TEST(Attention, MeasuresSinksOverAnyNumberOfQueries) {
+  for (const int64_t sink_queries : {1, 7, 100, 1000}) {
+    compare({{1, 3, 1, 65, 65, 64}, at::kDouble, true, 0, 0, false, false}, sink_queries);
+    compare({{1, 2, 2, 130, 130, 80}, at::kDouble, true, 40, 0, true, false}, sink_queries);
+    compare({{2, 6, 2, 33, 97, 24}, at::kDouble, true, 0, 0, false, false}, sink_queries);
+    compare({{2, 4, 2, 7, 7, 16}, at::kDouble, false, 0, 0, false, false}, sink_queries);
+  }
+}
+
 TEST(Attention, SumsHoldAllProbability) {
   Case c{{2, 4, 2, 150, 150, 32}, at::kFloat, true, 0, 0, false, false};
   Inputs in = make_inputs(c);
@@ -143,7 +161,8 @@ TEST(Attention, SumsHoldAllProbability) {
   // A sink takes part of every row's mass away, and what is left is what the maps say.
   in.pattern.sinks = at::full({4}, 3.0);
   attention(in.q, in.k, in.v, in.pattern, &sums);
-  const at::Tensor kept = attention_maps(in.q, in.k, in.pattern).probs.to(at::kDouble).sum({2, 3});
+  const at::Tensor kept =
+      attention_maps(in.q, in.k, in.pattern).probs.to(at::kDouble).sum(at::IntArrayRef({2, 3}));
   EXPECT_LT(kept.max().item<double>(), 149.0);
   EXPECT_LE(largest_difference(sums.key_sums.sum(-1), kept), 1e-3);
 }
@@ -236,9 +255,14 @@ TEST(AttentionMaps, TakenStepByStepAreAttention) {
       EXPECT_EQ(got.scalar_type(), type);
       const double allowed = type == at::kBFloat16 ? 2e-2 : 1e-5;
       EXPECT_TRUE(at::allclose(got, wanted, allowed, allowed)) << toString(type);
-      const AttentionSums stepwise = attention_sums(maps.logits, maps.probs);
+      AttentionSums stepwise;
+      attention_sums(maps.logits, maps.probs, in.pattern, stepwise);
       EXPECT_TRUE(at::allclose(stepwise.key_sums, sums.key_sums, 1e-4, 1e-5));
       EXPECT_TRUE(at::allclose(stepwise.sink_rates, sums.sink_rates, 1e-4, 1e-5));
+      const int64_t keys = sums.sink_means.size(2);
+      EXPECT_TRUE(at::allclose(stepwise.sink_means.slice(2, 0, keys), sums.sink_means, 1e-4, 1e-5));
+      EXPECT_TRUE(at::allclose(stepwise.entropy, sums.entropy, 1e-4, 1e-5));
+      EXPECT_TRUE(at::allclose(stepwise.first_is_top, sums.first_is_top, 1e-4, 1e-5));
       EXPECT_TRUE(at::allclose(stepwise.logit_max, sums.logit_max, 1e-4, 1e-5));
       EXPECT_TRUE(at::allclose(stepwise.logit_min, sums.logit_min, 1e-4, 1e-5));
     }

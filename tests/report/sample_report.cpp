@@ -112,8 +112,8 @@ SampleReport sample_report() {
   run.device = "cpu";
   run.dtype = "float32";
   run.bos = "never";
-  run.measures = {"activations", "attention", "attention_maps", "weights",
-                  "experts",     "writes",    "prompt_values",  "alignment"};
+  run.measures = {"activations", "attention",     "attention_maps", "weights",  "experts",
+                  "writes",      "prompt_values", "alignment",      "positions"};
   run.seconds = {1, 1, 1, 0};
   run.first_product_seconds = 0.1;
   run.peak_host_bytes = 1000;

@@ -389,6 +389,62 @@ TEST_F(Consistency, OfAlignment) {
                 "{0}.top_product.expert is {1}, but there are only {1}", path, experts_);
 }
 
+TEST_F(Consistency, OfFeatures) {
+  EXPECT_BROKEN((*r.inputs[1].int8_outliers)[1].channel = width_,
+                "inputs[1].int8_outliers[1].channel is {0}, but there are only {0}", width_);
+  EXPECT_BROKEN(r.layers[1].collinearity->channel = width_,
+                "layers[1].collinearity.channel is {0}, but there are only {0}", width_);
+  EXPECT_BROKEN(r.layers[1].collinearity->rank = width_,
+                "layers[1].collinearity.rank is {0}, but there are only {0}", width_);
+  EXPECT_BROKEN(r.layers[1].collinearity->expert = Expert{experts_},
+                "layers[1].collinearity.expert is {0}, but there are only {0}", experts_);
+  EXPECT_BROKEN(corpus(r, 2).residual_sinks[1].channel = width_,
+                "layers[2].inputs.corpus.residual_sinks[1].channel is {0}, but there are only {0}", width_);
+  EXPECT_BROKEN(r.summary.axes->input = "x", "summary.axes.input is x, which is no input");
+  EXPECT_BROKEN(r.summary.axes->layers.pop_back(),
+                "summary.axes.layers has 9 entries, but the summary tells of 10 layers");
+  EXPECT_BROKEN(r.summary.axes->layers[3].layer = 4,
+                "summary.axes.layers[3].layer is 4; layers stand in order, from 0");
+  const auto sink = [](Results& r) -> SecondarySink& { return r.summary.secondary_sinks->largest[1]; };
+  const std::string sinks = "summary.secondary_sinks.largest[1]";
+  EXPECT_BROKEN(sink(r).input = "x", "{}.input is x, which is no input", sinks);
+  EXPECT_BROKEN(sink(r).sequence = r.inputs[0].sequences, "{0}.sequence is {1}, but there are only {1}",
+                sinks, sample_.inputs[0].sequences);
+  EXPECT_BROKEN(sink(r).key = tokens_, "{0}.key is {1}, but there are only {1}", sinks, tokens_);
+  EXPECT_BROKEN(sink(r).last_layer = 10, "{}.last_layer is 10, but there are only 10", sinks);
+  EXPECT_BROKEN(sink(r).first_layer = 4, "{}.first_layer is 4, but there are only 4", sinks);
+  const auto expert = [](Results& r) -> SuperExpert& { return (*r.summary.super_experts)[1]; };
+  EXPECT_BROKEN(expert(r).layer = 10, "summary.super_experts[1].layer is 10, but there are only 10");
+  EXPECT_BROKEN(expert(r).expert = Expert{experts_},
+                "summary.super_experts[1].expert is {0}, but there are only {0}", experts_);
+  EXPECT_BROKEN(expert(r).input = "x", "summary.super_experts[1].input is x, which is no input");
+  const auto heads = [](Results& r) -> InactiveHeads& { return *r.summary.inactive_heads; };
+  EXPECT_BROKEN(heads(r).input = "x", "summary.inactive_heads.input is x, which is no input");
+  EXPECT_BROKEN(heads(r).list[1].layer = 10,
+                "summary.inactive_heads.list[1].layer is 10, but there are only 10");
+  EXPECT_BROKEN(heads(r).list[1].head = r.model.heads,
+                "summary.inactive_heads.list[1].head is {0}, but there are only {0}", sample_.model.heads);
+  EXPECT_BROKEN(++heads(r).dead, "summary.inactive_heads.list has {} entries for 1 dormant and {} dead heads",
+                sample_.summary.inactive_heads->list.size(), sample_.summary.inactive_heads->list.size());
+}
+
+TEST_F(Consistency, OfTheVocabulary) {
+  EXPECT_BROKEN(r.vocabulary->spiking = r.vocabulary->tokens + 1,
+                "vocabulary.spiking is {}, but vocabulary.tokens says {}", sample_.vocabulary->tokens + 1,
+                sample_.vocabulary->tokens);
+  EXPECT_BROKEN(r.vocabulary->channel = width_, "vocabulary.channel is {0}, but there are only {0}", width_);
+  EXPECT_BROKEN(r.vocabulary->layers.pop_back(),
+                "vocabulary.layers has 11 entries, but model.layers says 12");
+  EXPECT_BROKEN(r.vocabulary->layers[2].layer = 3,
+                "vocabulary.layers[2].layer is 3; layers stand in order, from 0");
+  EXPECT_BROKEN(r.vocabulary->exceptions[1].id = r.vocabulary->tokens,
+                "vocabulary.exceptions[1].id is {0}, but there are only {0}", sample_.vocabulary->tokens);
+  EXPECT_BROKEN(r.vocabulary->exceptions[1].layer = 12,
+                "vocabulary.exceptions[1].layer is 12, but there are only 12");
+  EXPECT_BROKEN(r.vocabulary->exceptions[1].channel = width_,
+                "vocabulary.exceptions[1].channel is {0}, but there are only {0}", width_);
+}
+
 TEST_F(Consistency, OfSuperWeights) {
   EXPECT_BROKEN(r.super_weights->input = "corpus", "super_weights.input is corpus, which is no prompt");
   EXPECT_BROKEN(r.super_weights->found[1].layer = 12,

@@ -165,6 +165,28 @@ void fit(Summary& summary) {
     outliers.layer = kToldLayers - 1;
     outliers.input = kCorpusName;
   }
+  summary.axes->input = kCorpusName;
+  const LayerAxes axes = summary.axes->layers[0];
+  summary.axes->layers.assign(kToldLayers, axes);
+  for (size_t l = 0; l < summary.axes->layers.size(); ++l)
+    summary.axes->layers[l].layer = static_cast<int64_t>(l);
+  for (SecondarySink& sink : summary.secondary_sinks->largest) {
+    sink.input = kCorpusName;
+    sink.first_layer = 2;
+    sink.last_layer = 3;
+  }
+  for (SuperExpert& expert : *summary.super_experts) {
+    expert.input = kCorpusName;
+    expert.layer = 4;
+  }
+  InactiveHeads& heads = *summary.inactive_heads;
+  heads.input = kCorpusName;
+  heads.dormant = 1;
+  heads.dead = static_cast<int64_t>(heads.list.size()) - 1;
+  for (InactiveHead& head : heads.list) {
+    head.layer = 5;
+    head.head = kHeads - 1;
+  }
 }
 
 void fit(FindingPlace& place) {
@@ -239,6 +261,13 @@ Results every_field(bool distinct) {
   for (SuperWeight& one : results.super_weights->found) one.layer = kLayers - 1;
   results.super_weights->left.layer = kLayers - 2;
   results.criticality->input = kCorpusName;
+  VocabularySpikes& vocabulary = *results.vocabulary;
+  vocabulary.tokens = kWide * 10;
+  vocabulary.spiking = kWide;
+  const LayerSpikes spikes = vocabulary.layers[0];
+  vocabulary.layers.assign(kLayers, spikes);
+  for (size_t l = 0; l < vocabulary.layers.size(); ++l) vocabulary.layers[l].layer = static_cast<int64_t>(l);
+  for (VocabularyToken& token : vocabulary.exceptions) token.layer = kLayers - 1;
   for (Finding& finding : *results.findings) fit(finding.place);
   // Their values have two entries.
   for (const char* name : {kCorpusName, kPromptName})

@@ -150,11 +150,14 @@ TEST_P(OldReport, KeepsItsSummary) {
 /// Whoever changes a default of Criteria has to say here what /1 was of.
 TEST_P(OldReport, HasTheCriteriaOfItsTime) {
   const nlohmann::json criteria = {
-      {"massive_above", 100.0},   {"massive_ratio", 1000.0}, {"outlier_token_ratio", 1000.0},
-      {"outlier_key_share", 0.1}, {"sink_epsilon", 0.3},     {"sink_queries", 64},
-      {"high_patch_norm", 150.0}, {"found_ratio", 100.0},    {"removed_share", 0.5},
-      {"fp16_max", 65504.0},      {"fp8_e4m3_max", 448.0},   {"int8_steps", 127.0},
-      {"int8_zero_step", 2.0},    {"step_share", 0.1},       {"super_weight_spike", 50.0}};
+      {"massive_above", 100.0},    {"massive_ratio", 1000.0},    {"outlier_token_ratio", 1000.0},
+      {"outlier_key_share", 0.1},  {"sink_epsilon", 0.3},        {"sink_queries", 64},
+      {"high_patch_norm", 150.0},  {"found_ratio", 100.0},       {"removed_share", 0.5},
+      {"fp16_max", 65504.0},       {"fp8_e4m3_max", 448.0},      {"int8_steps", 127.0},
+      {"int8_zero_step", 2.0},     {"step_share", 0.1},          {"super_weight_spike", 50.0},
+      {"residual_sink_rms", 6.0},  {"residual_sink_share", 0.5}, {"int8_magnitude", 6.0},
+      {"int8_layer_share", 0.25},  {"int8_token_share", 0.06},   {"super_expert_quantile", 0.995},
+      {"super_expert_share", 0.1}, {"dormant_head_mass", 0.9},   {"dead_head_share", 0.05}};
   EXPECT_EQ(plain(now_["criteria"]), criteria);
   EXPECT_EQ(now_["definitions"].size(), definitions(Criteria()).size());
 }

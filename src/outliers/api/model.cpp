@@ -7,6 +7,7 @@
 #include "outliers/core/error.h"
 #include "outliers/io/hub.h"
 #include "outliers/models/config_reader.h"
+#include "outliers/models/corpus_source.h"
 #include "outliers/models/image_processor.h"
 #include "outliers/models/model.h"
 #include "outliers/models/tokenizer_source.h"
@@ -24,6 +25,10 @@ void require_text(const models::Config& config) {
 
 std::filesystem::path fetch(const std::string& source, const std::string& revision, const std::string& file) {
   return io::resolve_model(source, revision, file);
+}
+
+std::vector<std::filesystem::path> fetch_data_set(const std::string& address) {
+  return io::fetch_data_set(address);
 }
 
 std::unique_ptr<text::Tokenizer> open_tokenizer(const std::filesystem::path& path) {
@@ -88,7 +93,8 @@ run::Input Model::ids(const std::vector<int64_t>& ids) const {
 run::Input Model::windows(const std::filesystem::path& corpus, const WindowOptions& options) const {
   require_text(config());
   models::check_positions(config(), options.tokens, "a window should have", "ask for fewer", Setting::tokens);
-  text::Corpus text = corpus.empty() ? text::default_corpus() : text::read_corpus(corpus, options.text_field);
+  text::Corpus text =
+      corpus.empty() ? text::default_corpus() : models::open_corpus(corpus, options.text_field);
   return {"corpus", text::make_windows(tokenizer(), std::move(text), options.sequences, options.tokens,
                                        options.bos, options.seed)};
 }

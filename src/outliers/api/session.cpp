@@ -193,6 +193,8 @@ Survey Session::survey(const Model& model, const SurveyOptions& options) const {
   survey.prompts = options.prompts;
   survey.corpora = options.corpora;
   survey.measures = options.measures;
+  survey.criteria.sink_epsilon = options.sink_epsilon;
+  survey.criteria.sink_queries = options.sink_queries;
   survey.lifecycle = options.lifecycle;
   survey.look_at = options.look_at;
   survey.text_field = options.text_field;

@@ -63,6 +63,10 @@ struct SurveyOptions {
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< results::kLargestSeed at most
   std::vector<std::string> measures;  ///< names of list_measures(), or "all"; none: all but on_request
+  /// A key is a sink where its mean probability over the first sink_queries queries is above sink_epsilon
+  /// (Gu et al., arXiv 2410.10781).
+  double sink_epsilon = Criteria{}.sink_epsilon;
+  int64_t sink_queries = Criteria{}.sink_queries;
   /// Follows the prompts' outliers in a second run (docs/lifecycle.md), where activations and attention are
   /// measured.
   bool lifecycle = true;

@@ -29,6 +29,17 @@ struct Criteria {
   double step_share = 0.1;
   /// A down projection's output above this shows a super weight (Yu et al., arXiv 2411.07191, section 3.1).
   double super_weight_spike = 50;
+  /// Residual sink: a channel with abs x above residual_sink_rms x the root mean square of its token in at
+  /// least residual_sink_share of the tokens (after Qiu et al., arXiv 2601.22966, who give no numbers).
+  double residual_sink_rms = 6, residual_sink_share = 0.5;
+  /// Outlier feature: abs x >= int8_magnitude in at least these parts of layers and tokens (Dettmers et al.,
+  /// arXiv 2208.07339, section 3).
+  double int8_magnitude = 6, int8_layer_share = 0.25, int8_token_share = 0.06;
+  /// Super expert: largest output above this quantile of all experts', and above this part of the largest (Su
+  /// et al., arXiv 2507.23279).
+  double super_expert_quantile = 0.995, super_expert_share = 0.1;
+  /// Our own: published thresholds of inactive heads differ from model to model.
+  double dormant_head_mass = 0.9, dead_head_share = 0.05;
   /// Largest values of number formats, and steps of a symmetric int8 scale on one side of zero.
   double fp16_max = 65504, fp8_e4m3_max = 448, int8_steps = 127;
   /// An int8 step of more medians than this rounds a median value to zero.

@@ -49,6 +49,26 @@ std::string InputFile::read_all() {
   return text;
 }
 
+uint64_t InputFile::size() const {
+  struct stat status {};
+  const int failed = fstat(fd_, &status), error = errno;
+  require(failed == 0, not_read(error), "cannot read {}: {}", name_, std::strerror(error));
+  return static_cast<uint64_t>(status.st_size);
+}
+
+size_t InputFile::read_at(uint64_t offset, char* to, size_t bytes) {
+  size_t done = 0;
+  while (done < bytes) {
+    const ssize_t got =
+        interruptible([&] { return pread(fd_, to + done, bytes - done, static_cast<off_t>(offset + done)); });
+    const int error = errno;
+    require(got >= 0, not_read(error), "cannot read {}: {}", name_, std::strerror(error));
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  return done;
+}
+
 void InputFile::rewind() {
   const off_t start = regular_ ? lseek(fd_, 0, SEEK_SET) : -1;
   const int error = regular_ ? errno : ESPIPE;

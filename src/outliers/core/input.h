@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -24,6 +25,10 @@ class InputFile {
   bool can_rewind() const { return regular_; }
   /// Goes back to the first byte. Throws where that cannot be.
   void rewind();
+  /// Bytes of a file that can be read again.
+  uint64_t size() const;
+  /// Up to `bytes` from `offset` on, fewer at the end alone; leaves the place of read() as it is.
+  size_t read_at(uint64_t offset, char* to, size_t bytes);
   /// For messages: `what` and the name.
   const std::string& name() const { return name_; }
 

@@ -17,7 +17,7 @@ enum class BosPlace { model, every, first, never, last = never };
 OUTLIERS_API const char* bos_place_name(BosPlace place);
 
 struct WindowOptions {
-  std::vector<std::filesystem::path> corpora;  ///< as text::read_corpus; none: text::default_corpus()
+  std::vector<std::filesystem::path> corpora;  ///< as models::open_corpus; none: text::default_corpus()
   std::string text_field;                      ///< of text::read_corpus
   int64_t context = 0;    ///< tokens of a window; 0: 2048, or the model's positions where they are fewer
   int64_t stride = 0;     ///< from window to window, in tokens of the text; 0: no token stands in two

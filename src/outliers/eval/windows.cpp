@@ -8,7 +8,7 @@
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
 #include "outliers/models/config_reader.h"
-#include "outliers/text/corpus.h"
+#include "outliers/models/corpus_source.h"
 
 namespace outliers::eval {
 namespace {
@@ -31,7 +31,7 @@ std::vector<text::Corpus> read_corpora(const WindowOptions& options) {
     require(options.ranks == nullptr || path != "-", Cause{ErrorKind::argument, {Setting::corpus}},
             "every rank reads the corpus, which standard input cannot give to all; name a file");
     check_interrupt();
-    corpora.push_back(text::read_corpus(path, options.text_field, /*keep_empty=*/true));
+    corpora.push_back(models::open_corpus(path, options.text_field, /*keep_empty=*/true));
   }
   if (corpora.empty()) corpora.push_back(text::default_corpus());
   return corpora;

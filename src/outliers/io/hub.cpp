@@ -7,6 +7,7 @@
 
 #include "outliers/core/progress.h"
 #include "outliers/core/suggest.h"
+#include "outliers/io/hub_name.h"
 #include "outliers/io/shard_index.h"
 #include "outliers/io/shard_name.h"
 
@@ -211,36 +212,6 @@ std::optional<fs::path> cached(const HubCache& cache, const HubName& name, bool 
   }
 }
 
-bool is_repository(const std::string& text) {
-  const auto plain = [](unsigned char c) {
-    return c < 0x80 && (std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.');
-  };
-  const auto edge = [](char c) { return c == '-' || c == '.'; };
-  const auto slash = text.find('/');
-  if (text.empty() || text.size() > 200 || text.find("--") != std::string::npos ||
-      text.find("..") != std::string::npos || text.ends_with(".git"))
-    return false;
-  for (const std::string& part : slash == std::string::npos
-                                     ? std::vector{text}
-                                     : std::vector{text.substr(0, slash), text.substr(slash + 1)}) {
-    if (part.empty() || part.size() > 96 || edge(part.front()) || edge(part.back()) ||
-        !std::all_of(part.begin(), part.end(), plain))
-      return false;
-  }
-  return true;
-}
-
-/// What git allows in a name, as far as it matters for a path and an address.
-bool is_revision(const std::string& text) {
-  const auto plain = [](unsigned char c) {
-    return c > ' ' && c != 0x7f &&
-           std::string_view("~^:?*[\\").find(static_cast<char>(c)) == std::string_view::npos;
-  };
-  return !text.empty() && text.size() <= 200 && text.front() != '/' && text.back() != '/' &&
-         text.find("..") == std::string::npos && text.find("//") == std::string::npos &&
-         std::all_of(text.begin(), text.end(), plain);
-}
-
 /// Ends like a file with weights: then a path was meant, unless a repository stands before a colon.
 bool looks_like_path(const std::string& text) {
   for (const char* end : {".gguf", ".safetensors", ".bin", ".pt", ".pth", ".json", ".npz"}) {
@@ -250,10 +221,6 @@ bool looks_like_path(const std::string& text) {
 }
 
 }  // namespace
-
-std::string HubName::text() const {
-  return repository + (revision == "main" ? "" : "@" + revision) + (file.empty() ? "" : ":" + file);
-}
 
 std::optional<HubName> parse_hub_name(const std::string& text) {
   HubName name;
@@ -277,14 +244,13 @@ fs::path fetch_from_hub(const HubName& name, const HubSettings& settings) {
   if (settings.offline || is_commit(name.revision)) {
     if (const auto path = cached(cache, name, !settings.offline)) return *path;
     require(!settings.offline, kNetwork,
-            "{}: no such file or directory here, and the cache {} has not all of it; unset HF_HUB_OFFLINE to "
-            "fetch it",
-            name.text(), settings.cache.string());
+            "{} the cache {} has not all of it; unset HF_HUB_OFFLINE to fetch it", name.missing(),
+            settings.cache.string());
   }
   try {
     HubRemote remote(settings, name);
     const HubListing listing = remote.list();
-    const Selection selection = select(listing.files, name, settings.endpoint + "/" + name.repository);
+    const Selection selection = select(listing.files, name, settings.endpoint + "/" + name.page());
     remote.fetch(listing.commit, selection.files);
     if (!selection.index.empty()) {
       const std::vector<std::string> shards = shards_of(cache.snapshot(listing.commit) / selection.index);

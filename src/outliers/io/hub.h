@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "outliers/io/hub_remote.h"
 
@@ -23,6 +24,17 @@ std::filesystem::path fetch_from_hub(const HubName& name, const HubSettings& set
 /// else is a name on the Hub. Empty strings are parts that were not given. Throws when it is neither.
 std::filesystem::path resolve_model(const std::string& model, const std::string& revision,
                                     const std::string& file);
+
+/// Whether a text names files of a data set on the Hub: it begins with hf://.
+bool is_hub_address(const std::string& text);
+
+/// hf://datasets/ORG/NAME[@REVISION]/FILE in parts, as huggingface_hub's file system has it. Throws for
+/// another form.
+HubName parse_hub_address(const std::string& text);
+
+/// The files of an address, fetched where the cache lacks them, in the order of their names. FILE may have
+/// the wildcards of a shell: `*` and `?` within a name, `**` for folders. Throws where none is there.
+std::vector<std::filesystem::path> fetch_data_set(const std::string& address);
 
 /// "ORG/NAME" for a path in a cache of the Hub's layout, else "".
 std::string hub_name_of(const std::filesystem::path& path);

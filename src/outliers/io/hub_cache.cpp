@@ -157,9 +157,9 @@ bool is_commit(const std::string& revision) {
   return revision.size() == 40 && revision.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-HubCache::HubCache(const HubSettings& settings, const std::string& repository)
+HubCache::HubCache(const HubSettings& settings, const std::string& repository, bool data_set)
     : root_(settings.cache), symlinks_(settings.symlinks) {
-  std::string folder = "models--";
+  std::string folder = data_set ? "datasets--" : "models--";
   for (const char c : repository) folder += c == '/' ? "--" : std::string(1, c);
   repository_ = root_ / folder;
   locks_ = root_ / ".locks" / folder;

@@ -1,5 +1,6 @@
 // Where Hugging Face's tools keep what they fetch, and the settings they read from the environment: the same
-// directory, layout and locks, so that files fetched by either are used by both.
+// directory, layout and locks, so that files fetched by either are used by both;
+// of models, as here, and in datasets--ORG--NAME of data sets:
 //     models--ORG--NAME/refs/REVISION              the commit that a branch or tag was last seen at
 //     models--ORG--NAME/blobs/ETAG                 content, by its hash
 //     models--ORG--NAME/snapshots/COMMIT/FILE      a link to the blob
@@ -34,7 +35,7 @@ struct HubSettings {
 /// The cached files of one repository.
 class HubCache {
  public:
-  HubCache(const HubSettings& settings, const std::string& repository);
+  HubCache(const HubSettings& settings, const std::string& repository, bool data_set = false);
 
   /// A full commit is itself; a branch or tag is what it was when last seen; nullopt when it was not.
   std::optional<std::string> commit_of(const std::string& revision) const;

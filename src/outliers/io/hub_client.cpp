@@ -98,7 +98,7 @@ void HubClient::refuse(const HttpResponse& response, const std::string& file) co
          response.status, printable(file));
   const std::string code = response.header("x-error-code"),
                     message = printable(response.header("x-error-message"), 200);
-  const std::string page = settings_.endpoint + "/" + name_.repository;
+  const std::string page = settings_.endpoint + "/" + name_.page();
   const bool token = !settings_.token.empty();
   if (code == "RevisionNotFound")
     fail(not_read(ENOENT), "{} has no branch, tag or commit {}; see {}", page, printable(name_.revision),
@@ -119,8 +119,7 @@ void HubClient::refuse(const HttpResponse& response, const std::string& file) co
                                      settings_.endpoint, settings_.token_source));
   // Who has no token is told 401 of what does not exist, and of what is private.
   if (code == "RepoNotFound" || (code.empty() && response.status == 401)) {
-    throw HubUnavailable(fmt::format("{}: no such file or directory here, and {} has no such repository{}",
-                                     name_.text(), settings_.endpoint,
+    throw HubUnavailable(fmt::format("{} {} has no such repository{}", name_.missing(), settings_.endpoint,
                                      token
                                          ? fmt::format(", or not for the token in {}", settings_.token_source)
                                          : "; a private one needs HF_TOKEN"));

@@ -118,7 +118,7 @@ class Partial {
 Described describe(HubClient& client, const std::string& commit, const std::string& file) {
   const HubSettings& settings = client.settings();
   Described described{file, "",
-                      fmt::format("{}/{}/resolve/{}/{}", settings.endpoint, client.name().repository, commit,
+                      fmt::format("{}/{}/resolve/{}/{}", settings.endpoint, client.name().page(), commit,
                                   url_quote(file, "/"))};
   HttpRequest request;
   request.method = "HEAD";

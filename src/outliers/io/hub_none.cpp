@@ -5,7 +5,9 @@
 namespace outliers::io {
 
 HubRemote::HubRemote(HubSettings settings, HubName name)
-    : settings_(std::move(settings)), name_(std::move(name)), cache_(settings_, name_.repository) {}
+    : settings_(std::move(settings)),
+      name_(std::move(name)),
+      cache_(settings_, name_.repository, name_.data_set) {}
 
 bool HubRemote::available() {
   return false;
@@ -13,10 +15,10 @@ bool HubRemote::available() {
 
 HubListing HubRemote::list() {
   throw HubUnavailable(
-      fmt::format("{}: no such file or directory here and not in the cache {}, and this build cannot fetch "
-                  "it; build with "
-                  "libcurl4-openssl-dev and libssl-dev installed, or fetch it with: hf download {}",
-                  name_.text(), settings_.cache.string(), name_.repository));
+      fmt::format("{} it is not in the cache {}, and this build cannot fetch it; build with "
+                  "libcurl4-openssl-dev and libssl-dev installed, or fetch it with: hf download {}{}",
+                  name_.missing(), settings_.cache.string(), name_.repository,
+                  name_.data_set ? " --repo-type dataset" : ""));
 }
 
 void HubRemote::fetch(const std::string&, const std::vector<std::string>&) {

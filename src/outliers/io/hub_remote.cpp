@@ -101,7 +101,9 @@ void check_space(const HubCache& cache, const HubName& name, uint64_t needed) {
 }  // namespace
 
 HubRemote::HubRemote(HubSettings settings, HubName name)
-    : settings_(std::move(settings)), name_(std::move(name)), cache_(settings_, name_.repository) {}
+    : settings_(std::move(settings)),
+      name_(std::move(name)),
+      cache_(settings_, name_.repository, name_.data_set) {}
 
 bool HubRemote::available() {
   return true;
@@ -110,17 +112,17 @@ bool HubRemote::available() {
 HubListing HubRemote::list() {
   HubClient client(settings_, name_, check_interrupt);
   HttpRequest request;
-  request.url = fmt::format("{}/api/models/{}/revision/{}?blobs=true", settings_.endpoint, name_.repository,
-                            url_quote(name_.revision));
+  request.url =
+      fmt::format("{}/api/{}/{}/revision/{}?blobs=true", settings_.endpoint,
+                  name_.data_set ? "datasets" : "models", name_.repository, url_quote(name_.revision));
   request.timeout = settings_.answer_timeout;
   HttpResponse response;
   try {
     response = client.persistent(request);
   } catch (const HttpFailure& failure) {
     throw HubUnavailable(
-        fmt::format("{}: no such file or directory here, and the Hub cannot be reached: {}; check the "
-                    "network, the proxy and HF_ENDPOINT",
-                    name_.text(), failure.what()));
+        fmt::format("{} the Hub cannot be reached: {}; check the network, the proxy and HF_ENDPOINT",
+                    name_.missing(), failure.what()));
   }
   if (!response.ok()) client.refuse(response, "");
   nlohmann::json json;

@@ -13,10 +13,15 @@
 
 namespace outliers::io {
 
-/// A repository, or what is wanted of it: ORG/NAME[@REVISION][:FILE], or NAME alone for the oldest ones.
+/// A repository, or what is wanted of it. Of models ORG/NAME[@REVISION][:FILE], or NAME alone for the oldest
+/// ones; of data sets hf://datasets/ORG/NAME[@REVISION]/FILE.
 struct HubName {
   std::string repository, revision = "main", file;
+  bool data_set = false;
   std::string text() const;  ///< as a user writes it
+  std::string missing()
+      const;  ///< begins a message: what was asked for, and, where it could be a path, that none is here
+  std::string page() const;  ///< the repository's path on the Hub's site
 };
 
 struct HubFile {

@@ -11,10 +11,12 @@
 namespace outliers::measures {
 
 // A row a measure; table/NAME.cpp has it.
-#define OUTLIERS_MEASURES(row)                                                                  \
-  row(activations) row(attention) row(attention_maps) row(weights) row(experts) row(writes)     \
-      row(prompt_values) row(norms) row(alignment) row(value_drain) row(headroom) row(rounding) \
-          row(weight_rounding) row(super_weights) row(criticality)
+#define OUTLIERS_MEASURES(row)                                                                              \
+  row(activations) row(attention) row(attention_maps) row(weights) row(experts) row(writes)                 \
+      row(prompt_values) row(norms) row(alignment) row(value_drain) row(sinks) row(heads) row(distribution) \
+          row(residual_sinks) row(int8_outliers) row(positions) row(headroom) row(rounding)                 \
+              row(weight_rounding) row(spectrum) row(collinearity) row(super_weights) row(criticality)      \
+                  row(vocabulary)
 
 #define OUTLIERS_DECLARE(name) MeasureInfo name##_measure();
 OUTLIERS_MEASURES(OUTLIERS_DECLARE)

@@ -56,13 +56,10 @@ bool is_plain(const AttentionPattern& pattern) {
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const AttentionPattern& pattern, AttentionSums* sums) {
-  check_queries_and_keys("attention", q, k);
-  check_shape(v, "attention", "v", {k.size(0), k.size(1), k.size(2), -1});
-  require(v.scalar_type() == k.scalar_type(), "attention: k is {} and v is {}, but both must be of one type",
-          toString(k.scalar_type()), toString(v.scalar_type()));
-  check_pattern("attention", pattern, q.size(1), q.size(2), k.size(2));
+namespace {
+
+at::Tensor choose_kernel(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                         const AttentionPattern& pattern, AttentionSums* sums) {
   const bool gradient = needs_gradient(q, k, v, pattern);
   const bool on_cpu = q.is_cpu() || q.is_meta();
   if (!gradient && on_cpu && q.scalar_type() != at::kDouble) {
@@ -78,6 +75,39 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   }
 #endif
   return detail::blocked_attention(q, k, v, pattern, sums);
+}
+
+/// sink_means were sums; of T queries and S keys.
+void finish_sinks(AttentionSums& sums, const AttentionPattern& pattern, int64_t T, int64_t S) {
+  const int64_t queries = std::max<int64_t>(1, std::min(T, sums.sink_queries));
+  sums.sink_rates = sums.sink_means.select(2, 0) / static_cast<double>(queries);
+  // Query i stands at position S - T + i.
+  const at::Tensor at_query =
+      at::arange(sums.sink_means.size(2), sums.sink_means.options().dtype(at::kLong)) - (S - T);
+  at::Tensor seen = at::full_like(at_query, queries);
+  if (pattern.window > 0) seen = (at_query + pattern.window).clamp_max(queries);
+  if (pattern.causal) seen = seen - at_query.clamp_min(0);
+  sums.sink_means = sums.sink_means / seen.clamp_min(1);
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionPattern& pattern, AttentionSums* sums) {
+  check_queries_and_keys("attention", q, k);
+  check_shape(v, "attention", "v", {k.size(0), k.size(1), k.size(2), -1});
+  require(v.scalar_type() == k.scalar_type(), "attention: k is {} and v is {}, but both must be of one type",
+          toString(k.scalar_type()), toString(v.scalar_type()));
+  check_pattern("attention", pattern, q.size(1), q.size(2), k.size(2));
+  require(sums == nullptr || sums->sink_queries > 0,
+          "attention: sinks are measured over {} queries, but must be over some",
+          sums == nullptr ? 0 : sums->sink_queries);
+  at::Tensor output = choose_kernel(q, k, v, pattern, sums);
+  if (sums != nullptr) {
+    const at::NoGradGuard no_grad;
+    finish_sinks(*sums, pattern, q.size(2), k.size(2));
+  }
+  return output;
 }
 
 AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor& k, const AttentionPattern& pattern) {
@@ -105,12 +135,22 @@ at::Tensor attend(const at::Tensor& probs, const at::Tensor& v) {
       .to(v.scalar_type());
 }
 
-AttentionSums attention_sums(const at::Tensor& logits, const at::Tensor& probs) {
+void attention_sums(const at::Tensor& logits, const at::Tensor& probs, const AttentionPattern& pattern,
+                    AttentionSums& sums) {
   check_shape(probs, "attention_sums", "probs", {-1, -1, -1, -1});
   check_shape(logits, "attention_sums", "logits",
               {probs.size(0), probs.size(1), probs.size(2), probs.size(3)});
   const auto [smallest, largest] = detail::extremes(logits);
-  return {probs.sum(2), probs.slice(2, 0, kSinkTokens).select(3, 0).mean(2), largest, smallest};
+  sums.key_sums = probs.sum(2);
+  const int64_t T = probs.size(2), S = probs.size(3), queries = std::min(T, sums.sink_queries);
+  sums.sink_means =
+      probs.narrow(2, 0, queries).narrow(3, 0, detail::visible_keys(0, queries, T, S, pattern).end).sum(2);
+  finish_sinks(sums, pattern, T, S);
+  sums.logit_max = largest;
+  sums.logit_min = smallest;
+  sums.entropy = detail::entropies(probs).mean(2);
+  sums.first_is_top = detail::first_is_top(logits).slice(2, 1).sum(2) /
+                      static_cast<double>(std::max<int64_t>(1, probs.size(2) - 1));
 }
 
 }  // namespace outliers::ops

@@ -25,15 +25,22 @@ struct AttentionPattern {
 /// What the statistics need from the probabilities A [B,H,T,S] and the scores before them: float32 (float64
 /// for float64 inputs), on the device of the inputs.
 struct AttentionSums {
-  at::Tensor
-      key_sums;  ///< [B,H,S]: sum over queries of A. Its mean over H is the accumulated score of a key.
-  at::Tensor sink_rates;  ///< [B,H]: mean over the first min(T, 64) queries of A[:, :, i, 0] (Gu et al.
-                          ///< 2410.10781, alpha_1)
+  /// To be set before: the queries that sinks are measured over, or all T where these are fewer.
+  int64_t sink_queries = Criteria{}.sink_queries;
+  /// [B,H,S]: sum over queries of A. Its mean over H is the accumulated score of a key.
+  at::Tensor key_sums = {};
+  /// [B,H,n]: mean of A over those of the first sink_queries queries that see the key, of the n keys that any
+  /// of them sees (Gu et al. 2410.10781, alpha_k).
+  at::Tensor sink_means = {};
+  at::Tensor sink_rates = {};  ///< [B,H]: of the first key, over all of these queries: alpha_1
   /// [B,H]: the largest and the smallest score that the softmax reads, of the keys that a query sees; sinks'
   /// logits are none of them, and NaN is left out.
-  at::Tensor logit_max, logit_min;
+  at::Tensor logit_max = {}, logit_min = {};
+  /// [B,H]: mean over queries of -sum_j A_ij log A_ij, in nats; a learnt sink's own share is left out.
+  at::Tensor entropy = {};
+  /// [B,H]: share of the queries, but the first, to which no key's score is above the first key's.
+  at::Tensor first_is_top = {};
 };
-inline constexpr int64_t kSinkTokens = Criteria{}.sink_queries;
 
 /// q [B,H,T,d], k and v [B,Hk,S,d] (H a multiple of Hk; any strides) -> [B,H,T,d] in q's dtype.
 /// Softmax and sums are float32 (float64 for float64 inputs). Fills `sums` when given, from the same scores.
@@ -54,7 +61,8 @@ OUTLIERS_API AttentionMaps attention_maps(const at::Tensor& q, const at::Tensor&
 at::Tensor attention_probs(const at::Tensor& logits, const AttentionPattern& pattern);
 /// probs [B,H,T,S] and v [B,Hk,S,d] -> [B,H,T,d] in the dtype of v; computed in that of probs.
 at::Tensor attend(const at::Tensor& probs, const at::Tensor& v);
-/// logits, probs [B,H,T,S].
-AttentionSums attention_sums(const at::Tensor& logits, const at::Tensor& probs);
+/// logits, probs [B,H,T,S]; fills `sums`.
+void attention_sums(const at::Tensor& logits, const at::Tensor& probs, const AttentionPattern& pattern,
+                    AttentionSums& sums);
 
 }  // namespace outliers::ops

@@ -64,6 +64,14 @@ Extremes extremes(const at::Tensor& scores) {
   return {scores.masked_fill(masked.bitwise_or(unknown), kInfinity).amin({2, 3}), largest};
 }
 
+at::Tensor entropies(const at::Tensor& probs) {
+  return at::special_entr(probs).sum(3);
+}
+
+at::Tensor first_is_top(const at::Tensor& scores) {
+  return (scores.select(3, 0) >= scores.amax(3)).to(scores.scalar_type());
+}
+
 at::Tensor probabilities(const at::Tensor& scores, const AttentionPattern& pattern) {
   if (!pattern.sinks.defined()) return at::softmax(scores, -1);
   const at::Tensor sinks = pattern.sinks.to(scores.device(), scores.scalar_type())
@@ -79,13 +87,18 @@ at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at:
   const at::Tensor keys = k.to(type), values = v.to(type);
   if (sums) {
     sums->key_sums = at::zeros({B, H, S}, q.options().dtype(type));
-    sums->sink_rates = at::zeros({B, H}, q.options().dtype(type));
+    sums->entropy = at::zeros({B, H}, q.options().dtype(type));
+    sums->first_is_top = at::zeros({B, H}, q.options().dtype(type));
     sums->logit_max = at::full({B, H}, -std::numeric_limits<double>::infinity(), q.options().dtype(type));
     sums->logit_min = -sums->logit_max;
   }
   const int64_t row_bytes = std::max<int64_t>(1, B * H * S * static_cast<int64_t>(c10::elementSize(type)));
   const int64_t block = std::clamp<int64_t>(kBlockBytes / row_bytes, 1, 512);
-  const int64_t sink_queries = std::min(T, kSinkTokens);
+  const int64_t sink_queries = sums ? std::min(T, sums->sink_queries) : 0;
+  if (sums) {
+    const int64_t sink_keys = visible_keys(0, sink_queries, T, S, pattern).end;
+    sums->sink_means = at::zeros({B, H, sink_keys}, q.options().dtype(type));
+  }
 
   std::vector<at::Tensor> outputs;
   for (int64_t first = 0; first < T; first += block) {
@@ -101,9 +114,15 @@ at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at:
       sums->logit_max = at::maximum(sums->logit_max, largest);
       sums->logit_min = at::minimum(sums->logit_min, smallest);
       sums->key_sums.slice(2, range.begin, range.end).add_(probs.sum(2));
-      if (first < sink_queries && range.begin == 0) {
-        const at::Tensor first_key = probs.slice(2, 0, std::min(last, sink_queries) - first).select(3, 0);
-        sums->sink_rates.add_(first_key.sum(2), 1.0 / static_cast<double>(sink_queries));
+      if (first < sink_queries) {
+        const int64_t end = std::min(range.end, sums->sink_means.size(2));
+        sums->sink_means.slice(2, range.begin, end)
+            .add_(probs.slice(2, 0, sink_queries - first).slice(3, 0, end - range.begin).sum(2));
+      }
+      sums->entropy.add_(entropies(probs).sum(2), 1.0 / static_cast<double>(T));
+      if (range.begin == 0 && T > 1) {
+        sums->first_is_top.add_(first_is_top(scores).slice(2, first == 0 ? 1 : 0).sum(2),
+                                1.0 / static_cast<double>(T - 1));
       }
     }
     outputs.push_back(at::matmul(group_heads(probs, k.size(1)), values.slice(2, range.begin, range.end))

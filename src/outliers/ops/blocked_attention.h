@@ -26,9 +26,15 @@ struct Extremes {
 };
 Extremes extremes(const at::Tensor& scores);
 
+/// -sum_j A_ij log A_ij of probs [B,H,t,n]: [B,H,t].
+at::Tensor entropies(const at::Tensor& probs);
+/// 1 where no score of a query is above the first's, else 0: of scores [B,H,t,n], [B,H,t].
+at::Tensor first_is_top(const at::Tensor& scores);
+
 /// Softmax over the last axis of scores [B,H,t,n], joined by the sinks' logits where there are any.
 at::Tensor probabilities(const at::Tensor& scores, const AttentionPattern& pattern);
 
+/// Leaves in sums->sink_means sums, as all kernels do.
 at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const AttentionPattern& pattern, AttentionSums* sums);
 

@@ -9,6 +9,7 @@
 #include "outliers/core/error.h"
 #include "outliers/core/formats.h"
 #include "outliers/core/table.h"
+#include "outliers/report/features_text.h"
 #include "outliers/report/findings_text.h"
 #include "outliers/report/format.h"
 #include "outliers/report/life_text.h"
@@ -404,8 +405,8 @@ Lines nonfinite(const results::Results& r) {
 Lines summary_lines(const results::Results& r, bool whole) {
   return line("measured", measured(r)) + life_lines(r) + line("", "") + episode_lines(r) +
          (whole ? lifecycle_lines(r) : Lines()) + places(r) + further_prompts(r) + weights(r) +
-         super_weight_lines(r) + attention(r) + alignment(r) + headroom(r) + overflow(r) + rounding(r) +
-         norms(r) + nonfinite(r) + finding_lines(r) + cost(r);
+         super_weight_lines(r) + attention(r) + alignment(r) + feature_lines(r) + headroom(r) + overflow(r) +
+         rounding(r) + norms(r) + nonfinite(r) + finding_lines(r) + cost(r);
 }
 
 std::string summary_text(const results::Results& r, size_t width, bool whole) {

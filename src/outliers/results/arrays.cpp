@@ -13,6 +13,9 @@ std::span<const ArrayField> array_table() {
       {"down_in.token_max", Of::input, "L N T", "the same by token", "activations"},
       {"resid_out.token_norm", Of::images, "L N T", "L2 norm of every token", "norms"},
       {"attention.key_scores", Of::input, "L N T", "score of every key", "attention"},
+      {"o_in.variance", Of::input, "L T",
+       "variance of what attention mixes, by position: over a head's channels; mean over heads and sequences",
+       "positions"},
       {"resid_out", Of::prompt, "L K D", "the activations themselves, signed", "prompt_values"},
       {"down_in", Of::prompt, "L K F",
        "the same; in a layer of experts, of each neuron the value that is largest by abs in any of the "

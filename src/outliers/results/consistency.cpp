@@ -381,6 +381,7 @@ class Consistency : ConsistencyRules {
 
 void check_consistency(const Results& results, const std::string& file) {
   Consistency(results, file).check();
+  check_features(results, file);
   check_super_weights(results, file);
 }
 

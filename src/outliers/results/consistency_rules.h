@@ -42,6 +42,8 @@ class ConsistencyRules {
   const std::string& file_;
 };
 
+/// Throws where what is of features (features.h) does not fit.
+void check_features(const Results& results, const std::string& file);
 /// Throws where super weights name what is not there.
 void check_super_weights(const Results& results, const std::string& file);
 

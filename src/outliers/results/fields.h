@@ -38,6 +38,7 @@ void fields(V& v, Results& x) {
   v(field("criticality",
           "what becomes of the predictions without the super weights; not there where none was found"),
     x.criticality);
+  v(field("vocabulary", "which of the vocabulary's tokens spike at position 0 (measures.md)"), x.vocabulary);
   v(field("findings", "what rules say of them, the worst first (rules.md); older reports have none"),
     x.findings);
   v(field("definitions",

@@ -257,6 +257,13 @@ void fields(V& v, LayerInput& x) {
           "mlp_norm_out by gate and up, down_in by down; experts.down_in by every expert that a token passes")
         .or_left_out(),
     x.rounding);
+  v(field(
+        "residual_sinks",
+        "channels of what the layer reads whose abs x is above {residual_sink_rms} x the root mean square of "
+        "its token in at least {residual_sink_share} of the tokens",
+        "arXiv 2601.22966")
+        .or_left_out(),
+    x.residual_sinks);
   v(field("values", "what other measures give, by name; definitions has each by this path and its name")
         .or_left_out(),
     x.values);
@@ -330,6 +337,9 @@ void fields(V& v, Layer& x) {
         .named(kModules)
         .or_left_out(),
     x.rounding);
+  v(field("collinearity", "how much its up and down projections agree: a prediction of spikes without data",
+          "arXiv 2511.23225"),
+    x.collinearity);
   v(field("inputs", "what was measured on each input, by the input's name"), x.inputs);
 }
 

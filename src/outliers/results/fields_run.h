@@ -2,6 +2,7 @@
 #pragma once
 
 #include "outliers/results/field.h"
+#include "outliers/results/fields_features.h"
 #include "outliers/results/results.h"
 
 namespace outliers::results {
@@ -149,6 +150,39 @@ void fields(V& v, Criteria& x) {
         .from(0)
         .or_left_out(),
     x.super_weight_spike);
+  v(field("residual_sink_rms",
+          "a residual sink is a channel with abs x above so many root mean squares of its token")
+        .from(0)
+        .or_left_out(),
+    x.residual_sink_rms);
+  v(field("residual_sink_share", "in at least this part of the tokens").from(0).to(1).or_left_out(),
+    x.residual_sink_share);
+  v(field("int8_magnitude", "an outlier feature of LLM.int8() has an abs x of at least this",
+          "arXiv 2208.07339, section 3")
+        .from(0)
+        .or_left_out(),
+    x.int8_magnitude);
+  v(field("int8_layer_share", "in at least this part of the layers").from(0).to(1).or_left_out(),
+    x.int8_layer_share);
+  v(field("int8_token_share", "and in at least this part of the tokens").from(0).to(1).or_left_out(),
+    x.int8_token_share);
+  v(field("super_expert_quantile", "a super expert's largest output is above this quantile of all experts'",
+          "arXiv 2507.23279")
+        .from(0)
+        .to(1)
+        .or_left_out(),
+    x.super_expert_quantile);
+  v(field("super_expert_share", "and above this part of the largest of all").from(0).to(1).or_left_out(),
+    x.super_expert_share);
+  v(field("dormant_head_mass", "a dormant head gives the first key a mean probability above this")
+        .from(0)
+        .to(1)
+        .or_left_out(),
+    x.dormant_head_mass);
+  v(field("dead_head_share", "a dead head's output has a norm below this part of its layer's mean")
+        .from(0)
+        .or_left_out(),
+    x.dead_head_share);
   v(field("fp16_max", "the largest number of float16").from(0), x.fp16_max);
   v(field("fp8_e4m3_max", "the largest number of float8 e4m3").from(0), x.fp8_e4m3_max);
   v(field("int8_steps", "steps of a symmetric int8 scale on one side of zero").from(0), x.int8_steps);
@@ -204,6 +238,12 @@ void fields(V& v, Input& x) {
           "largest abs x of final_norm_out and, of prompts, of logits: by point, as in a layer's inputs")
         .or_left_out(),
     x.amax);
+  v(field("int8_outliers",
+          "channels with abs x >= {int8_magnitude} at attn_norm_out or mlp_norm_out in at least "
+          "{int8_layer_share} of the layers and {int8_token_share} of the tokens, over all layers that the "
+          "summary tells of",
+          "arXiv 2208.07339, section 3"),
+    x.int8_outliers);
 }
 
 template <typename V>

@@ -210,6 +210,26 @@ void fields(V& v, Summary& x) {
         .or_left_out(),
     x.first_overflow);
   v(field("norms", "of images, where all is finite: L2 norms of tokens in the last layer's output"), x.norms);
+  v(field(
+        "axes",
+        "spike, sink and value drain beside each other, by layer: they come apart where norms and attention "
+        "are built otherwise",
+        "arXiv 2603.05498"),
+    x.axes);
+  v(field(
+        "secondary_sinks",
+        "outlier keys, but the first key of a sequence, whose first layer as one comes after the first key's "
+        "in that sequence",
+        "arXiv 2512.22213"),
+    x.secondary_sinks);
+  v(field("super_experts",
+          "experts whose largest output is above {super_expert_quantile} of all experts' (as a quantile) and "
+          "above {super_expert_share} x the largest of all, in layers that step the residual's largest abs x "
+          "up "
+          "by at least {step_share} x its peak",
+          "arXiv 2507.23279"),
+    x.super_experts);
+  v(field("inactive_heads", "heads that add little: dormant or dead"), x.inactive_heads);
 }
 
 }  // namespace outliers::results

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "outliers/core/criteria.h"
+#include "outliers/results/features.h"
 #include "outliers/results/finding.h"
 #include "outliers/results/lifecycle.h"
 #include "outliers/results/named.h"
@@ -103,10 +104,11 @@ struct Input {
   /// Of prompts only, one entry a token.
   std::vector<int64_t> ids;
   std::vector<std::string> tokens, classes;
-  int64_t kept_tokens = 0;          ///< whose activations arrays.npz has
-  bool attention_maps = false;      ///< whether arrays.npz has them
-  std::optional<Extent> embedding;  ///< of what layer 0 reads, of prompts
-  Named<Amax> amax;                 ///< of the model's own points, by name
+  int64_t kept_tokens = 0;                                     ///< whose activations arrays.npz has
+  bool attention_maps = false;                                 ///< whether arrays.npz has them
+  std::optional<Extent> embedding;                             ///< of what layer 0 reads, of prompts
+  Named<Amax> amax;                                            ///< of the model's own points, by name
+  std::optional<std::vector<Int8Outlier>> int8_outliers = {};  ///< those in most tokens first
 
   bool is_prompt() const { return kind == InputKind::prompt; }
 };
@@ -229,8 +231,9 @@ struct LayerInput {
   std::optional<Writes> writes;
   std::optional<Norms> norms;
   std::vector<ExpertInput> experts;
-  Named<Amax> amax;         ///< by point, in the order of computation
-  Named<Rounded> rounding;  ///< of what linear layers read, by point
+  Named<Amax> amax;                          ///< by point, in the order of computation
+  Named<Rounded> rounding;                   ///< of what linear layers read, by point
+  std::vector<ResidualSink> residual_sinks;  ///< of what the layer reads; those in most tokens first
   Values values;
 
   /// By the point's name; nullptr where there is none.
@@ -291,6 +294,7 @@ struct Layer {
   int64_t layer = 0;
   std::optional<Weights> weights;
   Named<Rounded> rounding;  ///< of its matrices, by module
+  std::optional<Collinearity> collinearity;
   Named<LayerInput> inputs;
 };
 
@@ -394,6 +398,10 @@ struct Summary {
   Named<std::optional<Headroom>> headroom;        ///< by point
   Named<std::optional<Overflow>> first_overflow;  ///< by format, of kRanges
   std::optional<NormSummary> norms;
+  std::optional<Axes> axes;
+  std::optional<SecondarySinks> secondary_sinks;
+  std::optional<std::vector<SuperExpert>> super_experts;
+  std::optional<InactiveHeads> inactive_heads;
 };
 
 /// What a field of these results is.
@@ -415,7 +423,8 @@ struct Results {
   Summary summary;
   std::optional<Lifecycle> lifecycle;
   std::optional<SuperWeights> super_weights;
-  std::optional<Criticality> criticality;        ///< of those, where there are any
+  std::optional<Criticality> criticality;  ///< of those, where there are any
+  std::optional<VocabularySpikes> vocabulary;
   std::optional<std::vector<Finding>> findings;  ///< the worst first; nothing: no rules were asked
   Named<Definition> definitions;                 ///< by the field's path
 

@@ -64,7 +64,11 @@ at::Tensor mixed_by_edited_maps(const at::Tensor& q, const at::Tensor& k, const 
   const at::Tensor before = same ? maps.probs : ops::attention_probs(logits, pattern);
   const at::Tensor probs = tap.pass(Point::attn_probs, slice, before);
   if (same && (!edited || are_same(probs, before))) return {};
-  if (tap.wants_attention_sums()) tap.show_attention_sums(slice, ops::attention_sums(logits, probs));
+  if (tap.wants_attention_sums()) {
+    ops::AttentionSums sums = tap.empty_sums();
+    ops::attention_sums(logits, probs, pattern, sums);
+    tap.show_attention_sums(slice, sums);
+  }
   return ops::attend(probs, v);
 }
 
@@ -94,7 +98,7 @@ at::Tensor attention_part(const models::Config& c, int64_t layer, const LayerWei
     pattern.alibi_slopes = at::tensor(c.alibi_slopes, x.options().dtype(at::kDouble));
   at::Tensor mixed = mixed_by_edited_maps(q, k, v, pattern, slice, tap);
   if (!mixed.defined()) {
-    ops::AttentionSums sums;
+    ops::AttentionSums sums = tap.empty_sums();
     mixed = ops::attention(q, k, v, pattern, tap.wants_attention_sums() ? &sums : nullptr);
     tap.show_attention_sums(slice, sums);
   }

@@ -56,6 +56,7 @@ class Planner {
       for (int64_t layer = branches_.fork(b); layer < layers_; ++layer) {
         passes_.push_back(
             {layer, b, branches_.tap(observers, layer, b, asking_), branches_.point_edits(b, layer)});
+        passes_.back().tap.measure_sinks_over(options.sink_queries);
       }
     }
     for (Pass& pass : passes_) pass.tap.edit(&pass.edits);

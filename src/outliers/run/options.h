@@ -7,6 +7,8 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include "outliers/core/criteria.h"
+
 namespace outliers {
 class Ranks;
 }
@@ -21,8 +23,9 @@ struct RunOptions {
   /// Tokens computed at a time within a layer, in whole sequences (at least one): bounds the memory of
   /// activations.
   int64_t chunk_tokens = 2048;
-  bool logits = false;                  ///< compute final_norm_out and, where an observer wants them, logits
-  LogitBlocks* logit_blocks = nullptr;  ///< is shown logits by blocks, where `logits` is set
+  bool logits = false;  ///< compute final_norm_out and, where an observer wants them, logits
+  int64_t sink_queries = Criteria{}.sink_queries;  ///< as in ops::AttentionSums
+  LogitBlocks* logit_blocks = nullptr;             ///< is shown logits by blocks, where `logits` is set
   int64_t layers = -1;  ///< stop after this many layers; -1 = all; fewer than all cannot have logits
   /// Resident bytes that the whole process may take, 0: any number. Chunks may become smaller, and hidden
   /// states and what observers keep go to disk where they must (run/memory_plan.h).

@@ -286,6 +286,7 @@ class Run {
       };
       Tap tap = branches_.tap(observers_, layer, b, observing_);
       tap.edit(&edits[b]);
+      tap.measure_sinks_over(options_.sink_queries);
       if (!inputs_[b].edits.empty()) {
         if (!inputs_[b].parent) take_from_itself(layer, b, edits[b], compute, keep);
         for (const size_t i : chunks) compute(i, false, tap, b);

@@ -50,10 +50,14 @@ class Tap {
   /// Shows what it wants of an input: this one, or one that is still the same.
   void add(Observer& observer, size_t input);
   void edit(const LayerEdits* edits) { edits_ = edits; }
+  /// As in ops::AttentionSums.
+  void measure_sinks_over(int64_t queries) { sink_queries_ = queries; }
 
   bool wants(Point point) const { return !wanted_[static_cast<size_t>(point)].empty(); }
   bool edits(Point point) const { return edits_ != nullptr && edits_->count(point) > 0; }
   bool wants_attention_sums() const { return !sums_.empty(); }
+  /// To be filled for show_attention_sums().
+  ops::AttentionSums empty_sums() const { return {.sink_queries = sink_queries_}; }
   /// The points that are wanted and what edits do: what makes the memory that a layer takes differ.
   std::string kinds() const;
   // Of meta tensors, which have no data, nothing is shown.
@@ -75,6 +79,7 @@ class Tap {
   const LayerEdits* edits_ = nullptr;
   std::array<std::vector<Listener>, kPoints> wanted_;
   std::vector<Listener> sums_;
+  int64_t sink_queries_ = ops::AttentionSums{}.sink_queries;
 };
 
 }  // namespace outliers::run

@@ -7,6 +7,7 @@
 #include "outliers/core/error.h"
 #include "outliers/core/interrupt.h"
 #include "outliers/models/config_reader.h"
+#include "outliers/models/corpus_source.h"
 #include "outliers/studies/survey.h"
 #include "outliers/text/corpus.h"
 
@@ -82,7 +83,7 @@ Subjects of_text(const models::Model& model, const SurveyOptions& options) {
   for (const std::filesystem::path& path : options.corpora) {
     require(options.ranks == nullptr || path != "-", Cause{ErrorKind::argument, {Setting::corpus}},
             "every rank reads the corpus, which standard input cannot give to all; name a file");
-    add_corpus(text::read_corpus(path, options.text_field));
+    add_corpus(models::open_corpus(path, options.text_field));
   }
   if (options.corpora.empty()) add_corpus(text::default_corpus());
   return subjects;

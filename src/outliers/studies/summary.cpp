@@ -4,6 +4,8 @@
 #include <map>
 #include <span>
 
+#include "outliers/studies/features.h"
+
 namespace outliers::studies {
 namespace {
 
@@ -169,6 +171,7 @@ void summarise(results::Results& results) {
   }
   summary.sink_rate = sink_rate(results);
   summary.norms = norms(results);
+  add_features(results);
 }
 
 }  // namespace outliers::studies

@@ -21,8 +21,8 @@ struct LifeSpan {
 LifeSpan life_span(const results::Extent& embedding, const std::vector<results::Extent>& layers,
                    const Criteria& criteria = {});
 
-/// Fills in the summary's lives, sink rate, head-room and norms, from what was measured of the layers before
-/// the one of its first_nonfinite.
+/// Fills in the summary's lives, sink rate, head-room, norms and features (features.h), from what was
+/// measured of the layers before the one of its first_nonfinite.
 void summarise(results::Results& results);
 
 }  // namespace outliers::studies

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include <ATen/ATen.h>
 
@@ -11,6 +12,7 @@
 #include "outliers/io/npz.h"
 #include "outliers/measures/measure_set.h"
 #include "outliers/models/describe.h"
+#include "outliers/results/field.h"
 #include "outliers/results/json.h"
 #include "outliers/run/describe.h"
 #include "outliers/run/finite_watch.h"
@@ -23,6 +25,7 @@
 #include "outliers/studies/subjects.h"
 #include "outliers/studies/summary.h"
 #include "outliers/studies/super_weights.h"
+#include "outliers/studies/vocabulary.h"
 
 namespace outliers::studies {
 namespace {
@@ -62,6 +65,7 @@ bool has(const std::vector<const measures::MeasureInfo*>& chosen, std::string_vi
 struct LaterRuns {
   std::optional<results::SuperWeights> super_weights;
   std::optional<results::Criticality> criticality;
+  std::optional<results::VocabularySpikes> vocabulary;
 };
 
 LaterRuns run_later(const models::Model& model, const Subjects& subjects,
@@ -85,6 +89,10 @@ LaterRuns run_later(const models::Model& model, const Subjects& subjects,
   attempt("super_weights", [&] {
     const bool is_root = ranks == nullptr || ranks->is_root();
     found.super_weights = find_super_weights(model, subjects.runs.front(), options, {}, times, !is_root);
+  });
+  attempt("vocabulary", [&] {
+    if (ranks != nullptr && !ranks->is_root()) return;
+    found.vocabulary = spikes_of_vocabulary(model, *subjects.names, options, {}, times, false);
   });
   attempt("criticality", [&] {
     std::vector<results::SuperWeight>& list = found.super_weights->found;
@@ -115,8 +123,8 @@ results::Named<results::Definition> definitions(const Criteria& criteria,
   auto list = results::definitions(criteria);
   for (const measures::MeasureInfo* measure : chosen) {
     for (const measures::Value& value : measure->values) {
-      list[std::string(results::kValuesPath) + value.name] = {value.shape, value.title, value.definition,
-                                                              value.source};
+      list[std::string(results::kValuesPath) + value.name] = {
+          value.shape, value.title, results::filled(value.definition, criteria), value.source};
     }
   }
   return list;
@@ -130,7 +138,11 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   check_choice(config, options.look_at);
   Subjects subjects = subjects_of(model, options);
   if (options.ranks != nullptr) split(subjects, *options.ranks);
-  measures::MeasureSet set({config, *subjects.names, subjects.measured, options.ranks}, chosen);
+  const Criteria& criteria = options.criteria;
+  require(std::isfinite(criteria.sink_epsilon) && criteria.sink_epsilon >= 0 && criteria.sink_queries > 0,
+          Cause{ErrorKind::argument, {}}, "a sink is a mean probability above {} over {} queries",
+          criteria.sink_epsilon, criteria.sink_queries);
+  measures::MeasureSet set({config, *subjects.names, subjects.measured, options.ranks, criteria}, chosen);
   std::vector<int64_t> first_sequences;
   for (const measures::Input& input : subjects.measured) first_sequences.push_back(input.first_sequence);
   run::FiniteWatch finite(first_sequences);
@@ -140,6 +152,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   run::RunOptions run_options;
   run_options.dtype = options.dtype;
   run_options.device = options.device;
+  run_options.sink_queries = criteria.sink_queries;
   run_options.memory_limit = options.memory_limit;
   run_options.spill_directory = options.spill_directory;
   run::RunTimes times;
@@ -161,12 +174,14 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   if (!is_root) return survey;
   results::Results& results = survey.results;
   results.model = models::describe(model);
+  results.criteria = criteria;
   results.run = describe_run(options, times, chosen);
   results.inputs = subjects.listed;
   results.images = std::move(subjects.images);
   results.layers = set.take_layers();
   results.super_weights = std::move(found.super_weights);
   results.criticality = std::move(found.criticality);
+  results.vocabulary = std::move(found.vocabulary);
   std::optional<results::FirstNonfinite>& first = results.summary.first_nonfinite;
   if (finite.first()) first = describe_first(*finite.first(), subjects.measured, *subjects.names);
   set.finish(results);

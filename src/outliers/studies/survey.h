@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "outliers/core/criteria.h"
 #include "outliers/core/ranks.h"
 #include "outliers/measures/arrays.h"
 #include "outliers/models/image_processor.h"
@@ -22,13 +23,14 @@ namespace outliers::studies {
 struct SurveyOptions {
   /// Each is looked at token by token; none: that of 2502.06415.
   std::vector<std::string> prompts;
-  std::vector<std::filesystem::path> corpora;  ///< as text::read_corpus; none: text::default_corpus()
+  std::vector<std::filesystem::path> corpora;  ///< as models::open_corpus; none: text::default_corpus()
   std::string text_field;                      ///< of text::read_corpus
   int64_t sequences = 4;                       ///< of each corpus
   int64_t tokens = 0;  ///< of a window; 0: 1024, or the model's positions where they are fewer
   text::BosPolicy bos = text::BosPolicy::model;
   uint64_t seed = 0;                  ///< of text::make_windows
   std::vector<std::string> measures;  ///< as measures::choose_measures()
+  Criteria criteria;
   /// A second run over the prompts, where activations and attention are measured.
   bool lifecycle = true;
   LifecycleChoice look_at;

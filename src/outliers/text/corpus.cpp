@@ -50,14 +50,53 @@ bool is_named_json_lines(const std::filesystem::path& path) {
 }
 
 /// The beginning, and a reader where there is more.
-Corpus begin_corpus(std::string name, CorpusReader::Source source) {
-  const std::string where = source.name;
-  Corpus corpus{std::move(name), "", std::make_shared<CorpusReader>(std::move(source))};
+Corpus begin_corpus(std::string name, std::vector<CorpusReader::Source> sources) {
+  const std::string where = sources.size() == 1 ? sources.front().name : "the corpus " + printable(name);
+  Corpus corpus{std::move(name), "", std::make_shared<CorpusReader>(std::move(sources))};
   while (corpus.rest && corpus.text.size() < kCorpusAhead) {
     if (!corpus.rest->read(corpus.text)) corpus.rest = nullptr;
   }
   require(!corpus.text.empty(), "{} holds no text", where);
   return corpus;
+}
+
+constexpr const char* kWhat = "the corpus ";
+
+/// From the first byte on.
+CorpusReader::Contents contents(const std::shared_ptr<InputFile>& file, const std::filesystem::path& path,
+                                const std::string& text_field) {
+  if (file->can_rewind()) {
+    char first[4] = {};
+    const size_t got = file->read_at(0, first, sizeof first);
+    if (is_parquet({first, got})) return parquet_rows(file, text_field, kLongestRow);
+    // A pointer of git-lfs would pass as text.
+    require(lower(path.extension().string()) != ".parquet",
+            "{} is no Parquet file, whatever its name says: it does not begin with PAR1; download it again{}",
+            file->name(), std::string_view(first, got) == "vers" ? " (it may be a pointer of git-lfs)" : "");
+  }
+  return unpacked([file](char* to, size_t most) { return file->read(to, most); }, file->name());
+}
+
+CorpusReader::Source source_of(const std::filesystem::path& path, const std::string& text_field,
+                               bool keep_empty) {
+  const auto file = std::make_shared<InputFile>(path, kWhat);
+  CorpusReader::Source source;
+  source.name = file->name();
+  source.text_field = text_field;
+  source.keep_empty = keep_empty;
+  source.form = !text_field.empty() || is_named_json_lines(path) ? CorpusReader::Form::json_lines
+                : file->can_rewind() && path != "-"              ? CorpusReader::Form::text
+                                                                 : CorpusReader::Form::by_first_line;
+  source.open = [file, path, text_field, first = true]() mutable {
+    require(first || file->can_rewind(), Cause{ErrorKind::argument, {Setting::seed}},
+            "{} has more than {} MiB of text and can be read only once, so no windows can come from random "
+            "places; save it to a file",
+            file->name(), kCorpusAhead >> 20);
+    if (!first) file->rewind();
+    first = false;
+    return contents(file, path, text_field);
+  };
+  return source;
 }
 
 /// Text that may go on: at least `bytes` of it, or all there is.
@@ -186,24 +225,22 @@ std::vector<int32_t> first_tokens(const Tokenizer& tokenizer, std::vector<Corpus
 }
 
 Corpus read_corpus(const std::filesystem::path& path, const std::string& text_field, bool keep_empty) {
-  const auto file = std::make_shared<InputFile>(path, "the corpus ");
-  CorpusReader::Source source;
-  source.name = file->name();
-  source.text_field = text_field;
-  source.keep_empty = keep_empty;
-  source.form = !text_field.empty() || is_named_json_lines(path) ? CorpusReader::Form::json_lines
-                : file->can_rewind() && path != "-"              ? CorpusReader::Form::text
-                                                                 : CorpusReader::Form::by_first_line;
-  source.open = [file, first = true]() mutable {
-    require(first || file->can_rewind(), Cause{ErrorKind::argument, {Setting::seed}},
-            "{} has more than {} MiB of text and can be read only once, so no windows can come from random "
-            "places; save it to a file",
-            file->name(), kCorpusAhead >> 20);
-    if (!first) file->rewind();
-    first = false;
-    return unpacked([file](char* to, size_t most) { return file->read(to, most); }, file->name());
-  };
-  return begin_corpus(path == "-" ? "standard input" : path.filename().string(), std::move(source));
+  return begin_corpus(path == "-" ? "standard input" : path.filename().string(),
+                      {source_of(path, text_field, keep_empty)});
+}
+
+Corpus read_corpus(const std::string& name, const std::vector<std::filesystem::path>& parts,
+                   const std::string& text_field, bool keep_empty) {
+  std::vector<CorpusReader::Source> sources;
+  for (const std::filesystem::path& part : parts) {
+    CorpusReader::Source source = source_of(part, text_field, keep_empty);
+    // Not all open at once: there may be thousands.
+    source.open = [part, text_field] {
+      return contents(std::make_shared<InputFile>(part, kWhat), part, text_field);
+    };
+    sources.push_back(std::move(source));
+  }
+  return begin_corpus(name, std::move(sources));
 }
 
 Corpus corpus_of(std::string name, std::string text) {
@@ -216,9 +253,9 @@ Corpus corpus_of(std::string name, std::string text) {
       at += count;
       return count;
     };
-    return unpacked(next, where);
+    return CorpusReader::Contents(unpacked(next, where));
   };
-  return begin_corpus(std::move(name), std::move(source));
+  return begin_corpus(std::move(name), {std::move(source)});
 }
 
 Corpus default_corpus() {

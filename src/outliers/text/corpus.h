@@ -30,13 +30,18 @@ struct Corpus {
 /// line; its document is the string `text_field` or, where that is empty, "text" (the name used by Hugging
 /// Face datasets), else "content". With a `text_field` every corpus is read so, and standard input or a pipe
 /// is where its first line is a JSON object that has a string. All other is plain text, whose documents are
-/// separated by lines `<|endoftext|>`. Errors name the file, and the line of a row: missing, unreadable, a
-/// directory, no text, damaged or cut short, a row without that string, no text at all; of a corpus longer
-/// than kCorpusAhead as far as it is read.
-/// keep_empty: a row of JSON whose text is empty is a document, too, so that the text is what joining all
-/// rows by a blank line gives; otherwise it is left out.
+/// separated by lines `<|endoftext|>`. A file that begins as Parquet does is read by its rows, of which the
+/// same column is the document (parquet.h). Errors name the file, and the line of a row: missing, unreadable,
+/// a directory, no text, damaged or cut short, a row or table without that string, no text at all; of a
+/// corpus longer than kCorpusAhead as far as it is read. keep_empty: a row of JSON whose text is empty is a
+/// document, too, so that the text is what joining all rows by a blank line gives; otherwise it is left out.
 Corpus read_corpus(const std::filesystem::path& path, const std::string& text_field = "",
                    bool keep_empty = false);
+
+/// The same of several files that are one corpus, in this order, each as if a separator stood between them.
+/// Errors name the file; `name` is what the corpus is called.
+Corpus read_corpus(const std::string& name, const std::vector<std::filesystem::path>& parts,
+                   const std::string& text_field = "", bool keep_empty = false);
 
 /// The corpus embedded in the program: 400 kB of public-domain English (data/README.md).
 Corpus default_corpus();

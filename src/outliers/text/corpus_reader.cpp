@@ -20,23 +20,39 @@ bool is_blank(std::string_view text) {
 
 }  // namespace
 
-CorpusReader::CorpusReader(Source source) : source_(std::move(source)) {
+CorpusReader::CorpusReader(std::vector<Source> sources) : sources_(std::move(sources)) {
   rewind();
 }
 
 void CorpusReader::rewind() {
-  Source source = std::move(source_);
-  bytes_ = std::make_unique<Utf8Source>(source.open(), source.name);
-  source_ = std::move(source);
-  form_ = source_.form;
+  any_document_ = false;
+  any_separator_ = sources_.size() > 1;
+  open(0);
+}
+
+void CorpusReader::open(size_t source) {
+  at_ = source;
+  Contents contents = this->source().open();
+  rows_ = std::move(contents.rows);
+  bytes_ = rows_ ? nullptr : std::make_unique<Utf8Source>(std::move(contents.bytes), this->source().name);
+  form_ = this->source().form;
   pending_.clear();
   blank_.clear();
   row_ = 0;
-  any_document_ = inside_line_ = begun_ = line_break_ = any_separator_ = false;
+  inside_line_ = begun_ = line_break_ = false;
 }
 
 bool CorpusReader::read(std::string& text) {
+  while (!read_source(text)) {
+    if (at_ + 1 == sources_.size()) return false;
+    open(at_ + 1);
+  }
+  return true;
+}
+
+bool CorpusReader::read_source(std::string& text) {
   check_interrupt();
+  if (rows_) return rows_([&](std::string_view document) { take_document(text, document); });
   const bool more = bytes_->read(pending_);
   const bool ends = !more && (!pending_.empty() || line_break_);
   if (!more && !ends) return false;
@@ -55,7 +71,7 @@ bool CorpusReader::read(std::string& text) {
 }
 
 std::string CorpusReader::where() const {
-  return fmt::format("{}, line {}", source_.name, row_);
+  return fmt::format("{}, line {}", source().name, row_);
 }
 
 /// The document in one line of JSON.
@@ -64,10 +80,10 @@ std::string CorpusReader::document_of(std::string_view line) const {
   require(row.is_object(),
           "{} is no JSON object; a JSON corpus has one object a line, such as {{\"text\": \"...\"}}",
           where());
-  if (!source_.text_field.empty()) {
-    const auto field = row.find(source_.text_field);
+  if (!source().text_field.empty()) {
+    const auto field = row.find(source().text_field);
     require(field != row.end() && field->is_string(), Cause{ErrorKind::input, {Setting::text_field}},
-            "{} has no string \"{}\", the field that was asked for", where(), printable(source_.text_field));
+            "{} has no string \"{}\", the field that was asked for", where(), printable(source().text_field));
     return field->get<std::string>();
   }
   for (const char* key : {"text", "content"}) {
@@ -106,15 +122,19 @@ void CorpusReader::take_rows(std::string& text, bool at_end) {
     ++row_;
     if (is_blank(line)) continue;
     const std::string document = document_of(line);
-    if (document.empty() && !source_.keep_empty) continue;
-    begin_document(text);
-    text += document;
+    take_document(text, document);
   }
   pending_.erase(0, begin);
   if (pending_.size() > kLongestRow) {
     ++row_;
     fail("{} is longer than {} MiB; a JSON corpus has one object a line", where(), kLongestRow >> 20);
   }
+}
+
+void CorpusReader::take_document(std::string& text, std::string_view document) {
+  if (document.empty() && !source().keep_empty) return;
+  begin_document(text);
+  text += document;
 }
 
 void CorpusReader::begin_document(std::string& text) {
@@ -134,7 +154,7 @@ void CorpusReader::take_part(std::string& text, std::string_view part) {
     if (is_blank(part)) {
       blank_ += part;
       require(blank_.size() <= kLongestRow, "{} has more than {} MiB of white space in one piece",
-              source_.name, kLongestRow >> 20);
+              source().name, kLongestRow >> 20);
       return;
     }
     begun_ = true;

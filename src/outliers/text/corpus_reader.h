@@ -5,7 +5,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "outliers/text/parquet.h"
 #include "outliers/text/utf8_source.h"
 
 namespace outliers::text {
@@ -19,15 +21,23 @@ inline constexpr std::string_view kJoint = "\n\n";
 class CorpusReader {
  public:
   enum class Form { text, json_lines, by_first_line };
+  /// Bytes of text, or rows of documents.
+  struct Contents {
+    Contents(ByteSource source) : bytes(std::move(source)) {}
+    Contents(RowSource source) : rows(std::move(source)) {}
+    ByteSource bytes;
+    RowSource rows;
+  };
   struct Source {
-    std::function<ByteSource()>
-        open;          ///< the bytes from the start; the second call throws where it cannot be
-    std::string name;  ///< for messages
+    std::function<Contents()> open;  ///< from the start; the second call throws where it cannot be
+    std::string name;                ///< for messages
     Form form = Form::text;
     std::string text_field;   ///< of the rows; empty: "text", else "content"
     bool keep_empty = false;  ///< rows whose text is empty are documents, too
   };
-  explicit CorpusReader(Source source);
+  explicit CorpusReader(Source source) : CorpusReader(std::vector{std::move(source)}) {}
+  /// One text of several sources; where one ends, a document does.
+  explicit CorpusReader(std::vector<Source> sources);
 
   /// Appends some more text. False at the end.
   bool read(std::string& text);
@@ -35,9 +45,11 @@ class CorpusReader {
   void rewind();
 
  private:
-  void take(std::string& text, bool at_end);
+  void open(size_t source);
+  bool read_source(std::string& text);
   void take_rows(std::string& text, bool at_end);
   void take_lines(std::string& text, bool at_end);
+  void take_document(std::string& text, std::string_view document);
   void take_part(std::string& text, std::string_view part);
   void begin_document(std::string& text);
   void end_document();
@@ -45,9 +57,13 @@ class CorpusReader {
   std::string document_of(std::string_view line) const;
   std::string where() const;
 
-  Source source_;
+  const Source& source() const { return sources_[at_]; }
+
+  std::vector<Source> sources_;
+  size_t at_ = 0;  ///< the source that is read
   Form form_;
   std::unique_ptr<Utf8Source> bytes_;
+  RowSource rows_;
   std::string pending_;  ///< read, and not yet whole lines
   size_t row_ = 0;
   bool any_document_ = false;

@@ -25,7 +25,8 @@ constexpr std::pair<std::string_view, const char*> kFormats[] = {
     {"PK\x03\x04"sv, "a zip archive; unpack it"},
     {"7z\xbc\xaf"sv, "a 7z archive; unpack it"},
     {"\x04\x22\x4d\x18"sv, "an lz4 file; decompress it"},
-    {"PAR1"sv, "a Parquet file; write its rows as JSON lines"},
+    {"PAR1"sv,
+     "a Parquet file, which cannot be read from a pipe or from inside of another file; save it to a file"},
     {"ARROW1"sv, "an Arrow file; write its rows as JSON lines"},
     {"%PDF"sv, "a PDF; extract its text"},
     {"\x7f"

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -91,11 +92,14 @@ struct Job {
   const float* sinks = nullptr;   // [H]
   const float* slopes = nullptr;  // [H]
   bool with_sums = false;
-  // Per task: column sums of its queries. [tasks per head, B, H, S] and [tasks per head, B, H].
+  int64_t sink_queries = 0, sink_keys = 0;
+  // Per task: column sums of its queries, [tasks per head, B, H, S], and of the first sink_queries,
+  // [tasks per head, B, H, sink_keys].
   float* key_sums = nullptr;
-  float* sink_sums = nullptr;
-  // Likewise, of each head: its largest and smallest score.
-  float *logit_max = nullptr, *logit_min = nullptr;
+  float* sink_key_sums = nullptr;
+  // Likewise, of each head: its largest and smallest score, the sum of the queries' entropies, and how many
+  // of them look at the first key most.
+  float *logit_max = nullptr, *logit_min = nullptr, *entropy = nullptr, *first_is_top = nullptr;
 };
 
 int64_t whole_vectors(int64_t n) {
@@ -146,17 +150,28 @@ class Tile {
     }
   }
 
-  /// Adds the tile's column sums to key_sums [S], and its part of the first key's over the first kSinkTokens
-  /// queries to sink_sum.
-  void add_sums(float* key_sums, float* sink_sum) const {
+  /// Adds the tile's column sums to key_sums [S], and those of the first sink_queries queries to
+  /// sink_key_sums [sink_keys].
+  void add_sums(float* key_sums, float* sink_key_sums) const {
     for (int64_t key = keys_.begin; key < keys_.end; ++key) {
-      key_sums[key] += simd::sum(sum_of_lanes(score_row(key)));
+      key_sums[key] += simd::sum(sum_of_lanes(score_row(key), lanes_));
     }
-    if (keys_.begin == 0) {
-      const int64_t counted = std::min(lanes_, std::min(job_.T, kSinkTokens) - first_);
-      for (int64_t lane = 0; lane < counted; ++lane) {
-        *sink_sum += score_row(0)[lane] * inverse_[lane / kWidth][lane % kWidth];
-      }
+    const int64_t counted = std::min(lanes_, job_.sink_queries - first_);
+    if (counted <= 0) return;
+    for (int64_t key = keys_.begin; key < std::min(keys_.end, job_.sink_keys); ++key) {
+      sink_key_sums[key] += simd::sum(sum_of_lanes(score_row(key), counted));
+    }
+  }
+
+  /// Adds the entropies of the tile's queries, and how many of them, but the first of all, look at the first
+  /// key most.
+  void add_rows(float* entropy, float* first_is_top) const {
+    for (int64_t lane = 0; lane < lanes_; ++lane) {
+      const int64_t n = lane / kWidth, i = lane % kWidth;
+      // -sum p log p of p = e^x / Z: log Z sum p - sum p x.
+      const float inverse = inverse_[n][i];
+      *entropy += -std::log(inverse) * (of_keys_[n][i] * inverse) - weighted_[n][i] * inverse;
+      if (first_ + lane > 0 && keys_.begin == 0 && first_scores_[n][i] >= highest_[n][i]) *first_is_top += 1;
     }
   }
 
@@ -171,13 +186,13 @@ class Tile {
   }
 
  private:
-  /// Probabilities of one key, added up to one vector; the last vector's lanes without a query left out.
-  Floats sum_of_lanes(const float* row) const {
+  /// Probabilities of one key, those of the first `lanes` queries, added up to one vector.
+  Floats sum_of_lanes(const float* row, int64_t lanes) const {
     Floats part{};
     for (int n = 0; n < vectors_; ++n) {
       const Ints lane = simd::lane_numbers() + n * kWidth;
       const Floats p = simd::load(row + n * kWidth) * inverse_[n];
-      part += lane < static_cast<int32_t>(lanes_) ? p : Floats{};
+      part += lane < static_cast<int32_t>(lanes) ? p : Floats{};
     }
     return part;
   }
@@ -257,20 +272,36 @@ class Tile {
 
   /// Scores -> e^(score - largest), and the inverse of each lane's sum.
   void exponentiate() {
-    Floats total[kVectors];
-    for (int n = 0; n < vectors_; ++n) {
-      total[n] = Floats{};
-      if (job_.sinks) total[n] = simd::exp_nonpositive(simd::broadcast(job_.sinks[h_]) - largest_[n]);
+    if (job_.with_sums) {
+      for (int n = 0; n < vectors_; ++n) {
+        first_scores_[n] = simd::load(score_row(keys_.begin) + n * kWidth);
+        weighted_[n] = Floats{};
+      }
+      exponentiate_keys<true>();
+    } else {
+      exponentiate_keys<false>();
     }
+    for (int n = 0; n < vectors_; ++n) {
+      Floats total = of_keys_[n];
+      if (job_.sinks) total += simd::exp_nonpositive(simd::broadcast(job_.sinks[h_]) - largest_[n]);
+      inverse_[n] = 1.0f / total;
+    }
+  }
+
+  template <bool weighted>
+  void exponentiate_keys() {
+    for (int n = 0; n < vectors_; ++n) of_keys_[n] = Floats{};
     for (int64_t key = keys_.begin; key < keys_.end; ++key) {
       float* row = score_row(key);
       for (int n = 0; n < vectors_; ++n) {
-        const Floats p = simd::exp_nonpositive(simd::load(row + n * kWidth) - largest_[n]);
+        const Floats x = simd::load(row + n * kWidth) - largest_[n];
+        const Floats p = simd::exp_nonpositive(x);
         simd::store(row + n * kWidth, p);
-        total[n] += p;
+        of_keys_[n] += p;
+        // A masked key's x is -inf, and p x would be NaN.
+        if constexpr (weighted) weighted_[n] += p == 0.0f ? Floats{} : p * x;
       }
     }
-    for (int n = 0; n < vectors_; ++n) inverse_[n] = 1.0f / total[n];
   }
 
   void multiply_values() {
@@ -312,6 +343,9 @@ class Tile {
   const float *k_, *v_;
   Floats highest_[kVectors], lowest_[kVectors];   // scores of each lane
   Floats largest_[kVectors], inverse_[kVectors];  // what joins its softmax at most, and 1 over its sum
+  Floats of_keys_[kVectors];                      // the part of that sum which is the keys'
+  Floats weighted_[kVectors];      // of e^x x, x its scores less the largest; only with sums, as
+  Floats first_scores_[kVectors];  // those of the first key of the tile
 };
 
 /// float32 with a contiguous last axis, padded to whole vectors where `padded` asks for it.
@@ -353,8 +387,9 @@ void run_tasks(const Job& job, at::Tensor& out) {
             out.stride(2));
         if (job.with_sums) {
           const int64_t row = part * job.B * job.H + head;
-          tile.add_sums(job.key_sums + row * job.S, job.sink_sums + row);
+          tile.add_sums(job.key_sums + row * job.S, job.sink_key_sums + row * job.sink_keys);
           tile.add_extremes(job.logit_max + row, job.logit_min + row);
+          tile.add_rows(job.entropy + row, job.first_is_top + row);
         }
       }
     }
@@ -364,7 +399,7 @@ void run_tasks(const Job& job, at::Tensor& out) {
 
 /// What the tasks find, each its own part; undefined where nobody wants it.
 struct Parts {
-  at::Tensor key_sums, sink_sums, logit_max, logit_min;
+  at::Tensor key_sums, sink_key_sums, logit_max, logit_min, entropy, first_is_top;
 };
 
 void compute(Job& job, Parts& parts, at::Tensor& out) {
@@ -380,7 +415,9 @@ void compute(Job& job, Parts& parts, at::Tensor& out) {
   if (parts.key_sums.defined()) {
     job.with_sums = true;
     job.key_sums = parts.key_sums.mutable_data_ptr<float>();
-    job.sink_sums = parts.sink_sums.mutable_data_ptr<float>();
+    job.sink_key_sums = parts.sink_key_sums.mutable_data_ptr<float>();
+    job.entropy = parts.entropy.mutable_data_ptr<float>();
+    job.first_is_top = parts.first_is_top.mutable_data_ptr<float>();
     job.logit_max = parts.logit_max.mutable_data_ptr<float>();
     job.logit_min = parts.logit_min.mutable_data_ptr<float>();
   }
@@ -414,7 +451,11 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   Parts parts;
   if (sums) {
     parts.key_sums = at::zeros({tasks_per_head(job), job.B, job.H, job.S}, floats);
-    parts.sink_sums = at::zeros({tasks_per_head(job), job.B, job.H}, floats);
+    job.sink_queries = std::min(job.T, sums->sink_queries);
+    job.sink_keys = detail::visible_keys(0, job.sink_queries, job.T, job.S, pattern).end;
+    parts.sink_key_sums = at::zeros({tasks_per_head(job), job.B, job.H, job.sink_keys}, floats);
+    parts.entropy = at::zeros({tasks_per_head(job), job.B, job.H}, floats);
+    parts.first_is_top = at::zeros({tasks_per_head(job), job.B, job.H}, floats);
     parts.logit_max = at::full({tasks_per_head(job), job.B, job.H}, kMinusInfinity, floats);
     parts.logit_min = -parts.logit_max;
   }
@@ -427,8 +468,9 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   }
   if (sums) {
     sums->key_sums = parts.key_sums.sum(0);
-    sums->sink_rates =
-        parts.sink_sums.sum(0) / static_cast<double>(std::max<int64_t>(1, std::min(job.T, kSinkTokens)));
+    sums->sink_means = parts.sink_key_sums.sum(0);
+    sums->entropy = parts.entropy.sum(0) / static_cast<double>(std::max<int64_t>(1, job.T));
+    sums->first_is_top = parts.first_is_top.sum(0) / static_cast<double>(std::max<int64_t>(1, job.T - 1));
     sums->logit_max = parts.logit_max.amax(0);
     sums->logit_min = parts.logit_min.amin(0);
   }

@@ -9,6 +9,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "outliers/core/error.h"
+#include "outliers/ops/blocked_attention.h"
 #include "outliers/ops/cuda/attention_sums.h"
 
 namespace outliers::ops::cuda {
@@ -75,7 +76,6 @@ std::optional<at::Tensor> attention(const at::Tensor& q_in, const at::Tensor& k_
   a.scale = static_cast<float>(pattern.scale);
   a.causal = pattern.causal;
   a.window = static_cast<int32_t>(std::min<int64_t>(pattern.window, INT32_MAX / 2));
-  a.sink_queries = static_cast<int32_t>(std::min(T, kSinkTokens));
   if (sums && !attention_sums_supports(a)) return std::nullopt;
 
   std::optional<Forward> result = forward(q, k, v, pattern);
@@ -91,19 +91,36 @@ std::optional<at::Tensor> attention(const at::Tensor& q_in, const at::Tensor& k_
   if (sums) {
     const at::Tensor rows = log_sum_exp.contiguous();
     sums->key_sums = at::empty({B, H, S}, q.options().dtype(at::kFloat));
-    sums->sink_rates = at::empty({B, H}, q.options().dtype(at::kFloat));
-    sums->logit_max =
-        at::full({B, H}, -std::numeric_limits<float>::infinity(), q.options().dtype(at::kFloat));
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const auto floats = q.options().dtype(at::kFloat);
+    sums->logit_max = at::full({B, H}, -kInfinity, floats);
+    const at::Tensor row_max = at::full({B, H, T}, -kInfinity, floats),
+                     first_score = at::full({B, H, T}, -kInfinity, floats),
+                     entropy = at::empty({B, H, attention_sums_parts(a)}, floats);
     sums->logit_min = -sums->logit_max;
     a.log_sum_exp = rows.const_data_ptr<float>();
     a.log_sum_exp_head_stride = T;
     a.key_sums = sums->key_sums.mutable_data_ptr<float>();
-    a.sink_rates = sums->sink_rates.mutable_data_ptr<float>();
+    a.row_max = row_max.mutable_data_ptr<float>();
+    a.first_score = first_score.mutable_data_ptr<float>();
+    a.entropy = entropy.mutable_data_ptr<float>();
     a.logit_max = sums->logit_max.mutable_data_ptr<float>();
     a.logit_min = sums->logit_min.mutable_data_ptr<float>();
     const cudaError_t error = attention_sums(a, c10::cuda::getCurrentCUDAStream(q.get_device()).stream());
     require(error == cudaSuccess, Cause{ErrorKind::device}, "attention on {}: {}", q.device().str(),
             cudaGetErrorString(error));
+    sums->entropy = entropy.sum(2).div_(static_cast<double>(T));
+    // A query that sees not the first key has -inf there, which is below what it sees.
+    sums->first_is_top = (first_score >= row_max)
+                             .slice(2, 1)
+                             .sum(2, false, at::kFloat)
+                             .div_(static_cast<double>(std::max<int64_t>(1, T - 1)));
+    const int64_t sink_queries = std::min(T, sums->sink_queries),
+                  sink_keys = detail::visible_keys(0, sink_queries, T, S, pattern).end;
+    const at::Tensor scores =
+        detail::masked_scores(q.narrow(2, 0, sink_queries).to(at::kFloat),
+                              k.narrow(2, 0, sink_keys).to(at::kFloat), pattern, 0, T, 0, S);
+    sums->sink_means = scores.sub_(rows.narrow(2, 0, sink_queries).unsqueeze(3)).exp_().sum(2);
   }
   return result->output;
 }

@@ -89,7 +89,6 @@ struct Extremes {
     lower(to_smallest, smallest);
   }
 
- private:
   static __device__ void raise(float* to, float x) {
     if (__float_as_int(x) >= 0) {
       atomicMax(reinterpret_cast<int*>(to), __float_as_int(x));
@@ -97,6 +96,7 @@ struct Extremes {
       atomicMin(reinterpret_cast<unsigned*>(to), __float_as_uint(x));
     }
   }
+ private:
   static __device__ void lower(float* to, float x) {
     if (__float_as_int(x) >= 0) {
       atomicMin(reinterpret_cast<int*>(to), __float_as_int(x));
@@ -105,6 +105,23 @@ struct Extremes {
     }
   }
 };
+
+/// -p log p of p = 2^x, in nats.
+__device__ float entropy_of(float p, float x) {
+  return p > 0 ? -p * x * (1 / kLog2e) : 0.0f;
+}
+
+/// The block's sum of x, in a fixed order: in the first thread.
+template <int threads>
+__device__ float block_sum(float x) {
+  __shared__ float parts[threads / 32];
+  for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(~0u, x, distance);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
+  __syncthreads();
+  float sum = 0;
+  for (int warp = 0; warp < threads / 32; ++warp) sum += parts[warp];
+  return sum;
+}
 
 __device__ float exp2_fast(float x) {
   float y;
@@ -162,8 +179,9 @@ __global__ void __launch_bounds__(kWarps * 32) sums_16_bit(const AttentionSumsAr
   };
 
   const float scale = a.scale * kLog2e;
+  const int64_t head = static_cast<int64_t>(b) * a.H + h;
   float sums[tiles][2] = {};
-  float sink_sum = 0;
+  float entropy = 0;
   Extremes extremes;
   if (first_tile < last_tile) fetch(first_tile, 0);
   for (int tile = first_tile; tile < last_tile; ++tile) {
@@ -172,7 +190,6 @@ __global__ void __launch_bounds__(kWarps * 32) sums_16_bit(const AttentionSumsAr
     __syncthreads();  // this tile has come, and nobody reads the other buffer any more
     if (tile + 1 < last_tile) fetch(tile + 1, buffer ^ 1);
     const bool masked = !all_visible(a, first_query, first_key, min(kKeys, a.S - first_key));
-    const bool holds_sink = first_key == 0 && first_query < a.sink_queries;
     const Scalar* tile_queries = queries + buffer * kQueryTile * kRow;
 #pragma unroll 2
     for (int n = 0; n < kQueryTile / 8; ++n) {
@@ -188,21 +205,33 @@ __global__ void __launch_bounds__(kWarps * 32) sums_16_bit(const AttentionSumsAr
         }
       }
       const float2 base = *reinterpret_cast<const float2*>(lse + buffer * kQueryTile + n * 8 + pair * 2);
+      float highest[2] = {-INFINITY, -INFINITY};  // of the thread's two queries
 #pragma unroll
       for (int t = 0; t < tiles; ++t) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const int query = first_query + n * 8 + pair * 2 + (i & 1),
                     key = warp_key + t * 16 + row + (i >> 1) * 8;
-          float p = exp2_fast(scores[t][i] * scale - ((i & 1) ? base.y : base.x));
+          const float x = scores[t][i] * scale - ((i & 1) ? base.y : base.x);
+          float p = exp2_fast(x);
           if (masked && !visible(a, query, key)) {
             p = 0;
           } else if (query < a.T && key < a.S) {
-            extremes.add(scores[t][i] * a.scale);
+            const float score = scores[t][i] * a.scale;
+            extremes.add(score);
+            highest[i & 1] = fmaxf(highest[i & 1], score);
+            entropy += entropy_of(p, x);
+            if (key == 0) a.first_score[head * a.T + query] = score;
           }
           sums[t][i >> 1] += p;
-          if (holds_sink && key == 0 && query < a.sink_queries) sink_sum += p;
         }
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        for (int distance = 4; distance < 32; distance *= 2)
+          highest[i] = fmaxf(highest[i], __shfl_xor_sync(~0u, highest[i], distance));
+        const int query = first_query + n * 8 + pair * 2 + i;
+        if (row == 0 && query < a.T) Extremes::raise(a.row_max + head * a.T + query, highest[i]);
       }
     }
   }
@@ -212,7 +241,6 @@ __global__ void __launch_bounds__(kWarps * 32) sums_16_bit(const AttentionSumsAr
     x += __shfl_xor_sync(~0u, x, 1);
     return x + __shfl_xor_sync(~0u, x, 2);
   };
-  const int64_t head = static_cast<int64_t>(b) * a.H + h;
 #pragma unroll
   for (int t = 0; t < tiles; ++t) {
 #pragma unroll
@@ -223,8 +251,8 @@ __global__ void __launch_bounds__(kWarps * 32) sums_16_bit(const AttentionSumsAr
     }
   }
   extremes.put(a.logit_max + head, a.logit_min + head);
-  sink_sum = row_sum(sink_sum);
-  if (first_key == 0 && threadIdx.x == 0) a.sink_rates[head] = sink_sum / static_cast<float>(a.sink_queries);
+  entropy = block_sum<kWarps * 32>(entropy);
+  if (threadIdx.x == 0) a.entropy[head * gridDim.x + blockIdx.x] = entropy;
 }
 
 /// 256 threads, a tile of 64 keys x 64 queries, 4 x 4 of them a thread. Grid: (key tiles, H, B).
@@ -239,7 +267,8 @@ __global__ void __launch_bounds__(256) sums_float(const AttentionSumsArguments a
 
   int first_tile, last_tile;
   query_tiles(a, first_key, min(kKeys, a.S - first_key), &first_tile, &last_tile);
-  float sums[4] = {}, sink_sum = 0;
+  const int64_t head = static_cast<int64_t>(b) * a.H + h;
+  float sums[4] = {}, entropy = 0;
   Extremes extremes;
   for (int tile = first_tile; tile < last_tile; ++tile) {
     const int first_query = tile * kQueryTile;
@@ -269,24 +298,29 @@ __global__ void __launch_bounds__(256) sums_float(const AttentionSumsArguments a
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int query = first_query + query_group * 4 + j;
-      if (query >= a.T) continue;
-      const float base = log_sum_exp[query];
+      const float base = query < a.T ? log_sum_exp[query] : 0.0f;
+      float highest = -INFINITY;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int key = first_key + key_group * 4 + i;
-        const bool seen = visible(a, query, key);
-        if (seen && key < a.S) extremes.add(scores[i][j] * a.scale);
-        const float p = seen ? expf(scores[i][j] * a.scale - base) : 0.0f;
+        if (query >= a.T || !visible(a, query, key)) continue;
+        const float score = scores[i][j] * a.scale, p = expf(score - base);
         sums[i] += p;
-        if (key == 0 && query < a.sink_queries) sink_sum += p;
+        if (key >= a.S) continue;
+        extremes.add(score);
+        highest = fmaxf(highest, score);
+        entropy += entropy_of(p, (score - base) * kLog2e);
+        if (key == 0) a.first_score[head * a.T + query] = score;
       }
+      // The threads of a query lie 16 apart: two in a warp.
+      highest = fmaxf(highest, __shfl_xor_sync(~0u, highest, 16));
+      if (threadIdx.x % 32 < 16 && query < a.T) Extremes::raise(a.row_max + head * a.T + query, highest);
     }
   }
   const auto group_sum = [](float x) {
     for (int distance = 1; distance < 16; distance *= 2) x += __shfl_xor_sync(~0u, x, distance);
     return x;
   };
-  const int64_t head = static_cast<int64_t>(b) * a.H + h;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const float sum = group_sum(sums[i]);
@@ -294,8 +328,14 @@ __global__ void __launch_bounds__(256) sums_float(const AttentionSumsArguments a
     if (query_group == 0 && key < a.S) a.key_sums[head * a.S + key] = sum;
   }
   extremes.put(a.logit_max + head, a.logit_min + head);
-  sink_sum = group_sum(sink_sum);
-  if (first_key == 0 && threadIdx.x == 0) a.sink_rates[head] = sink_sum / static_cast<float>(a.sink_queries);
+  entropy = block_sum<256>(entropy);
+  if (threadIdx.x == 0) a.entropy[head * gridDim.x + blockIdx.x] = entropy;
+}
+
+/// Keys of a block of sums_16_bit for heads so wide, and of sums_float.
+int keys_of_block(const AttentionSumsArguments& a) {
+  if (a.type == ElementType::kFloat32) return 64;
+  return kWarps * 16 * (a.d <= 128 ? 2 : 1);
 }
 
 template <typename Scalar, int D, int tiles>
@@ -334,6 +374,10 @@ bool attention_sums_supports(const AttentionSumsArguments& a) {
                        0;
   return aligned && a.d <= 256 && reinterpret_cast<uintptr_t>(a.q) % 16 == 0 &&
          reinterpret_cast<uintptr_t>(a.k) % 16 == 0;
+}
+
+int64_t attention_sums_parts(const AttentionSumsArguments& a) {
+  return (a.S + keys_of_block(a) - 1) / keys_of_block(a);
 }
 
 cudaError_t attention_sums(const AttentionSumsArguments& a, cudaStream_t stream) {

@@ -18,18 +18,22 @@ struct AttentionSumsArguments {
   const float* log_sum_exp;  ///< [B,H,T], natural logarithm; sinks included where there are any
   int64_t log_sum_exp_head_stride;
   float* key_sums;    ///< [B,H,S], written whole
-  float* sink_rates;  ///< [B,H]: mean of the first key's probabilities over the first sink_queries queries
   float *logit_max, *logit_min;  ///< [B,H]: set to -inf and +inf, come back as the extremes of the scores
+  float* row_max;      ///< [B,H,T]: set to -inf, come back as each query's largest score
+  float* first_score;  ///< [B,H,T]: of the queries that see the first key, its score
+  float* entropy;      ///< [B,H,attention_sums_parts()]: each written; their sum is the queries' entropies'
   ElementType type;
   int32_t B, H, Hk, T, S, d;
   float scale;
   bool causal;
   int32_t window;  ///< 0 = no limit
-  int32_t sink_queries;
 };
 
 /// Whether the kernel can read these: 16-bit types need d <= 256 in multiples of 8 and rows on 16 bytes.
 bool attention_sums_supports(const AttentionSumsArguments& arguments);
+
+/// Parts of the keys that are summed by themselves.
+int64_t attention_sums_parts(const AttentionSumsArguments& arguments);
 
 /// Deterministic: each sum is formed by one block in a fixed order, and extremes have none. Every query must
 /// see a key.

@@ -18,13 +18,17 @@ struct Attention {
   at::Tensor output;                ///< [B,H,T,d]
   at::Tensor logits, probs;         ///< [B,H,T,S]; masked logits are -inf
   at::Tensor key_sums;              ///< [B,H,S]
+  at::Tensor sink_means;            ///< [B,H,S], over the first `sink_queries` queries
   at::Tensor sink_rates;            ///< [B,H]
   at::Tensor logit_max, logit_min;  ///< [B,H]
+  at::Tensor entropy;               ///< [B,H]
+  at::Tensor first_is_top;          ///< [B,H]
 };
 
 /// q [B,H,T,d], k and v [B,Hk,S,d], any floating-point type -> everything in float64 on the CPU.
 inline Attention attention(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
-                           const AttentionPattern& pattern) {
+                           const AttentionPattern& pattern,
+                           int64_t sink_queries = AttentionSums{}.sink_queries) {
   const at::Tensor q = q_in.to(at::kCPU, at::kDouble).contiguous();
   const at::Tensor k = k_in.to(at::kCPU, at::kDouble).contiguous();
   const at::Tensor v = v_in.to(at::kCPU, at::kDouble).contiguous();
@@ -37,7 +41,10 @@ inline Attention attention(const at::Tensor& q_in, const at::Tensor& k_in, const
   result.logits = at::full({B, H, T, S}, -infinity, at::kDouble);
   result.probs = at::zeros({B, H, T, S}, at::kDouble);
   result.key_sums = at::zeros({B, H, S}, at::kDouble);
+  result.sink_means = at::zeros({B, H, S}, at::kDouble);
   result.sink_rates = at::zeros({B, H}, at::kDouble);
+  result.entropy = at::zeros({B, H}, at::kDouble);
+  result.first_is_top = at::zeros({B, H}, at::kDouble);
   result.logit_max = at::full({B, H}, -infinity, at::kDouble);
   result.logit_min = at::full({B, H}, infinity, at::kDouble);
   at::Tensor sinks, slopes;
@@ -51,7 +58,11 @@ inline Attention attention(const at::Tensor& q_in, const at::Tensor& k_in, const
       double* key_sums = result.key_sums.mutable_data_ptr<double>() + (b * H + h) * S;
       double& sink_rate = result.sink_rates.mutable_data_ptr<double>()[b * H + h];
       double& logit_max = result.logit_max.mutable_data_ptr<double>()[b * H + h];
+      double* sink_means = result.sink_means.mutable_data_ptr<double>() + (b * H + h) * S;
+      double& entropy = result.entropy.mutable_data_ptr<double>()[b * H + h];
+      double& first_is_top = result.first_is_top.mutable_data_ptr<double>()[b * H + h];
       double& logit_min = result.logit_min.mutable_data_ptr<double>()[b * H + h];
+      std::vector<double> seen(static_cast<size_t>(S));
       for (int64_t i = 0; i < T; ++i) {
         const int64_t row = (b * H + h) * T + i, position = S - T + i;
         const double* query = q.const_data_ptr<double>() + row * d;
@@ -78,10 +89,17 @@ inline Attention attention(const at::Tensor& q_in, const at::Tensor& k_in, const
           probs[j] = std::exp(logits[j] - largest) / sum;
           key_sums[j] += probs[j];
           for (int64_t c = 0; c < dv; ++c) output[c] += probs[j] * values[j * dv + c];
+          if (i < sink_queries && logits[j] > -infinity) {
+            sink_means[j] += probs[j];
+            ++seen[static_cast<size_t>(j)];
+          }
+          if (probs[j] > 0) entropy -= probs[j] * std::log(probs[j]) / static_cast<double>(T);
         }
-        if (i < std::min(T, kSinkTokens))
-          sink_rate += probs[0] / static_cast<double>(std::min(T, kSinkTokens));
+        if (i < sink_queries) sink_rate += probs[0] / static_cast<double>(std::min(T, sink_queries));
+        if (i > 0 && *std::max_element(logits, logits + S) == logits[0])
+          first_is_top += 1.0 / static_cast<double>(T - 1);
       }
+      for (int64_t j = 0; j < S; ++j) sink_means[j] /= std::max(1.0, seen[static_cast<size_t>(j)]);
     }
   }
   return result;

@@ -1,18 +1,32 @@
-// More measures: a chart for every number by layer that a measure gives, from its definition alone.
+// More measures: what stands out by the definitions of papers, and a chart for every number by layer that a measure gives,
+// from its definition alone; it is drawn when it is opened.
 
 function startValues() {
   const values = R.values.map((value) => ({ ...value, inputs: R.inputs.filter(({ name }) => R.valuesOf(name, value)) }))
     .filter(({ inputs }) => inputs.length);
-  if (!showPart("values", values.length > 0)) return;
+  const features = startFeatures();
+  if (!showPart("values", features || values.length > 0)) return;
   for (const value of values) {
-    const title = capital(value.title || words(value.name)), head = el("div", { class: "card-head" }, el("h3", {}, title));
-    const chart = el("div"), rest = el("div", { class: "below" });
+    const title = capital(value.title || words(value.name)), now = el("span", { class: "num soft" });
+    const head = el("div", { class: "card-head" }), chart = el("div"), rest = el("div", { class: "below" });
     const text = R.sentence(`${INPUT}values.${value.name}`);
-    $("values-cards").append(el("figure", { class: "card", "data-value": value.name },
-      el("figcaption", {}, head, el("p", { class: "hint" }, text)), chart, rest));
-    if (value.heads) headChart(value, title, head, chart, rest);
-    else layerChart(value, title, chart);
+    const card = el("details", { class: "card value", "data-value": value.name }, el("summary", {}, el("h3", {}, title), now),
+      el("p", { class: "hint" }, text), head, chart, rest);
+    $("values-cards").append(card);
+    card.addEventListener("toggle", () => {
+      if (value.heads) headChart(value, title, head, chart, rest);
+      else layerChart(value, title, chart);
+    }, { once: true });
+    state.watch(["layer"], () => { now.textContent = valueNow(value); });
   }
+}
+
+/** The number at the chosen layer, of the last input: a corpus where there is one. */
+function valueNow(value) {
+  const { name } = value.inputs[value.inputs.length - 1], row = R.valuesOf(name, value)[chosenLayer()].filter(finite);
+  if (!row.length) return "";
+  const said = value.heads && row.length > 1 ? `${number(Math.min(...row))} to ${number(Math.max(...row))}` : number(row[0]);
+  return `${said} in layer ${chosenLayer()}`;
 }
 
 /** A line for each input. */
