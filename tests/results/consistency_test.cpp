@@ -445,25 +445,5 @@ TEST_F(Consistency, OfTheVocabulary) {
                 "vocabulary.exceptions[1].channel is {0}, but there are only {0}", width_);
 }
 
-TEST_F(Consistency, OfSuperWeights) {
-  EXPECT_BROKEN(r.super_weights->input = "corpus", "super_weights.input is corpus, which is no prompt");
-  EXPECT_BROKEN(r.super_weights->found[1].layer = 12,
-                "super_weights.found[1].layer is 12, but there are only 12");
-  EXPECT_BROKEN(r.super_weights->found[1].expert->number = experts_,
-                "super_weights.found[1].expert is {0}, but there are only {0}", experts_);
-  EXPECT_BROKEN(r.super_weights->found[0].token = tokens_,
-                "super_weights.found[0].token is {0}, but there are only {0}", tokens_);
-  EXPECT_BROKEN(r.super_weights->found[0].row = width_,
-                "super_weights.found[0].row is {0}, but there are only {0}", width_);
-  EXPECT_BROKEN(r.super_weights->found[0].column = mlp_width_,
-                "super_weights.found[0].column is {0}, but there are only {0}", mlp_width_);
-  EXPECT_BROKEN(r.super_weights->left.channel = width_,
-                "super_weights.left.channel is {0}, but there are only {0}", width_);
-  EXPECT_BROKEN(r.criticality->input = "prompt", "criticality.input is prompt, which is no corpus");
-  EXPECT_BROKEN(r.criticality->weights.pop_back(),
-                "criticality.weights has 1 entries, but super_weights.found says 2");
-  EXPECT_BROKEN(r.super_weights.reset(), "criticality stands where there are no super_weights");
-}
-
 }  // namespace
 }  // namespace outliers::results
