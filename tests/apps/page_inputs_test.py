@@ -18,7 +18,8 @@ from program import main  # noqa: E402
 VALUES = ["value_drain", "sinks", "heads", "distribution", "residual_sinks", "int8_outliers", "positions"]
 PARTS = {"activations": ["resid_out", "down_in"], "attention": ["attention"], "writes": ["writes"], "headroom": ["amax"],
          "values": ["values", "residual_sinks"]}
-ARRAYS = {"values": [".o_in.variance"], "activations": [".channel_max", ".token_max"], "attention": [".key_scores"], "attention_maps": [".probs", ".probs_mean"],
+ARRAYS = {"values": [".o_in.variance"], "activations": [".channel_max", ".token_max"], "attention": [".key_scores"],
+          "attention_maps": [".probs", ".probs_mean"],
           "prompt_values": ["prompt.resid_out", "prompt.down_in"], "weights": ["weights."]}
 
 
