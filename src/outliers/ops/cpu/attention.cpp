@@ -20,20 +20,15 @@
 #include <ATen/Parallel.h>
 
 #include "outliers/ops/blocked_attention.h"
+#include "outliers/ops/cpu/micro_kernel.h"
 #include "outliers/ops/cpu/simd.h"
 
 namespace outliers::ops::cpu {
 
 namespace {
 
-using simd::Floats;
 using simd::Ints;
-using simd::kWidth;
 
-// The micro-kernel's result is kRows x kVectors vectors; with those of B and one of A it fills the registers.
-constexpr int kVectors = simd::kRegisters == 32 ? 4 : 2;
-constexpr int kRows = 6;
-constexpr int kLanes = kVectors * kWidth;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 /// Queries of one task. It depends on nothing but the shape, so results do not depend on the thread count.
@@ -41,48 +36,6 @@ constexpr int64_t kQueriesPerTask = 256 / kLanes * kLanes;
 constexpr int64_t kProductsPerThread = int64_t{1} << 21;
 /// Keys whose values are kept in the first-level cache while all rows of a tile use them.
 constexpr int64_t kKeysPerBlock = 64;
-
-/// C [rows, vectors] = (accumulate ? C : 0) + A [rows, depth] . B [depth, vectors]. Entry (r, i) of A is at
-/// a[r * row_stride + i * depth_stride]; rows of B and C are b_stride and c_stride floats apart.
-template <int rows, int vectors>
-inline void multiply(const float* a, int64_t row_stride, int64_t depth_stride, const float* b,
-                     int64_t b_stride, float* c, int64_t c_stride, int64_t depth, bool accumulate) {
-  Floats sums[rows][vectors] = {};
-  for (int64_t i = 0; i < depth; ++i) {
-    Floats right[vectors];
-#pragma GCC unroll 8
-    for (int n = 0; n < vectors; ++n) right[n] = simd::load(b + i * b_stride + n * kWidth);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-      const float left = a[r * row_stride + i * depth_stride];
-#pragma GCC unroll 8
-      for (int n = 0; n < vectors; ++n) sums[r][n] += left * right[n];
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 8
-    for (int n = 0; n < vectors; ++n) {
-      float* to = c + r * c_stride + n * kWidth;
-      simd::store(to, accumulate ? simd::load(to) + sums[r][n] : sums[r][n]);
-    }
-  }
-}
-
-using Multiply = void (*)(const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t, int64_t,
-                          bool);
-
-/// The micro-kernel for a number of rows and vectors known at run time only: kMultiply[rows-1][vectors-1].
-template <int... rows>
-constexpr auto make_table(std::integer_sequence<int, rows...>) {
-  const auto row =
-      []<int r, int... vectors>(std::integer_sequence<int, r>, std::integer_sequence<int, vectors...>) {
-    return std::array<Multiply, kVectors>{&multiply<r + 1, vectors + 1>...};
-  };
-  return std::array<std::array<Multiply, kVectors>, kRows>{
-      row(std::integer_sequence<int, rows>{}, std::make_integer_sequence<int, kVectors>{})...};
-}
-constexpr auto kMultiply = make_table(std::make_integer_sequence<int, kRows>{});
 
 /// What every tile of one call shares.
 struct Job {
