@@ -79,7 +79,8 @@ TEST(MeasureTable, NeedsStandBeforeThoseThatReadThem) {
     for (const std::string& source : sources)
       EXPECT_THAT(source, testing::Not(testing::ContainsRegex("(^|, )[0-9]"))) << row.name;
   }
-  EXPECT_THAT(apart, ElementsAre("super_weights", "criticality", "vocabulary"));  // studies::survey makes them
+  EXPECT_THAT(apart,
+              ElementsAre("super_weights", "criticality", "vocabulary"));  // studies::survey makes them
 }
 
 /// What a run is asked for.

@@ -96,6 +96,7 @@ struct Extremes {
       atomicMin(reinterpret_cast<unsigned*>(to), __float_as_uint(x));
     }
   }
+
  private:
   static __device__ void lower(float* to, float x) {
     if (__float_as_int(x) >= 0) {

@@ -17,11 +17,11 @@ struct AttentionSumsArguments {
   int64_t k_batch_stride, k_head_stride, k_token_stride;
   const float* log_sum_exp;  ///< [B,H,T], natural logarithm; sinks included where there are any
   int64_t log_sum_exp_head_stride;
-  float* key_sums;    ///< [B,H,S], written whole
+  float* key_sums;               ///< [B,H,S], written whole
   float *logit_max, *logit_min;  ///< [B,H]: set to -inf and +inf, come back as the extremes of the scores
-  float* row_max;      ///< [B,H,T]: set to -inf, come back as each query's largest score
-  float* first_score;  ///< [B,H,T]: of the queries that see the first key, its score
-  float* entropy;      ///< [B,H,attention_sums_parts()]: each written; their sum is the queries' entropies'
+  float* row_max;                ///< [B,H,T]: set to -inf, come back as each query's largest score
+  float* first_score;            ///< [B,H,T]: of the queries that see the first key, its score
+  float* entropy;  ///< [B,H,attention_sums_parts()]: each written; their sum is the queries' entropies'
   ElementType type;
   int32_t B, H, Hk, T, S, d;
   float scale;
