@@ -155,6 +155,36 @@ std::vector<results::EditMatch> matches_of(const models::Config& config, const r
   return list;
 }
 
+void require_a_match(bool any, const std::string& edits, int64_t windows) {
+  require(any, Cause{ErrorKind::argument},
+          "edit '{}' selects nothing in any of the {} windows, so there is nothing to compare",
+          printable(edits), windows);
+}
+
+/// Ends the run after the layer of an edit that selects nothing, not when all is computed.
+class MatchWatch : public run::Observer {
+ public:
+  MatchWatch(const Runs& runs, int64_t windows) : runs_(runs), windows_(windows) {}
+  bool wants(const run::Site&, size_t) const override { return false; }
+  void on_layer_end(int64_t layer) override {
+    for (size_t i = 1; i < runs_.inputs.size(); ++i) {
+      const run::Input& input = runs_.inputs[i];
+      if (!runs_.branches[i - 1].control_of.empty()) continue;
+      bool open = false, any = false;
+      for (size_t e = 0; e < input.edits.size(); ++e) {
+        const run::Edit& edit = input.edits[e];
+        open = open || edit.of_weights() || edit.layer() < 0 || edit.layer() > layer;
+        for (int64_t b = 0; !open && !any && b < input.ids.size(0); ++b) any = input.matches->count(e, b) > 0;
+      }
+      if (!open) require_a_match(any, run::edits_name(input.edits), windows_);
+    }
+  }
+
+ private:
+  const Runs& runs_;
+  const int64_t windows_;
+};
+
 /// The layer from which on an input is not the plain run.
 int64_t first_layer(const run::Input& input, const models::Config& config) {
   int64_t first = input.edits.empty() ? 0 : config.layers;
@@ -211,8 +241,11 @@ results::Interventions intervene(const models::Model& model, const InterventionO
         return measures::residual_state(context, input, first_layer(runs.inputs[input], config));
       });
   run::FiniteWatch finite({first});  // of the plain run
-  const BranchSums sums = sum_branches(model, windows, {first, last}, runs.inputs, {&set, &finite},
-                                       "intervening", eval::run_options(options.evaluation), ranks, times);
+  MatchWatch matches(runs, windows.text.windows);
+  std::vector<run::Observer*> observers = {&set, &finite};
+  if (ranks == nullptr) observers.push_back(&matches);  // else another rank may have some
+  const BranchSums sums = sum_branches(model, windows, {first, last}, runs.inputs, observers, "intervening",
+                                       eval::run_options(options.evaluation), ranks, times);
 
   const auto begin = std::chrono::steady_clock::now();
   std::vector<std::vector<results::EditMatch>> matched;
@@ -241,9 +274,7 @@ results::Interventions intervene(const models::Model& model, const InterventionO
     }
     const bool any = std::any_of(run.matched.begin(), run.matched.end(),
                                  [](const results::EditMatch& match) { return match.total > 0; });
-    require(any || run.control_of, Cause{ErrorKind::argument},
-            "edit '{}' selects nothing in any of the {} windows, so there is nothing to compare",
-            printable(run.edits), windows.text.windows);
+    require_a_match(any || run.control_of, run.edits, windows.text.windows);
     std::vector<double> differences = sums.nll_nats[i];
     for (size_t w = 0; w < differences.size(); ++w) differences[w] -= sums.nll_nats.front()[w];
     const eval::Mean difference = eval::mean_of(windows, differences);
