@@ -56,14 +56,14 @@ TEST(Vocabulary, IsThatOfEachTokenByItself) {
     // Thresholds between which some tokens of so small a model lie.
     Criteria criteria;
     criteria.massive_above = 0.7 * most;
-    criteria.massive_ratio = 3;
+    criteria.found_ratio = 3;
     int64_t spiking = 0;
     std::vector<double> shares(outputs.front().maxima.size());
     for (const Outputs& of : outputs) {
       bool any = false;
       for (size_t l = 0; l < of.maxima.size(); ++l) {
         const bool spikes =
-            of.maxima[l] > criteria.massive_above && of.maxima[l] > criteria.massive_ratio * of.medians[l];
+            of.maxima[l] > criteria.massive_above && of.maxima[l] > criteria.found_ratio * of.medians[l];
         shares[l] += spikes ? 1 / static_cast<double>(V) : 0;
         any = any || spikes;
       }

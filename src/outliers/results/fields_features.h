@@ -135,7 +135,7 @@ void fields(V& v, VocabularySpikes& x) {
   v(field(
         "spiking",
         "how many of them, each alone in a sequence and without a BOS, have in any layer's output an abs x > "
-        "{massive_above} and > {massive_ratio} x the median of abs x over their channels",
+        "{massive_above} and > {found_ratio} x the median of abs x over their channels",
         "arXiv 2603.05498")
         .from(0),
     x.spiking);

@@ -31,7 +31,7 @@ class SpikesOfTokens : public run::Observer {
     const at::Tensor median = std::get<0>(sizes.median(1));
     const at::Tensor max = most.cpu(),
                      spikes = max.gt(criteria_.massive_above)
-                                  .logical_and(max.gt(median.cpu() * criteria_.massive_ratio));
+                                  .logical_and(max.gt(median.cpu() * criteria_.found_ratio));
     const auto part = [&](at::Tensor& of) { return of.narrow(0, slice.first_sequence, max.size(0)); };
     here_ += spikes.sum().item<int64_t>();
     part(spikes_).logical_or_(spikes);
