@@ -167,6 +167,7 @@ class MatchWatch : public run::Observer {
   MatchWatch(const Runs& runs, int64_t windows) : runs_(runs), windows_(windows) {}
   bool wants(const run::Site&, size_t) const override { return false; }
   void on_layer_end(int64_t layer) override {
+    const int64_t here = runs_.inputs.front().ids.size(0);
     for (size_t i = 1; i < runs_.inputs.size(); ++i) {
       const run::Input& input = runs_.inputs[i];
       if (!runs_.branches[i - 1].control_of.empty()) continue;
@@ -174,7 +175,7 @@ class MatchWatch : public run::Observer {
       for (size_t e = 0; e < input.edits.size(); ++e) {
         const run::Edit& edit = input.edits[e];
         open = open || edit.of_weights() || edit.layer() < 0 || edit.layer() > layer;
-        for (int64_t b = 0; !open && !any && b < input.ids.size(0); ++b) any = input.matches->count(e, b) > 0;
+        for (int64_t b = 0; !open && !any && b < here; ++b) any = input.matches->count(e, b) > 0;
       }
       if (!open) require_a_match(any, run::edits_name(input.edits), windows_);
     }
