@@ -43,8 +43,10 @@ struct RealTolerance {
   Tolerance points, attn_probs;  ///< all points but attn_probs, and these
 };
 
-/// Measured: 2.1e-6, attn_out of layer 22, and 5.5e-6, mlp_added of layer 10; 1.9e-6 and 3.7e-6, layer 20.
-inline constexpr RealTolerance kSmolLMTolerance = {{at::kFloat, 6e-6, 1.6e-5}, {at::kFloat, 6e-6, 1.1e-5}};
+/// Measured with AVX2 (AMD): 2.1e-6, attn_out of layer 22, and 5.5e-6, mlp_added of layer 10; 1.9e-6 and
+/// 3.7e-6, layer 20. With AVX-512 (Intel): 7e-6, mlp_added of layer 10, and 8.2e-6, attn_probs of layer 10.
+inline constexpr RealTolerance kSmolLMTolerance = {{at::kFloat, 2.1e-5, 2.5e-5},
+                                                   {at::kFloat, 2.1e-5, 2.5e-5}};
 /// Measured: 1.1e-5, act_out of layer 0, and 1.5e-5, query of layer 1; 3.4e-5 and 7.1e-5, layer 0, whose
 /// scores reach 1374.
 inline constexpr RealTolerance kQwenTolerance = {{at::kFloat, 3.3e-5, 4.5e-5}, {at::kFloat, 1e-4, 2.1e-4}};
