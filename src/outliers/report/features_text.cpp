@@ -30,42 +30,36 @@ const results::Input* subject(const results::Results& r) {
 
 std::string residual_sinks(const results::Results& r, const results::Input& input) {
   std::map<int64_t, int64_t> layers_of;
-  std::vector<int64_t> layers;
   for (const results::Layer& layer : r.layers) {
     const results::LayerInput* of = layer.inputs.find(input.name);
     if (of == nullptr || of->residual_sinks.empty() || layer.layer >= r.told_layers()) continue;
-    layers.push_back(layer.layer);
     for (const results::ResidualSink& sink : of->residual_sinks) ++layers_of[sink.channel];
   }
-  if (layers.empty()) return {};
+  if (layers_of.empty()) return {};
   std::vector<std::pair<int64_t, int64_t>> order(layers_of.begin(), layers_of.end());
   std::stable_sort(order.begin(), order.end(),
                    [](const auto& a, const auto& b) { return a.second > b.second; });
   std::vector<int64_t> channels;
   for (const auto& [channel, count_of] : order) channels.push_back(channel);
-  return fmt::format("{} {} above {} times the token's RMS in most tokens ({} {})", channels_words(channels),
-                     channels.size() == 1 ? "is" : "are", limit(r.criteria.residual_sink_rms),
-                     layers.size() == 1 ? "layer" : "layers", ranges(layers));
+  return fmt::format("{} {} large in most tokens", channels_words(channels),
+                     channels.size() == 1 ? "is" : "are");
 }
 
 std::string int8_outliers(const results::Input& input) {
   if (!input.int8_outliers) return {};
   std::vector<int64_t> channels;
   for (const results::Int8Outlier& outlier : *input.int8_outliers) channels.push_back(outlier.channel);
-  return "LLM.int8() keeps " + (channels.empty() ? "no channel" : channels_words(channels)) + " in 16 bits";
+  if (channels.size() > 1) return fmt::format("LLM.int8() keeps {} channels", channels.size());
+  return "LLM.int8() keeps " + (channels.empty() ? "none" : channels_words(channels));
 }
 
 std::string heads(const results::InactiveHeads& heads) {
-  return fmt::format("{} of {} dormant, {} dead", count(heads.dormant), count(heads.heads),
+  return fmt::format("{} of {} heads dormant, {} dead", count(heads.dormant), count(heads.heads),
                      count(heads.dead));
 }
 
 std::string sinks(const results::SecondarySinks& sinks) {
-  if (sinks.count == 0) return "no secondary sink";
-  const results::SecondarySink& first = sinks.largest.front();
-  return fmt::format(
-      "{} secondary {}, first {} in layers {}-{}", count(sinks.count), sinks.count == 1 ? "sink" : "sinks",
-      token_name(first.token_text, first.token_class, first.key), first.first_layer, first.last_layer);
+  return fmt::format("{} secondary {}", count(sinks.count), sinks.count == 1 ? "sink" : "sinks");
 }
 
 std::string experts(const std::vector<results::SuperExpert>& list) {
@@ -101,10 +95,10 @@ std::vector<SummaryLine> feature_lines(const results::Results& r) {
     }
     if (!text.empty()) lines.push_back({label, text});
   };
-  if (input != nullptr) add("channels", {residual_sinks(r, *input), int8_outliers(*input)});
   const results::Summary& s = r.summary;
-  add("heads",
-      {s.inactive_heads ? heads(*s.inactive_heads) : "", s.secondary_sinks ? sinks(*s.secondary_sinks) : ""});
+  add("features",
+      {input == nullptr ? "" : residual_sinks(r, *input), input == nullptr ? "" : int8_outliers(*input),
+       s.inactive_heads ? heads(*s.inactive_heads) : "", s.secondary_sinks ? sinks(*s.secondary_sinks) : ""});
   if (s.super_experts) add("experts", {experts(*s.super_experts)});
   if (r.vocabulary) add("vocabulary", {vocabulary(*r.vocabulary)});
   return lines;

@@ -8,8 +8,8 @@
 
 namespace outliers::report {
 
-/// "channels": those that are large in most tokens, and those that LLM.int8() keeps in 16 bits. "heads": how
-/// many add little, and the secondary sinks. "experts": super experts. "vocabulary": what
+/// "features": channels that are large in most tokens, and those that LLM.int8() keeps in 16 bits; how many
+/// heads add little, and how many secondary sinks there are. "experts": super experts. "vocabulary": what
 /// spikes at position 0. None of what was not measured.
 std::vector<SummaryLine> feature_lines(const results::Results& r);
 
