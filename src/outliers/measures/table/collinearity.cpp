@@ -59,15 +59,12 @@ class CollinearityMeasure : public Measure {
 }  // namespace
 
 MeasureInfo collinearity_measure() {
-  return {
-      .name = "collinearity",
-      .description = "how large a spike each layer's up and down projections promise without data",
-      .source = "arXiv 2511.23225",
-      .of = Of::model,
-      .on_request =
-          "the eigenvectors of a matrix of channels a layer, or an expert: one to two times the time of a "
-          "report by default",
-      .make = make<CollinearityMeasure>};
+  return {.name = "collinearity",
+          .description = "how large a spike each layer's up and down projections promise without data",
+          .source = "arXiv 2511.23225",
+          .of = Of::model,
+          .on_request = "eigenvectors in float64 of a matrix of channels, a layer or an expert",
+          .make = make<CollinearityMeasure>};
 }
 
 }  // namespace outliers::measures

@@ -121,8 +121,7 @@ MeasureInfo distribution_measure() {
             kFeatures},
            {"channel_gini", "[]", "Gini coefficient of channels",
             "Gini coefficient of the channels' sums of squares over all tokens: 0 where all are equal, near "
-            "1 "
-            "where one has all"},
+            "1 where one has all"},
            {"channel_top_share", "[]", "share of the top hundredth of channels",
             "share of the sum of squares that is in the 1 % of channels with most, one at least"},
            {"first_token_norm", "[]", "norm of the first token",

@@ -72,9 +72,7 @@ MeasureInfo spectrum_measure() {
                {"effective_rank", "[]", "effective rank",
                 "e^(-sum q_i log q_i) of q_i = s_i / sum s; mean over sequences",
                 "Roy and Vetterli (EUSIPCO 2007)"}},
-          .on_request =
-              "the eigenvalues of a matrix of tokens or channels a sequence and layer: two to four times the "
-              "time of a report by default",
+          .on_request = "eigenvalues in float64 of a matrix of tokens or channels, a sequence and layer",
           .make = make<Spectrum>};
 }
 
