@@ -44,9 +44,8 @@ OUTLIERS_API std::filesystem::path fetch(const std::string& source, const std::s
                                          const std::string& file = {});
 
 /// The files of a data set on the Hub, hf://datasets/OWNER/NAME[@REVISION]/FILE, where FILE may have
-/// wildcards
-/// (`*`, `?`, `**`): fetched into Hugging Face's cache as far as they are missing, in the order of their
-/// names. A corpus may be named so, too, and is all of them.
+/// wildcards (`*`, `?`, `**`): fetched into Hugging Face's cache as far as they are missing, in the order of
+/// their names. A corpus may be named so, too, and is all of them.
 OUTLIERS_API std::vector<std::filesystem::path> fetch_data_set(const std::string& address);
 
 /// The tokenizer of a GGUF, a directory, a tokenizer.json or a SentencePiece model, whether or not there are

@@ -70,7 +70,7 @@ struct LaterRuns {
 
 LaterRuns run_later(const models::Model& model, const Subjects& subjects,
                     std::vector<const measures::MeasureInfo*>& chosen, const run::RunOptions& options,
-                    Ranks* ranks, run::RunTimes& times) {
+                    const Criteria& criteria, Ranks* ranks, run::RunTimes& times) {
   LaterRuns found;
   // What was measured before is not lost where the memory does not reach for one.
   const auto attempt = [&](const char* name, const auto& make) {
@@ -88,11 +88,12 @@ LaterRuns run_later(const models::Model& model, const Subjects& subjects,
   };
   attempt("super_weights", [&] {
     const bool is_root = ranks == nullptr || ranks->is_root();
-    found.super_weights = find_super_weights(model, subjects.runs.front(), options, {}, times, !is_root);
+    found.super_weights =
+        find_super_weights(model, subjects.runs.front(), options, criteria, times, !is_root);
   });
   attempt("vocabulary", [&] {
     if (ranks != nullptr && !ranks->is_root()) return;
-    found.vocabulary = spikes_of_vocabulary(model, *subjects.names, options, {}, times, false);
+    found.vocabulary = spikes_of_vocabulary(model, *subjects.names, options, criteria, times, false);
   });
   attempt("criticality", [&] {
     std::vector<results::SuperWeight>& list = found.super_weights->found;
@@ -169,7 +170,7 @@ Survey survey(const models::Model& model, const SurveyOptions& options) {
   if (options.ranks != nullptr) finite.merge(*options.ranks);
   set.on_run_end();
   run::RunTimes later;  // of runs after the pass
-  LaterRuns found = run_later(model, subjects, chosen, run_options, options.ranks, later);
+  LaterRuns found = run_later(model, subjects, chosen, run_options, criteria, options.ranks, later);
   Survey survey;
   if (!is_root) return survey;
   results::Results& results = survey.results;
